@@ -1,0 +1,5 @@
+"""mcp-edge: one stateless core for remote MCP servers, wrapped by each host. What a fork's tools use is here."""
+
+from mcp_edge.context import Upstream, User, UserState, changes_bus, current_user, state, upstream
+
+__all__ = ["Upstream", "User", "UserState", "changes_bus", "current_user", "state", "upstream"]

@@ -1,0 +1,1 @@
+"""The command line: mcp-edge serve, settings, keys."""

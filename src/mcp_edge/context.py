@@ -1,0 +1,148 @@
+"""What a tool may ask about its caller: the user, the user's records, the user's upstream credential, the change bus.
+
+The functions read the current call, so they need no parameter and work in resolvers and threads too. They know no wire.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Protocol
+
+import httpx
+from mcp.server.subscriptions import ServerEvent
+
+from mcp_edge.errors import UpstreamError
+from mcp_edge.platform import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who is calling. `issuer`, `tenant` and `subject` together are the identity; `name` is for display only."""
+
+    issuer: str
+    subject: str
+    tenant: str = ""
+    name: str = ""
+    scopes: frozenset[str] = frozenset()
+
+    @property
+    def principal(self) -> str:
+        """The identity as one text, under which everything of the user is stored."""
+        return f"{self.issuer}|{self.tenant}|{self.subject}"
+
+
+class Call(Protocol):
+    """The part of the current call that this module reads."""
+
+    @property
+    def user(self) -> User: ...
+    @property
+    def platform(self) -> Platform: ...
+    async def changed(self, event: ServerEvent) -> None:
+        """Tell the user's listeners on every instance that something changed."""
+        ...
+
+
+CURRENT: ContextVar[Call] = ContextVar("mcp_edge.call")
+
+
+def _call() -> Call:
+    try:
+        return CURRENT.get()
+    except LookupError:
+        raise RuntimeError("there is no current call: use this inside a tool, resource or prompt") from None
+
+
+def current_user() -> User:
+    """The user whose call is being answered."""
+    return _call().user
+
+
+class UserState:
+    """Records of the current user in the server's `RecordStore`: JSON values under text keys, unseen by other users."""
+
+    def __init__(self, platform: Platform, principal: str) -> None:
+        self._store = platform.records
+        self._prefix = f"user/{sha256(principal.encode()).hexdigest()[:32]}/"
+
+    async def get(self, key: str) -> Any:
+        """The value under `key`, or None."""
+        raw = await self._store.get(self._prefix + key)
+        return None if raw is None else json.loads(raw)
+
+    async def put(self, key: str, value: Any, *, ttl_s: float | None = None) -> None:
+        """Store a JSON value under `key`, for `ttl_s` seconds or for good."""
+        await self._store.put(self._prefix + key, json.dumps(value).encode(), ttl_s=ttl_s)
+
+    async def delete(self, key: str) -> None:
+        """Remove `key` if it is there."""
+        await self._store.delete(self._prefix + key)
+
+    async def keys(self, prefix: str = "", *, after: str = "", limit: int = 100) -> list[str]:
+        """At most `limit` keys that start with `prefix` and follow `after`, in order."""
+        start = self._prefix + after if after else ""
+        found = await self._store.list(self._prefix + prefix, after=start, limit=limit)
+        return [key[len(self._prefix) :] for key in found]
+
+
+def state() -> UserState:
+    """The current user's records."""
+    call = _call()
+    return UserState(call.platform, call.user.principal)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The API behind the tools, with the caller's own credential. Use `client` for requests; the host closes it."""
+
+    base_url: str
+    token: str
+    client: httpx.AsyncClient
+
+    async def get(self, path: str, *, params: dict[str, str] | None = None, timeout_s: float = 10) -> httpx.Response:
+        """GET `base_url + path` with the caller's bearer token. Every status is returned, none raised.
+
+        Raises:
+            httpx.HTTPError: the upstream could not be reached in `timeout_s` seconds.
+        """
+        headers = {"authorization": f"Bearer {self.token}", "accept": "application/json"}
+        return await self.client.get(self.base_url + path, params=params, headers=headers, timeout=timeout_s)
+
+
+def upstream() -> Upstream:
+    """The upstream API with the current user's credential.
+
+    Raises:
+        UpstreamError: neither the user nor the deployment has a credential.
+    """
+    call = _call()
+    settings = call.platform.settings
+    token = settings.upstream_tokens.get(call.user.subject) or settings.upstream_token
+    if token is None:
+        raise UpstreamError("No upstream account is connected: set MCP_UPSTREAM_TOKENS for this user or MCP_UPSTREAM_TOKEN.")
+    return Upstream(settings.upstream_url.rstrip("/"), token.get_secret_value(), call.platform.http())
+
+
+class ChangesBus:
+    """The SDK's `SubscriptionBus` over the store: `ctx.notify_*` reaches the user's listeners on every instance."""
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Write the event to the store, for the current user's listeners."""
+        await _call().changed(event)
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        """The core reads changes from the store; nothing listens in the process."""
+        del listener
+        return lambda: None
+
+
+_BUS = ChangesBus()
+
+
+def changes_bus() -> ChangesBus:
+    """Pass it as `MCPServer(subscriptions=changes_bus())`."""
+    return _BUS

@@ -1,0 +1,86 @@
+"""What a host provides, in one frozen dataclass. Wrappers fill it; nothing below them knows which host it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import httpx
+
+from mcp_edge.settings import Settings
+from mcp_edge.storage.ports import AtomicStore, RecordStore
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """One finished call, as it is logged and counted: no argument, result or secret is in it."""
+
+    wire: str
+    """`2026-07-28`, or the negotiated handshake version."""
+    method: str
+    name: str
+    """The tool, prompt or resource template called; empty for other methods."""
+    status: str
+    """`ok`, `tool_error`, `cancelled`, `interrupted`, or the JSON-RPC error code as text."""
+    duration_ms: float
+    request_id: str
+    session: str
+    """First 12 hex digits of the session's hash; empty without a session."""
+    user: str
+    client: str
+    """`name/version` as the client says it is."""
+
+
+class Telemetry(Protocol):
+    """Where call events go."""
+
+    def call(self, event: CallEvent) -> None:
+        """Record one finished call. Must not raise, block or keep the event."""
+        ...
+
+
+class Silent:
+    """Telemetry of nobody, for tests and embedding."""
+
+    def call(self, event: CallEvent) -> None:
+        """Drop the event."""
+
+
+@dataclass(slots=True)
+class Drain:
+    """Set by the wrapper when the process is about to stop: streams close with `retry`, readiness fails."""
+
+    draining: bool = False
+    """No new stream is held; held ones move to another instance."""
+    expired: bool = False
+    """The time is up: what still waits for an answer gets its error final."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How often a waiting request looks into the store, in seconds: from `first`, growing to `most`."""
+
+    first: float = 0.02
+    most: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A host, as the core sees it."""
+
+    settings: Settings
+    records: RecordStore
+    atomics: AtomicStore
+    telemetry: Telemetry = field(default_factory=Silent)
+    http: Callable[[], httpx.AsyncClient] = httpx.AsyncClient
+    """A client for upstream APIs, usable on the running event loop; the host closes it."""
+    clock: Callable[[], float] = time.time
+    """Epoch seconds."""
+    streaming: bool = True
+    """False where a response is buffered to its end: no held streams, questions are suspended."""
+    cadence: Cadence = Cadence()
+    stream_budget_s: float = 3600
+    """A held stream closes with `retry` after this many seconds."""
+    drain: Drain = field(default_factory=Drain)

@@ -1,0 +1,146 @@
+"""Every option, described once. Read from a mapping (the environment, a Worker's `env`), never from `os` itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from mcp_edge.errors import ConfigurationError
+
+PREFIX = "MCP_"
+
+WEB_CLIENT_ORIGINS: tuple[str, ...] = (
+    "https://claude.ai",
+    "https://claude.com",
+    "https://chatgpt.com",
+    "https://chat.openai.com",
+    "https://playground.ai.cloudflare.com",
+    "https://vscode.dev",
+    "https://insiders.vscode.dev",
+    "https://github.dev",
+    "https://mcp.docs.cloudflare.com",
+)
+"""Origins of web clients that call MCP servers from the browser. `MCP_ALLOWED_ORIGINS` adds to them."""
+
+
+def _split(value: object) -> object:
+    """`a, b` -> `("a", "b")`: the environment knows only text."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _pairs(value: object) -> object:
+    """`alice:x, bob:y` -> `{"alice": "x", "bob": "y"}`."""
+    if not isinstance(value, str):
+        return value
+    pairs: dict[str, str] = {}
+    for part in value.split(","):
+        if part.strip():
+            name, colon, rest = part.strip().partition(":")
+            if not colon or not name or not rest:
+                raise ValueError(f"{part.strip()[:16]!r} is not `name:value`")
+            pairs[name] = rest
+    return pairs
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
+SecretPairs = Annotated[dict[str, SecretStr], BeforeValidator(_pairs)]
+
+
+class Settings(BaseModel):
+    """The options of one server. `Settings.from_env` reads `MCP_<NAME>`; `mcp-edge settings` prints this table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    public_url: str | None = Field(
+        default=None, description="The URL that clients use, without the path /mcp; never taken from a request's headers."
+    )
+    store: str = Field(default="sqlite:.data/mcp.db", description="Where state lives: `sqlite:PATH` or `memory:`.")
+    auth: Literal["none", "keys"] = Field(
+        default="none", description="Who may call: `none` (loopback only) or `keys` (static bearer keys)."
+    )
+    keys: Pairs = Field(
+        default_factory=dict[str, str],
+        description="With `auth=keys`: `user:sha256-of-the-key` pairs, separated by commas. `mcp-edge keys create` makes one.",
+    )
+    secret_keys: Secrets = Field(
+        default=(),
+        description="Secrets of at least 32 bytes that sign and seal, newest first; every instance needs the same ones.",
+    )
+    allowed_hosts: Words = Field(
+        default=(), description="Host names to answer besides that of the public URL and loopback."
+    )
+    allowed_origins: Words = Field(
+        default=(), description="Browser origins to admit besides our own, loopback and the known web clients; `*` admits all."
+    )
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
+    quiet_s: float = Field(
+        default=0.25, gt=0, description="Seconds after which a silent call answers as an event stream instead of JSON."
+    )
+    keepalive_s: float = Field(default=15, gt=0, description="Seconds between keep-alive comments on an event stream.")
+    session_ttl_s: int = Field(
+        default=30 * 86400, ge=60, description="Life of a session in seconds; renewed when half of it is gone."
+    )
+    stream_ttl_s: int = Field(
+        default=3600, ge=60, description="Seconds for which an event stream can be resumed after its last event."
+    )
+    question_ttl_s: int = Field(default=600, ge=5, description="Seconds that a question to the user stays open.")
+    lease_s: float = Field(
+        default=6, ge=1, description="Seconds without a heartbeat after which another instance takes a stream over."
+    )
+    recheck_s: float = Field(default=60, gt=0, description="Seconds after which a held stream checks its credential again.")
+    drain_s: float = Field(default=5, ge=0, description="Seconds between SIGTERM and the end of listening.")
+    max_sessions: int = Field(default=1000, ge=1, description="Sessions per principal; the oldest one gives way.")
+    max_streams: int = Field(default=64, ge=1, description="Event streams that a principal may hold open at once.")
+    max_questions: int = Field(default=64, ge=1, description="Questions that may be open per principal.")
+    max_log_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=65536, description="Bytes of event streams that are logged per principal and hour."
+    )
+    log_format: Literal["text", "json"] = Field(default="json", description="Form of the log lines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe level logged.")
+    upstream_url: str = Field(default="https://api.github.com", description="Base URL of the API behind the tools.")
+    upstream_token: SecretStr | None = Field(
+        default=None, description="Upstream credential for users who have none of their own."
+    )
+    upstream_tokens: SecretPairs = Field(
+        default_factory=dict[str, SecretStr], description="Upstream credentials per user: `user:token` pairs."
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+            raise ValueError("must be an absolute http(s) URL without query or fragment")
+        return value.rstrip("/")
+
+    @field_validator("keys")
+    @classmethod
+    def _hashed(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, digest in value.items():
+            if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
+                raise ValueError(f"the key of {name!r} must be a SHA-256 in hex, as `mcp-edge keys create` prints it")
+        return value
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """The settings in `env`.
+
+        Raises:
+            ConfigurationError: a value cannot be read, or an `MCP_` name is unknown.
+        """
+        given = {k[len(PREFIX) :].lower(): v for k, v in env.items() if k.startswith(PREFIX) and v != ""}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as e:
+            first = e.errors(include_url=False, include_input=False, include_context=False)[0]
+            name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "settings"
+            raise ConfigurationError(f"{name}: {first['msg']}") from None

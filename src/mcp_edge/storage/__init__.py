@@ -1,0 +1,1 @@
+"""The stores: two ports and one adapter file for each engine."""

@@ -1,0 +1,1 @@
+"""One event for each call, written by the host's sink."""
