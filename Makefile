@@ -1,20 +1,76 @@
+# PYTHON=… chooses the interpreter for the environments, PORT=… where `make run` listens.
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
+NPM_STAMP := tests/node_modules/.installed
+PIP := -m pip --disable-pip-version-check --quiet
+SOURCE := --no-build-isolation --no-deps --no-index --editable .
 
-.PHONY: run test check bench setup lock clean
+.PHONY: run setup test check bench lock npm-lock clean
+.DELETE_ON_ERROR:
 
 run: $(VENV)/.serve
-	@$(BIN)/mcp-edge serve --port $(PORT)
+	@exec $(BIN)/mcp-edge serve --port $(PORT) --log-format text
 
 setup: $(VENV)/.dev
 
-test: $(VENV)/.dev tests/node_modules/.installed
-	$(BIN)/pytest
+test: $(VENV)/.dev $(NPM_STAMP)
+	$(BIN)/python -m pytest
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+bench: $(BENCH)/.installed
+	$(BENCH)/bin/python -m benchmarks
+
+# A venv is made once; each lock is a stamp in it. What builds the project (hatchling) is in every lock, so that
+# nothing is fetched without a hash.
+$(VENV)/bin/python $(BENCH)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mcp-edge needs Python 3.11 or newer; PYTHON=… names one")'
+	@echo "Making $(@D:/bin=) (once)"
+	@$(PYTHON) -m venv $(@D:/bin=)
+
+$(VENV)/.serve: requirements/serve.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing requirements/serve.txt"
+	@$(BIN)/python $(PIP) install --require-hashes -r requirements/serve.txt
+	@$(BIN)/python $(PIP) install $(SOURCE)
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing requirements/dev.txt"
+	@$(BIN)/python $(PIP) install --require-hashes -r requirements/dev.txt
+	@$(BIN)/python $(PIP) install $(SOURCE)
+	@touch $@ $(VENV)/.serve
+
+$(BENCH)/.installed: requirements/bench.txt pyproject.toml | $(BENCH)/bin/python
+	@echo "Installing requirements/bench.txt"
+	@$(BENCH)/bin/python $(PIP) install --require-hashes -r requirements/bench.txt
+	@$(BENCH)/bin/python $(PIP) install $(SOURCE)
+	@touch $@
+
+$(NPM_STAMP): tests/package-lock.json tests/.npmrc | $(VENV)/.dev
+	cd tests && ../$(BIN)/npm ci
+	@touch $@
+
+# `make lock` keeps what is pinned and fits; `make lock UPGRADE=--upgrade` takes the newest. The dev lock is made first
+# and constrains the others, so that what is tested, measured and served is one set of versions.
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(UPGRADE)
+lock: $(VENV)/.dev npm-lock
+	$(COMPILE) --extra serve --group dev -o requirements/dev.txt
+	$(COMPILE) --extra serve --group build -c requirements/dev.txt -o requirements/serve.txt
+	$(COMPILE) -c requirements/dev.txt -o requirements/worker.txt
+	$(COMPILE) --extra serve --group dev --group bench -c requirements/dev.txt -o requirements/bench.txt
+
+# tests/.npmrc keeps `resolved`, which would name a registry's host, out of the lock.
+npm-lock: $(VENV)/.dev
+	cd tests && ../$(BIN)/npm install --package-lock-only
+	@! grep -n '"resolved"' tests/package-lock.json
+
+clean:
+	rm -rf $(VENV) $(BENCH) tests/node_modules build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
