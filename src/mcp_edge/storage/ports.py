@@ -1,8 +1,9 @@
 """The two storage ports. Each states what its callers may rely on; adapters add nothing to it.
 
-Keys are text of at most 512 bytes (UTF-8), parts joined by "/". Values are bytes that the store never reads.
-`ttl_s` is a life in seconds, None for no end. An expired record does not exist: no read, list or create sees
-it, whether or not the engine has removed it yet.
+Keys are text of 1 to 512 bytes (UTF-8), parts joined by "/"; `keys.checked` refuses any other with ValueError where one
+is written or deleted, and `get` answers None to it. Values are bytes that the store never reads. `ttl_s` is a life in
+seconds, None for no end. An expired record does not exist: no read, list, create or swap sees it, whether or not the
+engine has removed it yet; its life is over at the very second `ttl_s` says.
 """
 
 from __future__ import annotations
@@ -58,8 +59,12 @@ class AtomicStore(Protocol):
 
     Guarantee: linearizable per key. Of any number of parallel `create`s of one key, or `swap`s of one version,
     exactly one wins. `read` is consistent with every write that had returned before it began.
-    `nonce` names the writer's attempt: a write that is repeated with the same nonce after its response was lost
-    answers as it did the first time. Every method raises `StoreUnavailable` while the engine cannot be reached.
+    `nonce` names the writer's attempt, one for each: a write that is repeated with the same nonce and value after its
+    response was lost answers as it did the first time, as long as no other write to the key came between; once one did,
+    the repeated attempt has lost. A repeated attempt may start the life anew.
+    Versions count the writes since `create`. They start again at 1 after a deletion or an expiry, so a version that was
+    read before it says nothing after it: what fences a writer off must outlive the writer's knowledge of it.
+    Every method raises `StoreUnavailable` while the engine cannot be reached.
     """
 
     async def create(self, key: str, value: bytes, *, nonce: str, ttl_s: float | None = None) -> bool:
@@ -71,7 +76,7 @@ class AtomicStore(Protocol):
         ...
 
     async def swap(self, key: str, value: bytes, *, version: int, nonce: str, ttl_s: float | None = None) -> int | None:
-        """Replace the live record whose version is `version`. The new version, or None when another write came first."""
+        """Replace the live record that has this `version`. The new version, or None when another write came first."""
         ...
 
     async def delete(self, key: str) -> None:
