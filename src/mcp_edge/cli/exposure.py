@@ -1,0 +1,128 @@
+"""How a server may be exposed: who may reach it, and which secrets sign for it. It opens no socket and no store."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from ipaddress import ip_address
+from itertools import pairwise
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from mcp_edge.errors import ConfigurationError
+from mcp_edge.settings import Settings
+
+MIN_SECRET_BYTES = 32
+_PLACEHOLDERS = (
+    "changeme",
+    "change-me",
+    "change_me",
+    "default",
+    "example",
+    "insecure",
+    "password",
+    "placeholder",
+    "replace",
+    "secret",
+    "your-",
+    "your_",
+)
+_ADVICE = "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_unsafe(settings: Settings, host: str, *, insecure: bool) -> None:
+    """Let nothing be served that strangers could use or forge.
+
+    Raises:
+        ConfigurationError: no authentication or no good secret outside loopback, or `auth=keys` without a key.
+    """
+    if settings.auth == "keys" and not settings.keys:
+        raise ConfigurationError("--auth keys needs at least one key in MCP_KEYS. Make one: mcp-edge keys create NAME")
+    if is_loopback(host):
+        return
+    if settings.auth == "none" and not insecure:
+        raise ConfigurationError(
+            f"--auth none would let everybody who can reach {host} use this server and its data. Use --auth keys "
+            "(mcp-edge keys create NAME makes one), listen on 127.0.0.1, or pass --insecure if something in front "
+            "of this server decides who may call."
+        )
+    if not settings.secret_keys:
+        raise ConfigurationError(
+            f"Outside loopback MCP_SECRET_KEYS is required, the same for every instance. {_ADVICE}"
+        )
+    for position, secret in enumerate(settings.secret_keys, 1):
+        fault = weakness(secret.get_secret_value())
+        if fault:
+            raise ConfigurationError(
+                f"Secret {position} of MCP_SECRET_KEYS {fault}, so sessions could be forged. {_ADVICE}"
+            )
+
+
+def weakness(secret: str) -> str:
+    """Why `secret` must not sign for a public server, as the end of a sentence about it; empty if it may."""
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        return f"is shorter than {MIN_SECRET_BYTES} bytes"
+    lowered = secret.lower()
+    if any(word in lowered for word in _PLACEHOLDERS):
+        return "is a placeholder"
+    steps = [ord(b) - ord(a) for a, b in pairwise(secret)]
+    in_sequence = max(steps.count(-1), steps.count(0), steps.count(1)) > len(steps) / 2
+    if in_sequence or len(set(secret)) < 8 or secret in (secret + secret)[1:-1]:
+        return "repeats itself"
+    return ""
+
+
+def with_secret(settings: Settings) -> Settings:
+    """`settings` with a secret: the configured ones, else the one beside the SQLite file, else a random one.
+
+    Raises:
+        ConfigurationError: the file cannot be written, or holds something else.
+    """
+    if settings.secret_keys:
+        return settings
+    scheme, _, path = settings.store.partition(":")
+    secret = _beside(Path(path)) if scheme == "sqlite" and path else secrets.token_urlsafe(32)
+    return settings.model_copy(update={"secret_keys": (SecretStr(secret),)})
+
+
+def _beside(database: Path) -> str:
+    """The secret in `FILE.secret`, made if absent. Processes that start at once agree: only one link succeeds."""
+    file = database.with_name(database.name + ".secret")
+    try:
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _create(file, secrets.token_urlsafe(32))
+        secret = file.read_text().strip()
+    except OSError as e:
+        raise ConfigurationError(f"The secret {file} cannot be read or made: {e.strerror}. Set MCP_SECRET_KEYS.") from e
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise ConfigurationError(f"{file} holds less than {MIN_SECRET_BYTES} bytes: remove it or set MCP_SECRET_KEYS.")
+    return secret
+
+
+def _create(file: Path, secret: str) -> None:
+    """Give `file` its content at once, readable by its owner only, unless another process was first."""
+    handle, draft = tempfile.mkstemp(prefix=file.name, dir=file.parent)  # mode 0600
+    try:
+        with os.fdopen(handle, "w") as f:
+            f.write(secret + "\n")
+            f.flush()
+            os.fsync(f.fileno())
+        try:
+            os.link(draft, file)
+        except FileExistsError:
+            return
+    finally:
+        os.unlink(draft)

@@ -1,0 +1,130 @@
+"""`mcp-edge serve`: settings, refusals and stores into one process, several, or stdio. It knows no route."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+
+import anyio
+import httpx
+
+from mcp_edge.cli.banner import banner
+from mcp_edge.cli.exposure import refuse_unsafe, with_secret
+from mcp_edge.cli.loading import load
+from mcp_edge.errors import ConfigurationError
+from mcp_edge.platform import Platform
+from mcp_edge.settings import PREFIX, Settings
+from mcp_edge.storage.choose import open_store
+from mcp_edge.telemetry.lines import LineSink
+from mcp_edge.telemetry.logs import configure, standard_error
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 2048
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until asked to stop.
+
+    Raises:
+        ConfigurationError: it would be unsafe or cannot work.
+    """
+    settings = read_settings(args, os.environ)
+    if args.workers > 1 and args.reload:
+        raise ConfigurationError("--reload watches one process: leave --workers out.")
+    if args.workers > 1 and settings.store.startswith("memory:"):
+        raise ConfigurationError("--workers need a store that processes share, which memory: is not. Use sqlite:PATH.")
+    if not args.stdio:
+        refuse_unsafe(settings, args.host, insecure=args.insecure)
+    settings = with_secret(settings)
+    configure(standard_error(), settings.log_format, settings.log_level)
+    if args.stdio:
+        anyio.run(_over_stdio, args.app, settings)
+        return 0
+    if args.listen_fd is not None:
+        anyio.run(_over_http, args.app, settings, socket.socket(fileno=args.listen_fd), args.parent_fd)
+        return 0
+    return _listen(args, settings)
+
+
+def read_settings(args: argparse.Namespace, env: Mapping[str, str]) -> Settings:
+    """The settings in `env`, with the options of the command line over them.
+
+    Raises:
+        ConfigurationError: a value cannot be read.
+    """
+    options = {"STORE": args.store, "AUTH": args.auth, "LOG_FORMAT": args.log_format}
+    given = {PREFIX + name: value for name, value in options.items() if value is not None}
+    return Settings.from_env({**env, **given, **({PREFIX + "DRAIN_S": "0"} if args.reload else {})})
+
+
+def _listen(args: argparse.Namespace, settings: Settings) -> int:
+    """Bind, say so, and serve here or in workers."""
+    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
+    try:
+        sock = socket.create_server((args.host, args.port), family=family, backlog=_BACKLOG)
+    except OSError as e:
+        raise ConfigurationError(f"Cannot listen on {args.host} port {args.port}: {e.strerror}.") from e
+    text = banner(args.app, settings, args.host, sock.getsockname()[1])
+    if args.workers == 1 and not args.reload:
+        anyio.run(_over_http, args.app, settings, sock, None, text)
+        return 0
+    print(text, flush=True)
+    if args.reload:
+        from mcp_edge.cli.reload import Reloader
+
+        return Reloader(sys.argv[1:], sock, Path.cwd()).run()
+    from mcp_edge.cli.supervisor import Supervisor
+
+    return Supervisor(sys.argv[1:], sock, count=args.workers, drain_s=settings.drain_s).run()
+
+
+async def _over_http(
+    app: str, settings: Settings, sock: socket.socket, parent_fd: int | None, announcement: str = ""
+) -> None:
+    from mcp_edge.app import create_app
+    from mcp_edge.cli.server import EdgeServer
+
+    server = load(app)(settings)  # now, so that its errors end the process rather than the first request
+    async with _platform(settings) as platform:
+        asgi = create_app(lambda _: server, platform)
+        if announcement:
+            print(announcement, flush=True)
+        await EdgeServer(asgi, platform, worker_of=parent_fd).serve(sockets=[sock])
+
+
+async def _over_stdio(app: str, settings: Settings) -> None:
+    from mcp_edge.cli.stdio import serve_stdio
+
+    create_server = load(app)
+    async with _platform(settings) as platform:
+        await serve_stdio(create_server, platform)
+
+
+@asynccontextmanager
+async def _platform(settings: Settings) -> AsyncGenerator[Platform]:
+    """This process as a host; what it opened is closed at the end."""
+    records, atomics = open_store(settings.store)
+    clients: list[httpx.AsyncClient] = []
+
+    @cache
+    def client() -> httpx.AsyncClient:  # made at first use: it reads the certificates
+        clients.append(httpx.AsyncClient())
+        return clients[0]
+
+    sink = LineSink(standard_error(), settings.log_format, level=settings.log_level)
+    try:
+        yield Platform(settings=settings, records=records, atomics=atomics, telemetry=sink, http=client)
+    finally:
+        with anyio.CancelScope(shield=True):
+            for opened in clients:
+                await opened.aclose()
+            await records.aclose()
+            await atomics.aclose()

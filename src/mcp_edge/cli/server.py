@@ -1,0 +1,143 @@
+"""One serving process: uvicorn with a graceful drain, and the periodic sweep of the store. It knows no route."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import random
+import signal
+import socket
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import anyio
+import uvicorn
+
+from mcp_edge.cli.drain import HURRY, grace_s
+from mcp_edge.errors import StoreUnavailable
+from mcp_edge.platform import Platform
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 300
+"""Mean time between two sweeps; jitter keeps the processes of one store apart."""
+SWEEP_LIMIT = 1000
+KEEP_ALIVE_S = 75
+"""Longer than the idle time of common proxies, so that they close first and never reuse a dying connection."""
+_HANDLED = (signal.SIGTERM, signal.SIGINT, HURRY)
+
+
+class EdgeServer(uvicorn.Server):
+    """A uvicorn server that drains in three steps.
+
+    1. Draining: readiness fails and every response says `Connection: close`, while it still listens for `drain_s`
+       seconds. SIGINT, HURRY and a second signal of any kind skip this.
+    2. Not listening: what is in flight finishes, within `grace_s`.
+    3. Expired: near the end of the grace, calls that wait for an answer get their error; then all are cancelled.
+    """
+
+    def __init__(self, app: Any, platform: Platform, *, worker_of: int | None = None) -> None:
+        """`worker_of` is a descriptor that reads end of file when the supervisor is gone."""
+        self._platform = platform
+        self._worker_of = worker_of
+        self._hurried = False
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._drain_s = platform.settings.drain_s
+        config = uvicorn.Config(
+            app,
+            http="h11",  # httptools rejects header white space that HTTP allows
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=grace_s(self._drain_s),  # pyright: ignore[reportArgumentType]  # any seconds do
+        )
+        super().__init__(config)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handle the signals while serving. Unlike uvicorn's own, a stop that was asked for ends with exit code 0."""
+        handled = [s for s in _HANDLED if self._worker_of is None or s != signal.SIGINT]
+        before = {s: signal.signal(s, self.handle_exit) for s in handled}
+        if self._worker_of is not None:
+            # The terminal's Ctrl-C reaches the whole group; the supervisor passes it on in its own way.
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the supervisor blocks what it waits for
+        try:
+            yield
+        finally:
+            for s, handler in before.items():
+                signal.signal(s, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """First signal: drain. Second: hurry. Third: leave at once."""
+        if self.should_exit and self._hurried:
+            self._platform.drain.expired = True
+            self.force_exit = True
+        self._hurried = self._hurried or self.should_exit or sig != signal.SIGTERM
+        self.should_exit = True
+        self._platform.drain.draining = True
+        self._say_close()
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's tick, ten times a second; its default headers stay one list, which responses in flight share."""
+        leave = await super().on_tick(counter)
+        if self.server_state.default_headers is not self._headers:
+            self._headers[:] = self.server_state.default_headers
+            self.server_state.default_headers = self._headers
+            self._say_close()
+        return leave
+
+    async def main_loop(self) -> None:
+        """Serve until a signal comes, then go on listening while balancers learn of it."""
+        gc.collect()
+        gc.freeze()  # what was imported lives as long as the process: the collector need not look at it again
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._sweep)
+            if self._worker_of is not None:
+                tasks.start_soon(self._leave_with_supervisor, self._worker_of)
+            await super().main_loop()
+            until = time.monotonic() + self._drain_s
+            counter = 1
+            while not self._hurried and time.monotonic() < until:
+                await anyio.sleep(0.05)
+                counter += 1
+                await self.on_tick(counter)
+            tasks.cancel_scope.cancel()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, wait for what is in flight, tell it when the time is nearly over."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._expire)
+            await super().shutdown(sockets)
+            tasks.cancel_scope.cancel()
+
+    def _say_close(self) -> None:
+        if self._platform.drain.draining and (b"connection", b"close") not in self._headers:
+            self._headers.append((b"connection", b"close"))
+
+    async def _expire(self) -> None:
+        grace = grace_s(self._drain_s)
+        await anyio.sleep(grace - min(2.0, grace / 2))
+        self._platform.drain.expired = True
+
+    async def _leave_with_supervisor(self, descriptor: int) -> None:
+        await anyio.wait_readable(descriptor)  # nothing is ever written: readable means that the other end is gone
+        self.handle_exit(HURRY, None)
+
+    async def _sweep(self) -> None:
+        while True:
+            await anyio.sleep(SWEEP_S * random.uniform(0.8, 1.2))  # noqa: S311  # jitter, not a secret
+            try:
+                for store in (self._platform.records, self._platform.atomics):
+                    while await store.sweep(limit=SWEEP_LIMIT) >= SWEEP_LIMIT:
+                        pass
+            except StoreUnavailable as e:
+                log.warning("expired records were not removed: %s", e)

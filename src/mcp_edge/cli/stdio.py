@@ -1,0 +1,81 @@
+"""stdio: a client launched this process and speaks on its standard streams. The SDK's own loop serves both eras.
+
+One client, one user, one connection: nothing of the HTTP core is needed. It logs nothing on standard output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import mcp_types as t
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.lowlevel.server import NotificationOptions, Server
+from mcp.server.mcpserver import MCPServer
+from mcp.server.session import ServerSession
+from mcp.server.stdio import stdio_server
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated, ServerEvent
+from mcp.shared.subscriptions import event_to_notification
+
+from mcp_edge.context import CURRENT, User
+from mcp_edge.platform import Platform
+from mcp_edge.settings import Settings
+
+_MODERN = "2026-07-28"
+
+
+@dataclass(slots=True)
+class StdioCall:
+    """The connection as tools see it: `mcp_edge.context.Call`."""
+
+    user: User
+    platform: Platform
+    bus: InMemorySubscriptionBus = field(default_factory=InMemorySubscriptionBus)
+    session: ServerSession | None = None
+    subscribed: set[str] = field(default_factory=set[str])
+    """URIs that a handshake client subscribed to."""
+
+    async def changed(self, event: ServerEvent) -> None:
+        """Tell the client: through its listen streams, or by a plain notification in the handshake era."""
+        await self.bus.publish(event)
+        session = self.session
+        if session is None or session.protocol_version >= _MODERN:
+            return
+        if not isinstance(event, ResourceUpdated) or event.uri in self.subscribed:
+            await session.send_notification(event_to_notification(event, {}))
+
+
+async def serve_stdio(create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> None:
+    """Serve the client on the standard streams until it closes them."""
+    server = create_server(platform.settings)
+    server.streamable_http_app()  # makes the low-level server reachable by its public name; the app itself is dropped
+    low: Server[Any] = server.session_manager.app
+    call = StdioCall(User(issuer="local", subject="local", name="local"), platform)
+    CURRENT.set(call)
+    _register(low, call)
+    async with stdio_server() as (incoming, outgoing):
+        options = low.create_initialization_options(NotificationOptions(True, True, True))
+        await low.run(incoming, outgoing, options)
+
+
+def _register(low: Server[Any], call: StdioCall) -> None:
+    """What `MCPServer` leaves out: subscriptions of both eras, and the session for change notifications."""
+
+    async def remember_session(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        call.session = ctx.session
+        return await call_next(ctx)
+
+    async def subscribe(_: ServerRequestContext[Any, Any], params: t.SubscribeRequestParams) -> t.EmptyResult:
+        call.subscribed.add(str(params.uri))
+        return t.EmptyResult()
+
+    async def unsubscribe(_: ServerRequestContext[Any, Any], params: t.UnsubscribeRequestParams) -> t.EmptyResult:
+        call.subscribed.discard(str(params.uri))
+        return t.EmptyResult()
+
+    low.middleware.append(remember_session)
+    low.add_request_handler("resources/subscribe", t.SubscribeRequestParams, subscribe)
+    low.add_request_handler("resources/unsubscribe", t.UnsubscribeRequestParams, unsubscribe)
+    listen = ListenHandler(call.bus)
+    low.add_request_handler("subscriptions/listen", t.SubscriptionsListenRequestParams, listen)

@@ -1,0 +1,139 @@
+"""One line for each call and each log record, as text or JSON, in one write. It knows no wire and opens no file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Literal, Protocol
+
+from pydantic_core import to_json
+
+from mcp_edge.platform import CallEvent
+
+Format = Literal["text", "json"]
+
+LEVELS: Mapping[str, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+"""The levels of `MCP_LOG_LEVEL`."""
+
+_INTERNAL_ERROR = "-32603"
+_TEXT = (
+    "{time} {level:<7} {wire:<10} {what} {status} {duration_ms:.1f} ms "
+    "user={user} client={client} session={session} request={request_id}\n"
+)
+
+
+class Sink(Protocol):
+    """Where bytes go: an unbuffered file, so that a line is one write and processes do not cut each other's lines."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Clock:
+    """UTC time as ISO 8601 with milliseconds. The part down to the second is formatted once per second."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._second = -1
+        self._prefix = ""
+
+    def stamp(self, at: float | None = None) -> str:
+        """`at`, or now, such as `2026-07-28T12:00:00.250Z`."""
+        now = self._now() if at is None else at
+        second = int(now)
+        if second != self._second:
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second
+        return f"{self._prefix}.{int((now - second) * 1000):03d}Z"
+
+
+class LineSink:
+    """`platform.Telemetry` that writes a line for each call. A sink that fails loses the line, never the call."""
+
+    def __init__(self, sink: Sink, form: Format, *, level: str = "info", now: Callable[[], float] = time.time) -> None:
+        self._write = sink.write
+        self._stamp = Clock(now).stamp
+        self._line = self._json if form == "json" else self._text
+        self._least = LEVELS[level]
+
+    def call(self, event: CallEvent) -> None:
+        """Write one line, unless its level is below the configured one."""
+        level = _level(event.status)
+        if LEVELS[level] >= self._least:
+            with suppress(OSError, ValueError):
+                self._write(self._line(event, level))
+
+    def _json(self, event: CallEvent, level: str) -> bytes:
+        line = to_json(
+            {
+                "time": self._stamp(),
+                "level": level,
+                "event": "call",
+                "wire": event.wire,
+                "method": event.method,
+                "name": event.name,
+                "status": event.status,
+                "duration_ms": round(event.duration_ms, 3),
+                "request_id": event.request_id,
+                "session": event.session,
+                "user": event.user,
+                "client": event.client,
+            }
+        )
+        return line + b"\n"
+
+    def _text(self, event: CallEvent, level: str) -> bytes:
+        line = _TEXT.format(
+            time=self._stamp(),
+            level=level,
+            wire=printable(event.wire),
+            what=f"{printable(event.method)} {printable(event.name)}".rstrip().ljust(28),
+            status=printable(event.status).ljust(10),
+            duration_ms=event.duration_ms,
+            user=printable(event.user),
+            client=printable(event.client),
+            session=event.session,
+            request_id=printable(event.request_id),
+        )
+        return line.encode()
+
+
+class LineFormatter(logging.Formatter):
+    """A log record in the form of the call lines, its traceback included."""
+
+    def __init__(self, form: Format) -> None:
+        super().__init__()
+        self._json = form == "json"
+        self._clock = Clock()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON, or one line of text followed by its traceback."""
+        stamp, level = self._clock.stamp(record.created), record.levelname.lower()
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        if not self._json:
+            line = f"{stamp} {level:<7} {record.name}: {printable(record.getMessage())}"
+            return f"{line}\n{trace}" if trace else line
+        body = {"time": stamp, "level": level, "event": "log", "logger": record.name, "message": record.getMessage()}
+        if trace:
+            body["traceback"] = trace
+        try:
+            return to_json(body).decode()
+        except ValueError:  # a lone surrogate in a message
+            return to_json({key: printable(value) for key, value in body.items()}).decode()
+
+
+def printable(text: str) -> str:
+    """`text` with control characters and lone surrogates escaped: what a client sends cannot forge a line."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def _level(status: str) -> str:
+    if status == _INTERNAL_ERROR:
+        return "error"
+    return "warning" if status == "interrupted" else "info"

@@ -1,0 +1,29 @@
+"""The process's logging: the records of all libraries in the form of the call lines. It owns the root logger."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+
+from mcp_edge.telemetry.lines import LEVELS, Format, LineFormatter
+
+_QUIET = ("mcp", "httpx", "httpcore", "asyncio")
+"""Loggers whose INFO says something for each request; the call line says it once."""
+
+
+def standard_error() -> io.FileIO:
+    """Standard error without a buffer: one write per line, whole lines from several processes."""
+    return io.FileIO(sys.stderr.fileno(), "wb", closefd=False)
+
+
+def configure(sink: io.FileIO, form: Format, level: str) -> None:
+    """Send all log records to `sink`. Call it before the server is made: the SDK leaves a root with a handler alone."""
+    stream = io.TextIOWrapper(sink, encoding="utf-8", errors="backslashreplace", write_through=True)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(LineFormatter(form))
+    logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else max(LEVELS[level], logging.WARNING))
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).setLevel(LEVELS[level])
