@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio
 import httpx
-from mcp.server.subscriptions import ServerEvent
 
 from mcp_edge.errors import UpstreamError
 from mcp_edge.platform import Platform
+
+if TYPE_CHECKING:
+    from mcp.server.subscriptions import ServerEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +100,54 @@ def state() -> UserState:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The API behind the tools, with the caller's own credential. Use `client` for requests; the host closes it."""
+    """The API behind the tools, with the caller's own credential. The host closes `client`."""
 
     base_url: str
-    token: str
+    token: str = field(repr=False)
     client: httpx.AsyncClient
 
-    async def get(self, path: str, *, params: dict[str, str] | None = None, timeout_s: float = 10) -> httpx.Response:
-        """GET `base_url + path` with the caller's bearer token. Every status is returned, none raised.
+    async def get(
+        self,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        timeout_s: float = 10,
+        max_bytes: int = 1024 * 1024,
+    ) -> httpx.Response:
+        """GET `base_url + path` with the caller's bearer token: the whole answer, whatever its status.
+
+        Redirects are not followed, so that the token reaches no other host.
 
         Raises:
-            httpx.HTTPError: the upstream could not be reached in `timeout_s` seconds.
+            UpstreamError: no answer of at most `max_bytes` bytes came within `timeout_s` seconds.
         """
         headers = {"authorization": f"Bearer {self.token}", "accept": "application/json"}
-        return await self.client.get(self.base_url + path, params=params, headers=headers, timeout=timeout_s)
+        url = self.base_url + path
+        request = self.client.build_request("GET", url, params=params, headers=headers, timeout=timeout_s)
+        try:
+            # httpx's own timeout starts anew with every read; an answer that trickles in needs this one.
+            with anyio.fail_after(timeout_s):
+                response = await self.client.send(request, stream=True, follow_redirects=False)
+                try:
+                    return await _read(response, max_bytes)
+                finally:
+                    await response.aclose()
+        except (TimeoutError, httpx.TimeoutException) as e:
+            raise UpstreamError(f"The upstream API did not answer within {timeout_s:g} seconds.") from e
+        except httpx.HTTPError as e:
+            raise UpstreamError("The upstream API could not be reached, or broke off its answer.") from e
+
+
+async def _read(response: httpx.Response, max_bytes: int) -> httpx.Response:
+    """The response with its body, decoded, in memory."""
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > max_bytes:
+            raise UpstreamError(f"The upstream API's answer is larger than {max_bytes} bytes.")
+    # These two describe the encoded body, which is gone.
+    headers = [(k, v) for k, v in response.headers.multi_items() if k not in ("content-encoding", "content-length")]
+    return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
 
 
 def upstream() -> Upstream:
@@ -123,7 +160,7 @@ def upstream() -> Upstream:
     settings = call.platform.settings
     token = settings.upstream_tokens.get(call.user.subject) or settings.upstream_token
     if token is None:
-        raise UpstreamError("No upstream account is connected: set MCP_UPSTREAM_TOKENS for this user or MCP_UPSTREAM_TOKEN.")
+        raise UpstreamError("No upstream account is connected. Set MCP_UPSTREAM_TOKENS for you, or MCP_UPSTREAM_TOKEN.")
     return Upstream(settings.upstream_url.rstrip("/"), token.get_secret_value(), call.platform.http())
 
 

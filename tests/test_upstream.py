@@ -1,0 +1,87 @@
+"""`Upstream.get` ends in bounded time with a bounded answer, and keeps the credential to itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import anyio
+import httpx
+import pytest
+
+from mcp_edge import Upstream
+from mcp_edge.errors import UpstreamError
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Body(httpx.AsyncByteStream):
+    """A body made of what `chunks` yields. It knows how much was taken and whether it was closed."""
+
+    def __init__(self, chunks: Callable[[], AsyncIterator[bytes]]) -> None:
+        self._chunks = chunks
+        self.taken = 0
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._chunks():
+            self.taken += len(chunk)
+            yield chunk
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def answering(body: Body) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=body)))
+
+
+async def test_an_answer_that_only_trickles_is_given_up_in_time() -> None:
+    async def trickle() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await anyio.sleep(0.001)
+
+    body = Body(trickle)
+    async with answering(body) as client:
+        with pytest.raises(UpstreamError, match=r"did not answer within 0\.05 seconds"):
+            await Upstream("https://api.test", "secret", client).get("/", timeout_s=0.05)
+
+    assert body.taken > 1
+    assert body.closed
+
+
+async def test_an_endless_answer_is_read_no_further_than_the_limit() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" " * 1000
+
+    body = Body(endless)
+    async with answering(body) as client:
+        with pytest.raises(UpstreamError, match="larger than 2500 bytes"):
+            await Upstream("https://api.test", "secret", client).get("/", max_bytes=2500)
+
+    assert body.taken == 3000
+    assert body.closed
+
+
+async def test_a_redirect_is_returned_and_not_followed_even_by_a_client_that_would() -> None:
+    hosts: list[str] = []
+
+    def redirect(request: httpx.Request) -> httpx.Response:
+        hosts.append(request.url.host)
+        return httpx.Response(302, headers={"location": "https://elsewhere.test/"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(redirect), follow_redirects=True) as client:
+        response = await Upstream("https://api.test", "secret", client).get("/")
+
+    assert (response.status_code, hosts) == (302, ["api.test"])
+
+
+async def test_the_credential_is_not_in_the_repr() -> None:
+    async with httpx.AsyncClient() as client:
+        assert "secret" not in repr(Upstream("https://api.test", "secret", client))
