@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 
@@ -103,9 +103,10 @@ async def _over_http(
 async def _over_stdio(app: str, settings: Settings) -> None:
     from mcp_edge.cli.stdio import serve_stdio
 
-    create_server = load(app)
+    with redirect_stdout(sys.stderr):  # what an import or a constructor prints is not for the client
+        server = load(app)(settings)
     async with _platform(settings) as platform:
-        await serve_stdio(create_server, platform)
+        await serve_stdio(server, platform)
 
 
 @asynccontextmanager

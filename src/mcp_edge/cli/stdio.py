@@ -5,7 +5,8 @@ One client, one user, one connection: nothing of the HTTP core is needed. It log
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,6 @@ from mcp.shared.subscriptions import event_to_notification
 
 from mcp_edge.context import CURRENT, User
 from mcp_edge.platform import Platform
-from mcp_edge.settings import Settings
 
 _MODERN = "2026-07-28"
 
@@ -46,17 +46,17 @@ class StdioCall:
             await session.send_notification(event_to_notification(event, {}))
 
 
-async def serve_stdio(create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> None:
-    """Serve the client on the standard streams until it closes them."""
-    server = create_server(platform.settings)
+async def serve_stdio(server: MCPServer[Any], platform: Platform) -> None:
+    """Serve the client on the standard streams until it closes them. What a tool prints goes to standard error."""
     server.streamable_http_app()  # makes the low-level server reachable by its public name; the app itself is dropped
     low: Server[Any] = server.session_manager.app
-    call = StdioCall(User(issuer="local", subject="local", name="local"), platform)
+    call = StdioCall(User(issuer="local", subject="local", name="Local user"), platform)
     CURRENT.set(call)
     _register(low, call)
     async with stdio_server() as (incoming, outgoing):
         options = low.create_initialization_options(NotificationOptions(True, True, True))
-        await low.run(incoming, outgoing, options)
+        with redirect_stdout(sys.stderr):
+            await low.run(incoming, outgoing, options)
 
 
 def _register(low: Server[Any], call: StdioCall) -> None:

@@ -117,9 +117,9 @@ class LineFormatter(logging.Formatter):
         stamp, level = self._clock.stamp(record.created), record.levelname.lower()
         trace = self.formatException(record.exc_info) if record.exc_info else ""
         if not self._json:
-            line = f"{stamp} {level:<7} {record.name}: {printable(record.getMessage())}"
+            line = f"{stamp} {level:<7} {record.name}: {printable(record.getMessage().strip())}"
             return f"{line}\n{trace}" if trace else line
-        body = {"time": stamp, "level": level, "event": "log", "logger": record.name, "message": record.getMessage()}
+        body = {"time": stamp, "level": level, "event": "log", "logger": record.name, "message": record.getMessage().strip()}
         if trace:
             body["traceback"] = trace
         try:
