@@ -53,8 +53,11 @@ $(BENCH)/.installed: requirements/bench.txt pyproject.toml | $(BENCH)/bin/python
 	@$(BENCH)/bin/python $(PIP) install $(SOURCE)
 	@touch $@
 
+# npm trusts what the system trusts, as pip and uv can: a network may have a certificate authority of its own.
+NPM = NODE_USE_SYSTEM_CA=1 ../$(BIN)/npm
+
 $(NPM_STAMP): tests/package-lock.json tests/.npmrc | $(VENV)/.dev
-	cd tests && ../$(BIN)/npm ci
+	cd tests && $(NPM) ci
 	@touch $@
 
 # `make lock` keeps what is pinned and fits; `make lock UPGRADE=--upgrade` takes the newest. The dev lock is made first
@@ -69,7 +72,7 @@ lock: $(VENV)/.dev npm-lock
 
 # tests/.npmrc keeps `resolved`, which would name a registry's host, out of the lock.
 npm-lock: $(VENV)/.dev
-	cd tests && ../$(BIN)/npm install --package-lock-only
+	cd tests && $(NPM) install --package-lock-only
 	@! grep -n '"resolved"' tests/package-lock.json
 
 clean:

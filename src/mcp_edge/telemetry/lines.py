@@ -115,11 +115,12 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON, or one line of text followed by its traceback."""
         stamp, level = self._clock.stamp(record.created), record.levelname.lower()
+        message = record.getMessage().strip()
         trace = self.formatException(record.exc_info) if record.exc_info else ""
         if not self._json:
-            line = f"{stamp} {level:<7} {record.name}: {printable(record.getMessage().strip())}"
+            line = f"{stamp} {level:<7} {record.name}: {printable(message)}"
             return f"{line}\n{trace}" if trace else line
-        body = {"time": stamp, "level": level, "event": "log", "logger": record.name, "message": record.getMessage().strip()}
+        body = {"time": stamp, "level": level, "event": "log", "logger": record.name, "message": message}
         if trace:
             body["traceback"] = trace
         try:
