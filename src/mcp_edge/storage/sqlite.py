@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from mcp_edge.errors import ConfigurationError, StoreUnavailable
@@ -165,10 +166,10 @@ class SQLiteDatabase:
 
     def _checkpoint(self) -> None:
         existing = self.path.as_uri() + "?mode=rw"
-        with suppress(sqlite3.Error), closing(sqlite3.connect(existing, uri=True, timeout=1)) as connection:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(existing, uri=True, timeout=0.1)) as connection:
             _, logged, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             # Under steady load there is always a write that the passive checkpoint has not seen, and the log never
-            # starts over. Writers are held up only for what is left by now.
+            # starts over. Writers are held up for what is left by now, and 0.1 s at most where a reader does not end.
             if logged > _WAL_PATIENCE * self._checkpoint_pages:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
@@ -208,8 +209,9 @@ class SQLiteDatabase:
 
 
 def _is_busy(e: Exception) -> bool:
-    # The low byte is the kind; the rest tells which lock it was.
-    return getattr(e, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    # The low byte is the kind, the rest tells which lock it was. PROTOCOL is a race for the log, lost many times.
+    kind = getattr(e, "sqlite_errorcode", 0) & 0xFF
+    return kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
 
 def _range(prefix: str, after: str) -> tuple[str, str | bytes]:
