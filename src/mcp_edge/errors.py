@@ -32,12 +32,21 @@ class EdgeError(Exception):
 class CallerError(EdgeError):
     """The caller's mistake. `message` is public; `code` and `data` are the JSON-RPC error's."""
 
-    def __init__(self, message: str, *, code: int = -32600, data: Any = None, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int = -32600,
+        data: Any = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.data = data
         self.headers = headers
+        self.request_id: int | str | None = None
+        """The id of the JSON-RPC request, once it is known."""
 
 
 class BadRequest(CallerError):

@@ -59,7 +59,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     public_url: str | None = Field(
-        default=None, description="The URL that clients use, without the path /mcp; never taken from a request's headers."
+        default=None,
+        description="The URL that clients use, without the path /mcp; never taken from a request's headers.",
     )
     store: str = Field(default="sqlite:.data/mcp.db", description="Where state lives: `sqlite:PATH` or `memory:`.")
     auth: Literal["none", "keys"] = Field(
@@ -77,7 +78,8 @@ class Settings(BaseModel):
         default=(), description="Host names to answer besides that of the public URL and loopback."
     )
     allowed_origins: Words = Field(
-        default=(), description="Browser origins to admit besides our own, loopback and the known web clients; `*` admits all."
+        default=(),
+        description="Browser origins to admit besides our own, loopback and the known web clients; `*` admits all.",
     )
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     quiet_s: float = Field(
@@ -94,7 +96,9 @@ class Settings(BaseModel):
     lease_s: float = Field(
         default=6, ge=1, description="Seconds without a heartbeat after which another instance takes a stream over."
     )
-    recheck_s: float = Field(default=60, gt=0, description="Seconds after which a held stream checks its credential again.")
+    recheck_s: float = Field(
+        default=60, gt=0, description="Seconds after which a held stream checks its credential again."
+    )
     drain_s: float = Field(default=5, ge=0, description="Seconds between SIGTERM and the end of listening.")
     max_sessions: int = Field(default=1000, ge=1, description="Sessions per principal; the oldest one gives way.")
     max_streams: int = Field(default=64, ge=1, description="Event streams that a principal may hold open at once.")
@@ -103,7 +107,9 @@ class Settings(BaseModel):
         default=64 * 1024 * 1024, ge=65536, description="Bytes of event streams that are logged per principal and hour."
     )
     log_format: Literal["text", "json"] = Field(default="json", description="Form of the log lines.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe level logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level logged."
+    )
     upstream_url: str = Field(default="https://api.github.com", description="Base URL of the API behind the tools.")
     upstream_token: SecretStr | None = Field(
         default=None, description="Upstream credential for users who have none of their own."

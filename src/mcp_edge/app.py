@@ -1,0 +1,123 @@
+"""create_app: the ASGI callable of one server. The routing table and the one place where a refusal becomes a response."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+from mcp.server.mcpserver import MCPServer
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mcp_edge import endpoint, jsonrpc
+from mcp_edge.core import Core
+from mcp_edge.credentials import authenticator
+from mcp_edge.errors import STATUS, CallerError, StoreUnavailable
+from mcp_edge.guards import Guards
+from mcp_edge.platform import Platform
+from mcp_edge.request import Gone, Request
+from mcp_edge.settings import Settings
+from mcp_edge.wires import http_sse
+
+logger = logging.getLogger(__name__)
+
+Endpoint = Callable[[Core, Request, Any], Awaitable[None]]
+
+ROUTES: dict[str, Endpoint] = {
+    "/mcp": endpoint.serve,
+    "/sse": http_sse.open_stream,
+    "/messages": http_sse.post,
+}
+"""Paths that need a user."""
+
+
+def create_app(create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> ASGIApp:
+    """The server as a long-lived ASGI callable.
+
+    It needs no lifespan event and tolerates one per request; the server is created at the first request, since some
+    hosts allow no randomness or I/O before it.
+    """
+    return App(create_server, platform)
+
+
+class App:
+    """See `create_app`."""
+
+    def __init__(self, create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> None:
+        self._create_server = create_server
+        self._platform = platform
+        self._guards = Guards(platform.settings)
+        self._authenticator = authenticator(platform.settings)
+        self._core: Core | None = None
+        self._ready = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = Request(scope, receive, send)
+            try:
+                await self._serve(request)
+            except CallerError as e:
+                await _refuse(request, e)
+            except Gone:
+                pass
+            except StoreUnavailable as e:
+                logger.error("request %s: %s", request.trace_id(), e)
+                body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.")
+                await request.answer(503, body, headers=[(b"retry-after", b"2")])
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _serve(self, request: Request) -> None:
+        if self._platform.drain.draining:
+            request.extra.append((b"connection", b"close"))
+        route = ROUTES.get(request.path)
+        if route is None:
+            await self._open_paths(request)
+            return
+        self._guards.check(request)
+        if request.method == "OPTIONS":
+            await self._guards.preflight(request)
+            return
+        user = await self._authenticator.authenticate(request)
+        await route(self._core if self._ready and self._core else await self._start(), request, user)
+
+    async def _open_paths(self, request: Request) -> None:
+        """Paths that need no user: liveness, readiness, and a hint for everything else."""
+        if request.path == "/healthz":
+            await request.answer(200, b'{"status":"alive"}')
+        elif request.path == "/readyz":
+            await self._readiness(request)
+        else:
+            await request.answer(404, b'{"error":"There is nothing here. The MCP endpoint is /mcp."}')
+
+    async def _readiness(self, request: Request) -> None:
+        if self._platform.drain.draining:
+            await request.answer(503, b'{"status":"draining"}')
+            return
+        await self._start()
+        await self._platform.records.get("ready")
+        await request.answer(200, b'{"status":"ready"}')
+
+    async def _start(self) -> Core:
+        """Make the server at its first request. No lock: requests that come meanwhile may be on other event loops."""
+        if self._core is None:
+            self._core = Core.build(self._create_server, self._platform)
+            await self._core.kernel.start()
+            await self._core.announce_catalogue()
+            self._ready = True
+        while not self._ready:
+            await anyio.sleep(0.005)
+        return self._core
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+
+async def _refuse(request: Request, e: CallerError) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in e.headers.items()]
+    await request.answer(STATUS[type(e)], jsonrpc.error(e.request_id, e.code, e.message, e.data), headers=headers)

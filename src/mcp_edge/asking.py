@@ -1,0 +1,60 @@
+"""An imperative question (`ctx.elicit`, `create_message`, `list_roots`): sent, held, answered through the store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import REQUEST_TIMEOUT
+
+from mcp_edge import jsonrpc
+from mcp_edge.core import Core
+from mcp_edge.questions import Unanswered
+from mcp_edge.sessions import Session
+
+
+async def ask(
+    core: Core,
+    session: Session,
+    emit: Callable[[bytes], Awaitable[None]],
+    method: str,
+    params: Mapping[str, Any] | None,
+    timeout_s: float | None = None,
+) -> dict[str, Any]:
+    """Send the request with `emit` and hold the call until its result is in the store.
+
+    Raises:
+        MCPError: the client answered with an error, or not in time.
+        TooMany: the principal has too many open questions.
+    """
+    settings = core.platform.settings
+    question = core.questions.mint(session.key)
+    hold = await core.quotas.hold("questions", session.principal, settings.max_questions)
+    try:
+        await emit(jsonrpc.request(question, method, params))
+        deadline = core.platform.clock() + (timeout_s or settings.question_ttl_s)
+        answers = await core.questions.wait([question], deadline)
+    except Unanswered as e:
+        raise MCPError(REQUEST_TIMEOUT, str(e)) from e
+    finally:
+        await hold.release()
+    return result_of(answers[question])
+
+
+def result_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """The result in the client's response.
+
+    Raises:
+        MCPError: the response is an error.
+    """
+    error: Any = answer.get("error")
+    if not isinstance(error, dict):
+        return answer["result"]
+    fields = cast("dict[str, Any]", error)
+    code, message = fields.get("code"), fields.get("message")
+    raise MCPError(
+        code if type(code) is int else jsonrpc.INTERNAL_ERROR,
+        message if type(message) is str else "The client refused.",
+        fields.get("data"),
+    )

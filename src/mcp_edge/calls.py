@@ -1,0 +1,160 @@
+"""One request from its exchange to its final response: run, suspend and resume, map errors, log one line.
+
+The one boundary where a bug is caught: it is logged with the request's trace id and answered with a fixed message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
+from pydantic import ValidationError
+
+from mcp_edge import jsonrpc
+from mcp_edge.core import Core
+from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
+from mcp_edge.exchange import Exchange
+from mcp_edge.kernel import MODERN, Asked
+from mcp_edge.link import Link
+from mcp_edge.logged import LoggedReply, Released
+from mcp_edge.platform import CallEvent
+from mcp_edge.reply import PlainReply
+from mcp_edge.streams import Head, LeaseLost
+
+logger = logging.getLogger(__name__)
+
+_MAX_ROUNDS = 32
+_NAMES = {"tools/call": "name", "prompts/get": "name"}
+
+
+async def run(
+    core: Core,
+    x: Exchange,
+    link: Link,
+    method: str,
+    params: Mapping[str, Any] | None,
+    reply: PlainReply,
+    job: Awaitable[bytes],
+) -> None:
+    """Await `job`, the JSON of a result, and answer the request with it.
+
+    Nothing that the request did raises out of here; the cancellation of the server's own task does.
+    """
+    started = time.perf_counter()
+    assert x.request_id is not None
+    http = 200
+    try:
+        body = jsonrpc.result(x.request_id, await job)
+        status = "tool_error" if x.failed else "ok"
+        await reply.finish(http, body)
+    except asyncio.CancelledError:
+        if not _was_ours(reply):
+            raise
+        status = reply.why
+        await reply.abandon()
+    except (Released, LeaseLost):
+        status = reply.why = "lost"
+        await reply.abandon()
+    except Exception as e:  # noqa: BLE001 # the boundary: see the module's docstring
+        http, body, status = failure(e, x, modern=link.protocol_version == MODERN)
+        await reply.finish(http, body)
+    if "exit_stack" in link.__dict__:
+        await link.aclose()
+    _record(core, x, method, params, link.protocol_version, status, (time.perf_counter() - started) * 1000)
+
+
+def _was_ours(reply: PlainReply) -> bool:
+    """Whether the cancellation came from the reply; if so, the task goes on to end the response."""
+    task = asyncio.current_task()
+    if not reply.why or task is None:
+        return False
+    task.uncancel()
+    return True
+
+
+async def call(
+    core: Core, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, reply: PlainReply
+) -> bytes:
+    """Run the request; where its handler asks, ask the client and run it again."""
+    result = await core.kernel.request(x, link, method, params, link.protocol_version)
+    if isinstance(result, Asked):
+        result = await _ask(core, x, link, method, params, reply, result)
+    return result
+
+
+async def resume(core: Core, x: Exchange, link: Link, head: Head, reply: LoggedReply, logged: bytes) -> bytes:
+    """Go on with a suspended request that this instance took over; `logged` is what its stream says so far."""
+    await reply.ask_again(logged)
+    answers = await reply.answers()
+    asked = Asked(requests=head.requests, state=head.state)
+    return await _ask(core, x, link, head.method, head.params, reply, asked, answers, head.digest)
+
+
+async def _ask(
+    core: Core, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, reply: PlainReply,
+    asked: Asked, answers: dict[str, Any] | None = None, digest: str | None = None,
+) -> bytes:  # fmt: skip
+    """Ask on the handler's behalf and run it with the answers, until it has its result."""
+    for _ in range(_MAX_ROUNDS):
+        if answers is None:
+            digest = await core.kernel.digest(method, params)
+            answers = await reply.suspend(asked, digest)
+        if await core.kernel.digest(method, params) != digest:
+            raise MCPError(jsonrpc.INTERNAL_ERROR, "The tool changed while it waited for the answer; call it again.")
+        x.resumed = {"inputResponses": answers}
+        if asked.state is not None:
+            x.resumed["requestState"] = asked.state
+        result = await core.kernel.request(x, link, method, params, link.protocol_version)
+        if not isinstance(result, Asked):
+            return result
+        asked, answers = result, None
+    raise MCPError(jsonrpc.INTERNAL_ERROR, "The tool asked too many times.")
+
+
+def failure(e: Exception, x: Exchange, *, modern: bool) -> tuple[int, bytes, str]:
+    """The HTTP status, the error response and the log's status of an exception."""
+    http, data = 200, None
+    match e:
+        case MCPError():
+            code, message, data = e.error.code, e.error.message, e.error.data
+        case ValidationError():
+            code, message, data = jsonrpc.INVALID_PARAMS, "Invalid request parameters", ""
+        case CallerError():
+            code, message, data, http = e.code, e.message, e.data, STATUS[type(e)]
+        case StoreUnavailable():
+            logger.error("request %s: %s", x.request.trace_id(), e)
+            code, message, http = jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.", 503
+        case EdgeError():
+            code, message = jsonrpc.INTERNAL_ERROR, str(e)
+        case _:
+            trace = x.request.trace_id()
+            logger.error("request %s failed", trace, exc_info=e)
+            code, message = jsonrpc.INTERNAL_ERROR, f"Internal error (request {trace})"
+    if modern and http == 200:
+        http = ERROR_CODE_HTTP_STATUS.get(code, 200)
+    return http, jsonrpc.error(x.request_id, code, message, data), str(code)
+
+
+def _record(
+    core: Core, x: Exchange, method: str, params: Mapping[str, Any] | None, version: str, status: str, ms: float
+) -> None:
+    """One line per call: no argument, no result, no secret."""
+    name = params.get(_NAMES.get(method, "")) if params else None
+    core.platform.telemetry.call(
+        CallEvent(
+            wire=version,
+            method=method[:80],
+            name=name[:80] if type(name) is str else "",
+            status=status,
+            duration_ms=ms,
+            request_id=str(x.request_id)[:80],
+            session=x.session.key[:12] if x.session else "",
+            user=x.user.subject,
+            client=x.client,
+        )
+    )

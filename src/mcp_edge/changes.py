@@ -1,0 +1,150 @@
+"""Changes between instances: list_changed and resources/updated, as records that listeners read with a cursor.
+
+One record for each principal, one for everybody. A change event is a level trigger ("look again"), so the record keeps
+the last ones only, and a listener that fell behind is told that everything may have changed. Another principal's
+activity is invisible. It knows no wire.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import anyio
+from mcp.shared.subscriptions import (
+    PromptsListChanged,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+)
+
+from mcp_edge.errors import StoreUnavailable
+from mcp_edge.platform import Platform
+from mcp_edge.storage.ports import Entry
+from mcp_edge.tokens import mint, short_hash
+
+_KEPT = 256
+_TTL_S = 7 * 86400
+_TRIES = 50
+
+METHODS: dict[str, str] = {
+    "tools": "notifications/tools/list_changed",
+    "prompts": "notifications/prompts/list_changed",
+    "resources": "notifications/resources/list_changed",
+    "updated": "notifications/resources/updated",
+}
+KINDS: dict[str, str] = {method: kind for kind, method in METHODS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change. `uri` belongs to `updated`; without it any subscribed resource may have changed."""
+
+    kind: str
+    uri: str | None = None
+
+    @classmethod
+    def of(cls, event: ServerEvent) -> Change:
+        """The change that the SDK's event announces."""
+        match event:
+            case ToolsListChanged():
+                return cls("tools")
+            case PromptsListChanged():
+                return cls("prompts")
+            case ResourcesListChanged():
+                return cls("resources")
+            case ResourceUpdated():
+                return cls("updated", event.uri)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A listener's place in its principal's changes and in everybody's."""
+
+    own: int = 0
+    all: int = 0
+
+    def event_id(self) -> str:
+        """The place as the event id of a standalone stream."""
+        return f"c.{self.own}.{self.all}"
+
+    @classmethod
+    def parse(cls, event_id: str) -> Cursor | None:
+        """The place named by an event id, or None when it names no standalone stream."""
+        parts = event_id.split(".")
+        if (
+            len(parts) != 3
+            or parts[0] != "c"
+            or not all(p.isascii() and p.isdigit() and len(p) < 18 for p in parts[1:])
+        ):
+            return None
+        return cls(int(parts[1]), int(parts[2]))
+
+
+EVERYBODY = ""
+
+
+class Changes:
+    """Publishes changes and tells what followed a cursor."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._store = platform.atomics
+
+    async def publish(self, principal: str, changes: Collection[Change]) -> None:
+        """Append `changes` for the listeners of `principal`, or of `EVERYBODY`."""
+        key = _key(principal)
+        for _ in range(_TRIES):
+            entry = await self._store.get(key)
+            last, events = _load(entry)
+            for change in changes:
+                # Never below the clock: a record that expired and began anew stays ahead of every cursor.
+                last = max(last + 1, int(self._platform.clock() * 1000))
+                events.append((last, change.kind, change.uri))
+            body = json.dumps({"v": 1, "n": last, "e": events[-_KEPT:]}, separators=(",", ":")).encode()
+            if entry is None:
+                done = await self._store.create(key, body, nonce=mint(), ttl_s=_TTL_S)
+            else:
+                done = await self._store.swap(key, body, version=entry.version, nonce=mint(), ttl_s=_TTL_S)
+            if done:
+                return
+            await anyio.sleep(0.002)
+        raise StoreUnavailable("the change record is written to faster than it can be")
+
+    async def now(self, principal: str) -> Cursor:
+        """The place after everything published so far."""
+        own, everybody = await self._store.get(_key(principal)), await self._store.get(_key(EVERYBODY))
+        return Cursor(_load(own)[0], _load(everybody)[0])
+
+    async def since(self, principal: str, cursor: Cursor) -> list[tuple[Change, Cursor]]:
+        """What followed `cursor`, each with the place behind it."""
+        news: list[tuple[Change, Cursor]] = []
+        for change, number in _after(await self._store.get(_key(principal)), cursor.own):
+            cursor = Cursor(number, cursor.all)
+            news.append((change, cursor))
+        for change, number in _after(await self._store.get(_key(EVERYBODY)), cursor.all):
+            cursor = Cursor(cursor.own, number)
+            news.append((change, cursor))
+        return news
+
+
+def _key(principal: str) -> str:
+    return f"changes/{short_hash(principal)}" if principal else "changes/all"
+
+
+def _load(entry: Entry | None) -> tuple[int, list[tuple[int, str, str | None]]]:
+    if entry is None:
+        return 0, []
+    record = json.loads(entry.value)
+    return record["n"], [(n, kind, uri) for n, kind, uri in record["e"]]
+
+
+def _after(entry: Entry | None, place: int) -> list[tuple[Change, int]]:
+    last, events = _load(entry)
+    if last <= place:
+        return []
+    if len(events) == _KEPT and events[0][0] > place + 1 and place:
+        return [(Change(kind), last) for kind in METHODS]
+    return [(Change(kind, uri), n) for n, kind, uri in events if n > place]

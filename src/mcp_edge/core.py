@@ -1,0 +1,98 @@
+"""The parts that every wire works with, made once for an app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.context import ServerRequestContext
+from mcp.server.request_state import RequestStateSecurity
+
+from mcp_edge.changes import EVERYBODY, Change, Changes
+from mcp_edge.context import CURRENT, User
+from mcp_edge.errors import ConfigurationError
+from mcp_edge.exchange import Exchange, Reply
+from mcp_edge.handlers import register_handlers
+from mcp_edge.kernel import Kernel
+from mcp_edge.platform import Platform
+from mcp_edge.questions import Questions
+from mcp_edge.quotas import Quotas
+from mcp_edge.request import Request
+from mcp_edge.sessions import Session, Sessions
+from mcp_edge.settings import Settings
+from mcp_edge.tokens import Signer, short_hash
+
+_CATALOGUE = "catalogue"
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """One server on one host."""
+
+    platform: Platform
+    kernel: Kernel
+    sessions: Sessions
+    questions: Questions
+    changes: Changes
+    quotas: Quotas
+
+    @classmethod
+    def build(cls, create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> Core:
+        """Make the parts. Called at the first request: a Worker allows no randomness before it.
+
+        Raises:
+            ConfigurationError: there is no secret to sign and seal with.
+        """
+        keys = [key.get_secret_value() for key in platform.settings.secret_keys]
+        if not keys:
+            raise ConfigurationError("MCP_SECRET_KEYS is not set: sessions cannot be signed.")
+        signer = Signer([key.encode() for key in keys])
+        security = RequestStateSecurity(
+            keys=keys, ttl=platform.settings.question_ttl_s, bind_principal=_bound_principal
+        )
+        sessions, changes = Sessions(platform, signer), Changes(platform)
+        kernel = Kernel(create_server(platform.settings), security)
+        register_handlers(kernel.low, platform, sessions, changes)
+        return cls(platform, kernel, sessions, Questions(platform, signer), changes, Quotas(platform))
+
+    def exchange(
+        self,
+        request: Request,
+        user: User,
+        session: Session | None,
+        request_id: int | str | None,
+        params: Mapping[str, Any] | None,
+        reply: Reply,
+    ) -> Exchange:
+        """The exchange of one request, made the current call."""
+        x = Exchange(request, user, self.platform, self.changes, self.sessions, session, request_id, params, reply)
+        CURRENT.set(x)
+        return x
+
+    async def announce_catalogue(self) -> None:
+        """Send list_changed to everybody when a deploy has changed the catalogue since the last start on this store."""
+        server = self.kernel.server
+        catalogue = {
+            "tools": await server.list_tools(),
+            "prompts": await server.list_prompts(),
+            "resources": [*await server.list_resources(), *await server.list_resource_templates()],
+        }
+        changed: list[Change] = []
+        for kind, items in catalogue.items():
+            digest = short_hash("\n".join(sorted(item.model_dump_json() for item in items))).encode()
+            key = f"{_CATALOGUE}/{server.name}/{kind}"
+            known = await self.platform.records.get(key)
+            if known != digest:
+                await self.platform.records.put(key, digest)
+                if known is not None:
+                    changed.append(Change(kind))
+        if changed:
+            await self.changes.publish(EVERYBODY, changed)
+
+
+def _bound_principal(ctx: ServerRequestContext[Any, Any]) -> str | None:
+    """Seal `requestState` to the user who was asked."""
+    del ctx
+    return CURRENT.get().user.principal

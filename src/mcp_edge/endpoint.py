@@ -1,0 +1,40 @@
+"""/mcp: guard, authenticate, choose the wire. It decides nothing else."""
+
+from __future__ import annotations
+
+from mcp_edge import guards, jsonrpc
+from mcp_edge.context import User
+from mcp_edge.core import Core
+from mcp_edge.errors import CallerError, MethodNotAllowed
+from mcp_edge.request import Request
+from mcp_edge.wires import handshake, modern
+
+_ALLOW = {"allow": "GET, POST, DELETE, OPTIONS"}
+
+
+async def serve(core: Core, request: Request, user: User) -> None:
+    """Answer a request whose host, origin and user are known.
+
+    Raises:
+        CallerError: for the app to answer.
+    """
+    if request.method == "POST":
+        guards.check_post(request)
+        message = jsonrpc.parse(await request.body(core.platform.settings.max_body_bytes))
+        wire = modern if modern.claims(request, message) else handshake
+        try:
+            await wire.post(core, request, user, message)
+        except CallerError as e:
+            e.request_id = message.get("id") if type(message) is dict and jsonrpc.is_id(message.get("id")) else None
+            raise
+    elif request.raw.get(b"mcp-protocol-version") == b"2026-07-28":
+        raise MethodNotAllowed("Revision 2026-07-28 has POST only.", headers={"allow": "POST"})
+    elif request.method == "GET":
+        from mcp_edge.wires import streaming  # noqa: PLC0415 # not loaded by a host that only answers POSTs
+
+        guards.check_get(request)
+        await streaming.get(core, request, user)
+    elif request.method == "DELETE":
+        await handshake.delete(core, request, user)
+    else:
+        raise MethodNotAllowed("/mcp answers GET, POST and DELETE.", headers=_ALLOW)

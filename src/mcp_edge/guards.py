@@ -1,0 +1,161 @@
+"""What is checked before anything is read: Host, Origin, content type, Accept; and the CORS headers of an answer.
+
+A browser page may not reach a server through a name it rebinds (Host) or from an origin nobody admitted (Origin):
+MCP 2026-07-28 transports, Security Warning.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from mcp_edge.errors import BadRequest, Forbidden, Misdirected, NotAcceptable, UnsupportedMedia
+from mcp_edge.request import Header, Request
+from mcp_edge.settings import WEB_CLIENT_ORIGINS, Settings
+
+_AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_KNOWN = 256
+_ONCE = frozenset(
+    (b"host", b"origin", b"authorization", b"content-type", b"content-length", b"mcp-session-id", b"mcp-protocol-version",
+     b"mcp-method", b"mcp-name", b"last-event-id")
+)  # fmt: skip
+_EXPOSED = b"Mcp-Session-Id, WWW-Authenticate, Retry-After"
+_PREFLIGHT: list[Header] = [
+    (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+    (b"access-control-max-age", b"7200"),
+]
+
+
+class Guards:
+    """The policy of one server."""
+
+    def __init__(self, settings: Settings) -> None:
+        own = urlsplit(settings.public_url) if settings.public_url else None
+        hosts = {host.lower() for host in settings.allowed_hosts}
+        self._hosts = hosts | ({own.netloc.lower(), (own.hostname or "").lower()} if own else set[str]())
+        self._origins = {origin.lower() for origin in (*WEB_CLIENT_ORIGINS, *settings.allowed_origins)}
+        if own:
+            self._origins.add(f"{own.scheme}://{own.netloc}".lower())
+        self._any_origin = "*" in settings.allowed_origins
+        self._good_hosts: set[bytes] = set()
+        self._good_origins: set[bytes] = set()
+
+    def check(self, request: Request) -> None:
+        """Admit or refuse a request by its headers, and prepare its answer's CORS headers.
+
+        Raises:
+            BadRequest: a header that must be single is not; two readers would read two values.
+            Misdirected: the Host is not ours.
+            Forbidden: the Origin is not admitted.
+        """
+        if len(request.raw) != len(request.pairs):
+            _refuse_duplicates(request)
+        host = request.raw.get(b"host", b"")
+        if host not in self._good_hosts:
+            self._check_host(host)
+        origin = request.raw.get(b"origin")
+        if origin is not None:
+            if origin not in self._good_origins:
+                self._check_origin(origin)
+            request.extra += [
+                (b"access-control-allow-origin", origin),
+                (b"access-control-expose-headers", _EXPOSED),
+                (b"vary", b"Origin"),
+            ]
+
+    async def preflight(self, request: Request) -> None:
+        """Answer a CORS preflight; `check` has admitted its origin."""
+        asked = request.raw.get(b"access-control-request-headers", b"")
+        await request.answer(204, headers=[*_PREFLIGHT, (b"access-control-allow-headers", asked or b"*")])
+
+    def _check_host(self, host: bytes) -> None:
+        parts = _AUTHORITY.fullmatch(host.decode("latin-1").lower())
+        if parts is None or not (parts["host"] in _LOOPBACK or parts[0] in self._hosts or parts["host"] in self._hosts):
+            raise Misdirected(
+                "This Host is not served here: set MCP_PUBLIC_URL or MCP_ALLOWED_HOSTS if it should be.", code=-32000
+            )
+        _remember(self._good_hosts, host)
+
+    def _check_origin(self, origin: bytes) -> None:
+        text = origin.decode("latin-1").lower()
+        scheme, _, authority = text.partition("://")
+        parts = _AUTHORITY.fullmatch(authority)
+        loopback = scheme in ("http", "https") and parts is not None and parts["host"] in _LOOPBACK
+        if not (loopback or text in self._origins or (self._any_origin and parts is not None)):
+            raise Forbidden("This Origin may not call: MCP_ALLOWED_ORIGINS admits more.", code=-32000)
+        _remember(self._good_origins, origin)
+
+
+def _remember(known: set[bytes], value: bytes) -> None:
+    if len(known) >= _KNOWN:
+        known.clear()
+    known.add(value)
+
+
+def _refuse_duplicates(request: Request) -> None:
+    seen: set[bytes] = set()
+    for name, _ in request.pairs:
+        if name in _ONCE and name in seen:
+            modern = name.startswith(b"mcp-")
+            raise BadRequest(f"The header {name.decode()} appears more than once.", code=-32020 if modern else -32600)
+        seen.add(name)
+
+
+@lru_cache(256)
+def _is_json(content_type: bytes) -> bool:
+    return content_type.split(b";", 1)[0].strip().lower() == b"application/json"
+
+
+@lru_cache(256)
+def accepts(accept: bytes) -> tuple[bool, bool]:
+    """Whether an Accept header takes (JSON, an event stream), by RFC 9110 §12.5.1; `q=0` refuses."""
+    taken: set[str] = set()
+    for part in accept.decode("latin-1").lower().split(","):
+        kind, *options = (p.strip() for p in part.split(";"))
+        if not any(re.fullmatch(r"q=0(\.0{0,3})?", option) for option in options):
+            taken.add(kind)
+    everything = "*/*" in taken
+    return (
+        everything or bool(taken & {"application/json", "application/*"}),
+        everything or bool(taken & {"text/event-stream", "text/*"}),
+    )
+
+
+@lru_cache(256)
+def prefers_stream(accept: bytes) -> bool:
+    """Whether an Accept header names an event stream before JSON; equal weights leave the choice to the server."""
+    text = accept.lower()
+    return b"text/event-stream" in text.split(b"application/json", 1)[0]
+
+
+def check_json(request: Request) -> None:
+    """The content type of a POST.
+
+    Raises:
+        UnsupportedMedia
+    """
+    if not _is_json(request.raw.get(b"content-type", b"")):
+        raise UnsupportedMedia("The content type must be application/json.", code=-32000)
+
+
+def check_post(request: Request) -> None:
+    """The media types of a POST (MCP transports, Sending Messages).
+
+    Raises:
+        UnsupportedMedia, NotAcceptable
+    """
+    check_json(request)
+    if accepts(request.raw.get(b"accept", b"*/*")) != (True, True):
+        raise NotAcceptable("Accept must take application/json and text/event-stream.", code=-32000)
+
+
+def check_get(request: Request) -> None:
+    """The media type of a GET stream.
+
+    Raises:
+        NotAcceptable
+    """
+    if not accepts(request.raw.get(b"accept", b"*/*"))[1]:
+        raise NotAcceptable("Accept must take text/event-stream.", code=-32000)

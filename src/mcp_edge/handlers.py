@@ -1,0 +1,100 @@
+"""The protocol methods that `MCPServer` leaves to its transport: log level, resource subscriptions, listen streams."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import mcp_types as t
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel.server import Server
+from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
+
+from mcp_edge.cadence import Pauses
+from mcp_edge.changes import METHODS, Change, Changes
+from mcp_edge.context import CURRENT
+from mcp_edge.exchange import Exchange
+from mcp_edge.platform import Platform
+from mcp_edge.quotas import HOLD_S, Quotas
+from mcp_edge.sessions import Session, Sessions
+
+Context = ServerRequestContext[Any, Any]
+
+
+def register_handlers(low: Server[Any], platform: Platform, sessions: Sessions, changes: Changes) -> None:
+    """Register them on the low-level server, in place of handlers that keep their state in the process."""
+
+    def session() -> Session:
+        found = cast(Exchange, CURRENT.get()).session
+        if found is None:
+            raise MCPError(t.METHOD_NOT_FOUND, "Method not found")
+        return found
+
+    async def set_level(ctx: Context, params: t.SetLevelRequestParams) -> t.EmptyResult:
+        await sessions.set_level(session(), params.level)
+        return t.EmptyResult()
+
+    async def subscribe(ctx: Context, params: t.SubscribeRequestParams) -> t.EmptyResult:
+        await sessions.subscribe(session(), str(params.uri))
+        return t.EmptyResult()
+
+    async def unsubscribe(ctx: Context, params: t.UnsubscribeRequestParams) -> t.EmptyResult:
+        await sessions.unsubscribe(session(), str(params.uri))
+        return t.EmptyResult()
+
+    low.add_request_handler("logging/setLevel", t.SetLevelRequestParams, set_level)
+    low.add_request_handler("resources/subscribe", t.SubscribeRequestParams, subscribe)
+    low.add_request_handler("resources/unsubscribe", t.UnsubscribeRequestParams, unsubscribe)
+    if low.get_request_handler("subscriptions/listen") is not None:
+        listener = Listener(platform, changes, Quotas(platform))
+        low.add_request_handler("subscriptions/listen", t.SubscriptionsListenRequestParams, listener.listen)
+
+
+class Listener:
+    """`subscriptions/listen` (MCP 2026-07-28): the answer is a stream of the changes that the client asked for."""
+
+    def __init__(self, platform: Platform, changes: Changes, quotas: Quotas) -> None:
+        self._platform = platform
+        self._changes = changes
+        self._quotas = quotas
+
+    async def listen(self, ctx: Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
+        """Acknowledge, then send matching changes until the client leaves or the process drains."""
+        x = cast(Exchange, CURRENT.get())
+        if not self._platform.streaming:
+            raise MCPError(t.INVALID_REQUEST, "This host cannot hold streams: subscriptions/listen is not available.")
+        wanted, principal = params.notifications, x.user.principal
+        meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
+        hold = await self._quotas.hold("streams", principal, self._platform.settings.max_streams)
+        try:
+            cursor = await self._changes.now(principal)  # before the acknowledgement: nothing in between is missed
+            honored = wanted.model_dump(by_alias=True, mode="json", exclude_none=True)
+            honored = {kind: value for kind, value in honored.items() if value}
+            await x.notify("notifications/subscriptions/acknowledged", {"notifications": honored, "_meta": meta})
+            started = renewed = self._platform.clock()
+            async for _ in Pauses(self._platform):
+                for change, cursor in await self._changes.since(principal, cursor):  # noqa: B020, PLR1704 # the cursor moves with each change
+                    for uri in uris(change, wanted):
+                        await x.notify(METHODS[change.kind], {**({"uri": uri} if uri else {}), "_meta": meta})
+                now = self._platform.clock()
+                if self._platform.drain.draining or now - started > self._platform.stream_budget_s:
+                    break
+                if now - renewed > HOLD_S / 3:
+                    renewed = now
+                    await hold.renew()
+        finally:
+            await hold.release()
+        return t.SubscriptionsListenResult(_meta=meta)
+
+
+def uris(change: Change, wanted: t.SubscriptionFilter) -> list[str]:
+    """What of `change` the client asked for: the URIs to name, or one empty text for a list_changed."""
+    if change.kind == "updated":
+        subscribed = wanted.resource_subscriptions or []
+        return list(subscribed) if change.uri is None else [change.uri] if change.uri in subscribed else []
+    asked = {
+        "tools": wanted.tools_list_changed,
+        "prompts": wanted.prompts_list_changed,
+        "resources": wanted.resources_list_changed,
+    }
+    return [""] if asked[change.kind] else []

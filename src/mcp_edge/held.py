@@ -1,0 +1,65 @@
+"""An event stream that is held open for what may come: it notices the client's leaving, the drain, the end of its budget."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+from mcp_edge import sse
+from mcp_edge.core import Core
+from mcp_edge.quotas import HOLD_S, Hold
+from mcp_edge.request import Request
+
+
+class Held:
+    """`async with Held(core, request, principal) as line:` counts in the principal's quota while it is open.
+
+    Raises:
+        TooMany: the principal holds too many streams.
+    """
+
+    def __init__(self, core: Core, request: Request, principal: str, writer: sse.Writer) -> None:
+        self._core = core
+        self._request = request
+        self._principal = principal
+        self._writer = writer
+        self._hold: Hold | None = None
+        self._started = self._renewed = core.platform.clock()
+        self._leaving: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Held:
+        most = self._core.platform.settings.max_streams
+        self._hold = await self._core.quotas.hold("streams", self._principal, most)
+        self._leaving = asyncio.ensure_future(self._watch())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.let_go()
+        if self._hold is not None:
+            await self._hold.release()
+
+    async def let_go(self) -> None:
+        """Stop watching the connection; somebody else does from now on."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+            await asyncio.wait({self._leaving})
+            self._leaving = None
+
+    async def goes_on(self) -> bool:
+        """Keep the stream alive. False when the client has left, the process drains, or the budget is used up."""
+        platform = self._core.platform
+        now = platform.clock()
+        if self._writer.detached or self._leaving is None or self._leaving.done() or platform.drain.draining:
+            return False
+        if now - self._renewed > HOLD_S / 3 and self._hold is not None:
+            self._renewed = now
+            await self._hold.renew()
+        await self._writer.keep_alive(platform.settings.keepalive_s)
+        return now - self._started < platform.stream_budget_s
+
+    async def _watch(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        self._writer.detached = True

@@ -1,0 +1,96 @@
+"""JSON-RPC 2.0 messages: bytes in, checked dictionaries out, and the bytes of answers. Pure."""
+
+from __future__ import annotations
+
+from json import dumps as ascii_json
+from typing import Any, cast
+
+from pydantic_core import from_json, to_json
+
+from mcp_edge.errors import BadRequest
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+
+Id = int | str
+
+
+def parse(body: bytes) -> Any:
+    """The JSON value of `body`.
+
+    Raises:
+        BadRequest: -32700 for what is no JSON (RFC 8259) in UTF-8, is nested over 200 deep, or has a number too large.
+    """
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as e:
+        raise BadRequest(f"Parse error: {str(e)[:120]}", code=PARSE_ERROR) from None
+
+
+def is_id(value: Any) -> bool:
+    """Whether `value` may be a request id (JSON-RPC 2.0 §4, MCP: a string or an integer, never null)."""
+    return type(value) is str or type(value) is int
+
+
+def kind(message: Any) -> str:
+    """`request`, `notification` or `response`.
+
+    Raises:
+        BadRequest: -32600 for anything else.
+    """
+    if type(message) is not dict:
+        raise BadRequest("The body must be one JSON-RPC message.", code=INVALID_REQUEST)
+    m = cast("dict[str, Any]", message)
+    if m.get("jsonrpc") != "2.0":
+        raise BadRequest('"jsonrpc" must be "2.0".', code=INVALID_REQUEST)
+    if "method" in m:
+        params = m.get("params")
+        if type(m["method"]) is not str or (params is not None and type(params) is not dict):
+            raise BadRequest('"method" must be text and "params" an object.', code=INVALID_REQUEST)
+        if "id" not in m:
+            return "notification"
+        if is_id(m["id"]):
+            return "request"
+        raise BadRequest('"id" must be text or an integer.', code=INVALID_REQUEST)
+    if is_id(m.get("id")) and (type(m.get("result")) is dict) != (type(m.get("error")) is dict):
+        return "response"
+    raise BadRequest("The body is no JSON-RPC request, notification or response.", code=INVALID_REQUEST)
+
+
+def encode(value: Any) -> bytes:
+    """`value` as compact JSON; text that UTF-8 cannot hold (a lone surrogate) is escaped, infinity becomes null."""
+    try:
+        return to_json(value, inf_nan_mode="null")
+    except ValueError:
+        return ascii_json(value, separators=(",", ":")).encode()
+
+
+def result(request_id: Id, value: bytes) -> bytes:
+    """A response; `value` is the JSON of its result."""
+    return b'{"jsonrpc":"2.0","id":' + encode(request_id) + b',"result":' + value + b"}"
+
+
+def error(request_id: Id | None, code: int, message: str, data: Any = None) -> bytes:
+    """An error response; the id is null when the request's could not be read."""
+    body: dict[str, Any] = {"code": code, "message": message}
+    if data is not None:
+        body["data"] = data
+    return encode({"jsonrpc": "2.0", "id": request_id, "error": body})
+
+
+def notification(method: str, params: Any) -> bytes:
+    """A notification."""
+    if params is None:
+        return encode({"jsonrpc": "2.0", "method": method})
+    return encode({"jsonrpc": "2.0", "method": method, "params": params})
+
+
+def request(request_id: Id, method: str, params: Any) -> bytes:
+    """A request."""
+    body: dict[str, Any] = {"jsonrpc": "2.0", "id": request_id, "method": method}
+    if params is not None:
+        body["params"] = params
+    return encode(body)

@@ -1,0 +1,337 @@
+"""The SDK's kernel, driven for one request through its public parts. It knows no HTTP, no session and no store.
+
+`tools/call` takes a short way that answers byte for byte as the SDK's `ServerRunner` would (a contract test compares
+them); whatever is unusual takes the runner itself, and is decided before any side effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeGuard, cast
+
+import mcp_types as t
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.lowlevel.server import NotificationOptions, Server
+from mcp.server.mcpserver import MCPServer
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp.server.runner import ServerRunner
+from mcp.server.session import ServerSession
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import X_MCP_HEADER_KEY, InboundLadderRejection, validate_mcp_param_headers
+from mcp_types import methods
+from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from mcp_edge.exchange import Exchange
+from mcp_edge.jsonrpc import encode
+from mcp_edge.link import Link
+from mcp_edge.tokens import short_hash
+
+MODERN = "2026-07-28"
+
+_PARAMS = TypeAdapter(t.CallToolRequestParams).validator
+_RESULT = TypeAdapter(t.CallToolResult).serializer
+_ENVELOPE = (t.PROTOCOL_VERSION_META_KEY, t.CLIENT_INFO_META_KEY, t.CLIENT_CAPABILITIES_META_KEY)
+_PLAIN_PARAMS = frozenset({"name", "arguments", "_meta"})
+_CORE_ONLY = frozenset({"inputResponses", "requestState"})
+_PLAIN_BLOCKS = frozenset({t.TextContent, t.ImageContent, t.AudioContent})
+_KNOWN_ENVELOPES = 512
+_KNOWN_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A result that needs the client's input first (`InputRequiredResult`), in its wire form and sealed."""
+
+    requests: dict[str, dict[str, Any]]
+    """Key -> server request `{"method": …, "params": …}`; may be empty when only the state is to come back."""
+    state: str | None
+
+
+class Kernel:
+    """One `MCPServer` and the ways to run a request on it."""
+
+    def __init__(self, server: MCPServer[Any], state_security: RequestStateSecurity) -> None:
+        server.streamable_http_app()  # makes the low-level server reachable by its public name; the app itself is dropped
+        self.server = server
+        self.low: Server[Any] = server.session_manager.app
+        self._install_boundary(state_security)
+        self.chain = list(self.low.middleware)
+        self._boundary = self._only_boundary()
+        self._options = self.low.create_initialization_options(NotificationOptions(True, True, True))
+        self._stamp = b',"_meta":' + to_json({t.SERVER_INFO_META_KEY: self.low.server_info_stamp}) + b"}"
+        self._envelopes: set[bytes] = set()
+        self._annotated: dict[str, tuple[Any, bool]] = {}
+        self._lifespan: AsyncExitStack | None = None
+        self._state: Any = None
+
+    def _install_boundary(self, security: RequestStateSecurity) -> None:
+        """Give the request-state boundary the shared keys: the SDK's default key lives and dies with its process."""
+        chain = self.low.middleware
+        if isinstance(
+            get_tracer_provider(), ProxyTracerProvider
+        ):  # nobody collects spans: opt out, as the SDK documents
+            chain[:] = [m for m in chain if type(m).__name__ != "OpenTelemetryMiddleware"]
+        boundary = RequestStateBoundary(security, default_audience=self.low.name)
+        chain[:] = [boundary if isinstance(m, RequestStateBoundary) else m for m in chain]
+
+    def _only_boundary(self) -> RequestStateBoundary | None:
+        first = self.chain[0] if len(self.chain) == 1 else None
+        return first if isinstance(first, RequestStateBoundary) else None
+
+    async def start(self) -> None:
+        """Enter the server's lifespan, once per process; later calls return at once."""
+        if self._lifespan is None:
+            self._lifespan = AsyncExitStack()
+            self._state = await self._lifespan.enter_async_context(self.low.lifespan(self.low))
+            self._options = self.low.create_initialization_options(NotificationOptions(True, True, True))
+
+    async def stop(self) -> None:
+        """Leave the lifespan."""
+        if self._lifespan is not None:
+            stack, self._lifespan = self._lifespan, None
+            await stack.aclose()
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    async def request(
+        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, version: str
+    ) -> bytes | Asked:
+        """The bytes of the JSON-RPC `result`, or what must be asked first.
+
+        On handshake versions a handler may answer with `InputRequiredResult` as on 2026-07-28; the caller asks the
+        questions on the client's behalf and calls again with `inputResponses` and `requestState` in `params`.
+
+        Raises:
+            MCPError, ValidationError: the request's fault, as the SDK words it.
+            Exception: a bug in a handler.
+        """
+        if method == "tools/call":
+            if (
+                self._boundary
+                and self.low.middleware == self.chain
+                and x.resumed is None
+                and self._certain(params, version)
+            ):
+                return await self._call_tool(x, link, params, version)
+            self._refuse_unknown_tool(params)
+        if version != MODERN and method in methods.INPUT_REQUIRED_METHODS:
+            return await self._suspendable(x, link, method, params, version)
+        runner = ServerRunner(self.low, link, self._state, init_options=self._options)
+        return encode(await runner.on_request(x, method, params))
+
+    async def notify(self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None) -> None:
+        """Hand a client notification to the server's handlers; a failing handler is logged by the SDK."""
+        await ServerRunner(self.low, link, self._state).on_notify(x, method, params)
+
+    async def _call_tool(self, x: Exchange, link: Link, params: dict[str, Any], version: str) -> bytes | Asked:
+        """`tools/call` where the SDK's validation is sure to pass: typed once, no chain but the boundary."""
+        typed = cast(t.CallToolRequestParams, _PARAMS.validate_python(params, by_name=False))
+        self._refuse_unknown_tool(params)
+        ctx = self._context(x, link, "tools/call", params, typed.meta)
+        entry = self.low.get_request_handler("tools/call")
+        if entry is None:
+            raise MCPError(t.METHOD_NOT_FOUND, "Method not found", "tools/call")
+        result = await entry.handler(ctx, typed)
+        if type(result) is t.CallToolResult:
+            x.failed = result.is_error is True
+        if type(result) is not t.CallToolResult and self._boundary is not None:
+
+            async def answered(_: ServerRequestContext[Any, Any]) -> HandlerResult:
+                return result
+
+            result = await self._boundary(ctx, answered)  # seals the state of an InputRequiredResult
+        if version != MODERN and methods.is_input_required(result):
+            return _asked(result)
+        return self._write(result, version)
+
+    async def _suspendable(
+        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, version: str
+    ) -> bytes | Asked:
+        """A handshake request whose handler may ask: it sees a context that takes `InputRequiredResult`."""
+        # What only the core may say on the client's behalf is not taken from the client.
+        params = {k: v for k, v in (params or {}).items() if k not in _CORE_ONLY}
+        methods.validate_client_request(method, version, params)
+        entry = self.low.get_request_handler(method)
+        if entry is None:
+            raise MCPError(t.METHOD_NOT_FOUND, "Method not found", method)
+
+        async def handle(ctx: ServerRequestContext[Any, Any]) -> HandlerResult:
+            result = await entry.handler(ctx, entry.params_type.model_validate(ctx.params or {}, by_name=False))
+            if isinstance(result, t.ErrorData):
+                raise MCPError.from_error_data(result)
+            if isinstance(result, t.CallToolResult):
+                x.failed = result.is_error is True
+            return result if methods.is_input_required(result) else self._sieve(method, result, version)
+
+        full = {**params, **(x.resumed or {})}
+        call: CallNext = handle
+        for middleware in reversed(self.low.middleware):
+            call = partial(middleware, call_next=call)
+        result = await call(self._context(x, link, method, full, _meta(params)))
+        return _asked(result) if methods.is_input_required(result) else encode(_plain(result))
+
+    def _context(
+        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, meta: t.RequestParamsMeta | None
+    ) -> ServerRequestContext[Any, Any]:
+        return ServerRequestContext(
+            session=ServerSession(x, link, request_meta=meta),
+            lifespan_context=self._state,
+            method=method,
+            params=params,
+            request_id=x.request_id,
+            meta=meta,
+            # What the handler may answer with, not what the client speaks: that is `ctx.session.protocol_version`.
+            protocol_version=MODERN,
+            request=x.request,
+            close_sse_stream=x.close_sse_stream,
+        )
+
+    # -- what is known of the server -----------------------------------------------------------------------------
+
+    def _refuse_unknown_tool(self, params: Mapping[str, Any] | None) -> None:
+        """An unknown tool is a JSON-RPC error (MCP 2026-07-28 tools, Error Handling), not a result with `isError`."""
+        name = (params or {}).get("name")
+        lookup = self.low.get_tool_input_schema
+        if lookup is not None and type(name) is str and lookup(name) is None:
+            raise MCPError(t.INVALID_PARAMS, f"Unknown tool: {name}")
+
+    def param_headers_mismatch(
+        self, params: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> InboundLadderRejection | None:
+        """The refusal when `Mcp-Param-*` headers and the arguments of a `tools/call` disagree, else None."""
+        name, lookup = params.get("name"), self.low.get_tool_input_schema
+        if lookup is None or type(name) is not str:
+            return None
+        schema = lookup(name)
+        arguments = params.get("arguments")
+        if schema is None or (arguments is not None and not isinstance(arguments, Mapping)):
+            return None
+        return validate_mcp_param_headers(schema, cast("Mapping[str, Any]", arguments or {}), headers)
+
+    def has_param_headers(self, name: Any) -> bool:
+        """Whether the tool `name` declares `x-mcp-header` parameters. The answer is kept as long as its schema."""
+        lookup = self.low.get_tool_input_schema
+        if lookup is None or type(name) is not str:
+            return False
+        schema = lookup(name)
+        if schema is None:
+            return False
+        known = self._annotated.get(name)
+        if known is None or known[0] is not schema:
+            known = self._annotated[name] = (schema, X_MCP_HEADER_KEY.encode() in encode(schema))
+        return known[1]
+
+    async def may_run_again(self, method: str, params: Mapping[str, Any] | None) -> bool:
+        """Whether a request whose instance died may simply be run again: a read, or a tool that says so."""
+        if method != "tools/call":
+            return True
+        hints = await self._tool(params)
+        return bool(
+            hints and hints.annotations and (hints.annotations.read_only_hint or hints.annotations.idempotent_hint)
+        )
+
+    async def digest(self, method: str, params: Mapping[str, Any] | None) -> str:
+        """A digest of the tool's definition: a suspended call is not resumed on another version of its tool."""
+        tool = await self._tool(params) if method == "tools/call" else None
+        return "" if tool is None else short_hash(tool.model_dump_json())
+
+    async def _tool(self, params: Mapping[str, Any] | None) -> t.Tool | None:
+        name = (params or {}).get("name")
+        return next((tool for tool in await self.server.list_tools() if tool.name == name), None)
+
+    # -- validation and writing ----------------------------------------------------------------------------------
+
+    def _certain(self, params: dict[str, Any] | None, version: str) -> TypeGuard[dict[str, Any]]:
+        """True only where the SDK's per-version validation is sure to pass. False asks the SDK."""
+        if params is None or type(params.get("name")) is not str or type(params.get("arguments", _EMPTY)) is not dict:
+            return False
+        if not params.keys() <= _PLAIN_PARAMS:
+            return False
+        meta: Any = params.get("_meta", _EMPTY)
+        if type(meta) is not dict:
+            return False
+        for key, value in cast("dict[str, Any]", meta).items():
+            if key == "progressToken":
+                if type(value) is not int and type(value) is not str:
+                    return False
+            elif key.startswith("io.modelcontextprotocol/") and (version != MODERN or key not in _ENVELOPE):
+                return False
+        return version != MODERN or self._envelope_is_valid(params, cast("dict[str, Any]", meta))
+
+    def _envelope_is_valid(self, params: dict[str, Any], meta: dict[str, Any]) -> bool:
+        """Whether the SDK has accepted this envelope before; what decides is the key, so nothing can go stale."""
+        key = to_json([meta.get(k) for k in _ENVELOPE])
+        if key in self._envelopes:
+            return True
+        try:
+            methods.validate_client_request("tools/call", MODERN, params)
+        except ValidationError:
+            return False
+        if len(key) <= _KNOWN_BYTES:
+            if len(self._envelopes) >= _KNOWN_ENVELOPES:
+                self._envelopes.clear()
+            self._envelopes.add(key)
+        return True
+
+    def _write(self, result: Any, version: str) -> bytes:
+        """The result of `tools/call` as the SDK serializes it, without its sieve where that cannot change a thing."""
+        if (
+            type(result) is t.CallToolResult
+            and result.meta is None
+            and result.result_type == "complete"
+            and (version == MODERN or result.structured_content is None or type(result.structured_content) is dict)
+            and all(type(b) in _PLAIN_BLOCKS and b.meta is None and b.annotations is None for b in result.content)
+        ):
+            try:
+                if version == MODERN:
+                    return _RESULT.to_json(result, by_alias=True, exclude_none=True)[:-1] + self._stamp
+                return _RESULT.to_json(result, by_alias=True, exclude_none=True, exclude={"result_type"})
+            except ValueError:
+                pass  # a lone surrogate: escaped, below
+        if isinstance(result, t.ErrorData):
+            raise MCPError.from_error_data(result)
+        return encode(self._sieve("tools/call", result, version))
+
+    def _sieve(self, method: str, result: HandlerResult, version: str) -> dict[str, Any]:
+        """The wire form of a handler's result, as `ServerRunner` shapes it (SDK 2.3 `_serialize`)."""
+        wire = _plain(result)
+        if version != MODERN or wire.get("resultType", "complete") in t.CORE_RESULT_TYPES:
+            try:
+                wire = methods.serialize_server_result(method, version, wire)
+            except ValidationError as e:
+                raise MCPError(t.INTERNAL_ERROR, "Handler returned an invalid result") from e
+        if version == MODERN:
+            meta: Any = wire.get("_meta") or {}
+            if isinstance(meta, dict) and cast("dict[str, Any]", meta).get(t.SERVER_INFO_META_KEY) is None:
+                wire["_meta"] = {**cast("dict[str, Any]", meta), t.SERVER_INFO_META_KEY: self.low.server_info_stamp}
+        return wire
+
+
+_EMPTY: dict[str, Any] = {}
+
+
+def _plain(result: HandlerResult) -> dict[str, Any]:
+    if result is None:
+        return {}
+    if isinstance(result, dict):
+        return dict(result)
+    return result.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def _asked(result: Any) -> Asked:
+    wire = _plain(result)
+    return Asked(requests=wire.get("inputRequests") or {}, state=wire.get("requestState"))
+
+
+def _meta(params: Mapping[str, Any] | None) -> t.RequestParamsMeta | None:
+    if not params or "_meta" not in params:
+        return None
+    try:
+        return t.RequestParams.model_validate(params, by_name=False).meta
+    except ValidationError:
+        return None

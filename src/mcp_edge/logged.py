@@ -1,0 +1,218 @@
+"""The answer to a handshake request whose stream is logged, so that any instance can replay it, tail it or take it over.
+
+Its client may leave and come back; only an explicit cancellation cancels. Questions suspend the call here.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import REQUEST_TIMEOUT
+
+from mcp_edge import asking, jsonrpc, sse
+from mcp_edge.cadence import Pauses
+from mcp_edge.errors import EdgeError, StoreUnavailable
+from mcp_edge.reply import PlainReply
+from mcp_edge.request import Request
+from mcp_edge.sessions import Session
+from mcp_edge.streams import END, FINAL, MESSAGE, Head, Journal, LeaseLost
+from mcp_edge.tokens import short_hash
+
+if TYPE_CHECKING:
+    from mcp_edge.core import Core
+    from mcp_edge.kernel import Asked
+
+logger = logging.getLogger(__name__)
+
+PRIMED_SINCE = "2025-11-25"
+CANCEL_S = 60
+_EARLY_S = 5
+"""A cancellation may arrive this much before its request does; an older one was meant for another request."""
+
+
+class Released(EdgeError):
+    """The suspended call was left to whichever instance its client comes back to."""
+
+
+def cancel_key(session: Session, request_id: object) -> str:
+    """Where a cancellation of the request is stored."""
+    return f"cancel/{session.key}/{short_hash(jsonrpc.encode(request_id).decode())}"
+
+
+class LoggedReply(PlainReply):
+    """An answer with a log. Begun by a POST, or by whoever takes its stream over."""
+
+    can_ask = True
+
+    def __init__(
+        self, request: Request, core: Core, session: Session, head: Head, writer: sse.Writer | None = None
+    ) -> None:
+        super().__init__(request, core.platform, writer)
+        self._core = core
+        self._session = session
+        self._head = head
+        self._journal: Journal | None = None
+        self._started_at = core.platform.clock()
+        self._beat_at = time.monotonic()
+        self._primed = head.version >= PRIMED_SINCE
+        self.close_early = self._close_early
+
+    def adopt(self, journal: Journal) -> None:
+        """Go on with a stream that was taken over; its reader is attached already."""
+        self._journal, self._head = journal, journal.head
+        self._keep()
+
+    async def begin(self) -> None:
+        """Answer with a stream from the start."""
+        async with self.writer.lock:
+            await self._open()
+
+    # -- the log --------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        core, head = self._core, self._head
+        head.again = await core.kernel.may_run_again(head.method, head.params)
+        if self._journal is None and await core.quotas.may_log(head.principal):
+            self._journal = await Journal.open(core.platform, head)
+        await self.writer.start()
+        if self._journal is not None and self._primed:
+            await self.writer.send(sse.priming(self._journal.event_id(0)))
+        self._keep()
+
+    async def _put(self, message: bytes) -> None:
+        if not self.writer.started:
+            await self._open()
+        event_id = await self._append(MESSAGE, message)
+        if not self.why:
+            await self.writer.send(sse.frame(message, event_id))
+
+    async def _put_final(self, body: bytes) -> None:
+        event_id = await self._append(FINAL, body)
+        await self.writer.end(sse.retry() if self.why == "lost" else sse.frame(body, event_id))
+        if self._journal is not None:
+            await self._core.quotas.logged(self._head.principal, self._journal.bytes)
+
+    async def _append(self, kind: bytes, data: bytes) -> str | None:
+        if self._journal is None:
+            return None
+        try:
+            return await self._journal.append(kind, data)
+        except LeaseLost:
+            self._lose()
+            return None
+
+    def _lose(self) -> None:
+        """Another instance runs the call now; this one must not send another word."""
+        self.cancel("lost")
+        self.why = self.why or "lost"
+
+    async def abandon(self) -> None:
+        if self._journal is not None and self.why != "lost":
+            async with self.writer.lock:
+                await self._append(END, b"")
+        await super().abandon()
+
+    def _last_words(self) -> bytes:
+        return sse.retry() if self.why == "lost" else b""
+
+    # -- leaving and coming back --------------------------------------------------------------------------------------
+
+    def _gone(self) -> None:
+        """A disconnect is not a cancellation (MCP 2025-11-25 transports): the call goes on, its log grows."""
+
+    async def _close_early(self) -> None:
+        """Send `retry`, end the response, and go on: the client resumes with its last event id."""
+        async with self.writer.lock:
+            if not self.writer.started:
+                await self._open()
+            if self._journal is not None and (self._primed or self._journal.bytes):
+                await self.writer.end(sse.priming(self._journal.event_id()))
+
+    async def _tick(self) -> None:
+        try:
+            await self._look_after()
+        except LeaseLost:
+            self._lose()
+        except StoreUnavailable:
+            logger.warning("the store is away; stream %s goes on", self._journal.stream[:8] if self._journal else "-")
+
+    async def _look_after(self) -> None:
+        core, settings = self._core, self.platform.settings
+        cancelled = await core.platform.atomics.get(cancel_key(self._session, self._head.request_id))
+        if cancelled is not None and float(cancelled.value) >= self._started_at - _EARLY_S:
+            self.cancel("cancelled")
+            return
+        if time.monotonic() - self._beat_at >= settings.lease_s / 3:
+            self._beat_at = time.monotonic()
+            if not await core.sessions.alive(self._session):
+                self.cancel("ended")
+            elif self._journal is not None and self.running:
+                async with self.writer.lock:
+                    await self._journal.beat()
+        if self.platform.drain.draining and not self.writer.detached:
+            await self._close_early()
+
+    # -- questions ----------------------------------------------------------------------------------------------------
+
+    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
+        """Ask and hold the call until the answer is in the store."""
+        return await asking.ask(self._core, self._session, self.emit, method, params, timeout_s)
+
+    async def suspend(self, asked: Asked, digest: str) -> dict[str, Any]:
+        """Store what is asked, ask it, and return the answers by input key.
+
+        Raises:
+            Released: the client left; the stream is free to be taken over.
+            MCPError: the client answered with an error, or not in time.
+        """
+        head, core = self._head, self._core
+        head.asked = {key: core.questions.mint(self._session.key) for key in asked.requests}
+        head.requests, head.state, head.digest = asked.requests, asked.state, digest
+        head.suspended, head.deadline = True, self.platform.clock() + self.platform.settings.question_ttl_s
+        async with self.writer.lock:
+            if not self.writer.started:
+                await self._open()
+            if self._journal is not None:
+                await self._journal.save()
+        for key, question in head.asked.items():
+            await self.emit(jsonrpc.request(question, head.requests[key]["method"], head.requests[key].get("params")))
+        return await self.answers()
+
+    async def ask_again(self, logged: bytes) -> None:
+        """Ask what the instance that died had stored but not yet logged."""
+        for key, question in self._head.asked.items():
+            if question.encode() not in logged:
+                request = self._head.requests[key]
+                await self.emit(jsonrpc.request(question, request["method"], request.get("params")))
+
+    async def answers(self) -> dict[str, Any]:
+        """Wait for the answers to what the head says was asked, and mark the call as running again."""
+        head, core = self._head, self._core
+        hold = await core.quotas.hold("questions", self._session.principal, self.platform.settings.max_questions)
+        try:
+            answers = await self._wait_attached()
+        finally:
+            await hold.release()
+        head.suspended, head.asked, head.requests = False, {}, {}
+        if self._journal is not None:
+            async with self.writer.lock:
+                await self._journal.save()
+        return {key: asking.result_of(answer) for key, answer in answers.items()}
+
+    async def _wait_attached(self) -> dict[str, dict[str, Any]]:
+        head, core = self._head, self._core
+        async for _ in Pauses(self.platform):
+            found = await core.questions.look(head.asked.values())
+            if found is not None:
+                return {key: found[question] for key, question in head.asked.items()}
+            if self.platform.clock() >= head.deadline:
+                raise MCPError(REQUEST_TIMEOUT, "The question was not answered in time.")
+            if self.writer.detached and self._journal is not None:
+                async with self.writer.lock:
+                    await self._journal.release()
+                raise Released("the client will come back")
+        raise AssertionError  # the pauses never end

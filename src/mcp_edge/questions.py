@@ -1,0 +1,74 @@
+"""Questions to the client (elicitation, sampling, roots): their ids, their answers in the store, the wait for them.
+
+An answer may reach any instance; it is stored and acknowledged, nothing more. The request that waits finds it there.
+It knows no wire and runs no tool.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from mcp_edge.cadence import Pauses
+from mcp_edge.errors import EdgeError
+from mcp_edge.platform import Platform
+from mcp_edge.tokens import Signer, mint, short_hash
+
+
+class Unanswered(EdgeError):
+    """The question's time is up, or this instance stops waiting for it."""
+
+
+class Questions:
+    """The questions of every session, by ids that only the server can make."""
+
+    def __init__(self, platform: Platform, signer: Signer) -> None:
+        self._platform = platform
+        self._signer = signer
+
+    def mint(self, session: str) -> str:
+        """A question id, bound to the session by its MAC."""
+        return self._signer.sign(f"question/{session}", mint())
+
+    async def answer(self, session: str, question: Any, message: dict[str, Any]) -> bool:
+        """Store the client's response to `question`. False when this session was never asked it.
+
+        The first answer counts; a repeated or late one changes nothing.
+        """
+        if not isinstance(question, str) or self._signer.verify(f"question/{session}", question) is None:
+            return False
+        body = json.dumps({k: message[k] for k in ("result", "error") if k in message}).encode()
+        await self._platform.atomics.create(
+            _key(question), body, nonce=short_hash(body.decode()), ttl_s=self._platform.settings.question_ttl_s
+        )
+        return True
+
+    async def look(self, questions: Collection[str]) -> dict[str, dict[str, Any]] | None:
+        """The answers by question id, or None while one is missing."""
+        answers: dict[str, dict[str, Any]] = {}
+        for question in questions:
+            entry = await self._platform.atomics.get(_key(question))
+            if entry is None:
+                return None
+            answers[question] = json.loads(entry.value)
+        return answers
+
+    async def wait(self, questions: Collection[str], deadline: float) -> dict[str, dict[str, Any]]:
+        """Wait until every question is answered.
+
+        Raises:
+            Unanswered: `deadline` (epoch seconds) has passed, or the process stops.
+        """
+        async for _ in Pauses(self._platform):
+            if (answers := await self.look(questions)) is not None:
+                return answers
+            if self._platform.clock() >= deadline:
+                raise Unanswered("The question was not answered in time.")
+            if self._platform.drain.expired:
+                raise Unanswered("The server is restarting; please call again.")
+        raise AssertionError  # the pauses never end
+
+
+def _key(question: str) -> str:
+    return f"answer/{short_hash(question)}"

@@ -1,0 +1,203 @@
+"""The answer to one POST: JSON when the call emits nothing, an event stream from the first message or a quiet period on.
+
+A call that answers with JSON costs one timer handle and no task. Only when the answer becomes a stream does a keeper
+run beside the call, in the call's own frame: it is always joined before the response ends. It knows no MCP method.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mcp.shared.exceptions import MCPError, NoBackChannelError
+from mcp_types import INVALID_REQUEST
+
+from mcp_edge import sse
+from mcp_edge.platform import Platform
+from mcp_edge.request import Request
+
+if TYPE_CHECKING:
+    from mcp_edge.kernel import Asked
+
+_FREE_PROGRESS = 10
+_PROGRESS_S = 0.05
+
+
+class PlainReply:
+    """An answer whose stream is not logged: 2026-07-28, where closing the stream cancels the call."""
+
+    can_ask = False
+    close_early: Callable[[], Awaitable[None]] | None = None
+
+    def __init__(self, request: Request, platform: Platform, writer: sse.Writer | None = None) -> None:
+        self.request = request
+        self.platform = platform
+        self.writer = writer or sse.Writer(request)
+        self.why = ""
+        """Why the call was cancelled: `gone`, `cancelled`, `lost`, `ended`; empty while it was not."""
+        self.running = True
+        """Whether the call may be cancelled; False from the moment its answer is known."""
+        self._task = asyncio.current_task()
+        self._keeper: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(platform.settings.quiet_s, self._wake)
+        self._progress: bytes | None = None
+        self._progress_at = 0.0
+        self._progress_sent = 0
+
+    # -- emitting ------------------------------------------------------------------------------------------------
+
+    async def emit(self, message: bytes, *, progress: bool = False) -> None:
+        """Send one message; progress that comes too fast gives way to the next one."""
+        if progress and not self._progress_is_due():
+            self._progress = message
+            return
+        async with self.writer.lock:
+            if not self.running:
+                return  # nothing follows the final response
+            await self._flush_progress(keep=not progress)
+            await self._put(message)
+
+    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
+        """There is no back-channel on this wire."""
+        raise NoBackChannelError(method)
+
+    async def suspend(self, asked: Asked, digest: str) -> dict[str, Any]:
+        """Ask on the handler's behalf; here nobody can be asked."""
+        raise MCPError(INVALID_REQUEST, "The client cannot be asked here; send the request alone.")
+
+    async def finish(self, status: int, body: bytes) -> None:
+        """Send the final response, as JSON or as the last event."""
+        self.running = False
+        self._timer.cancel()
+        if not self.writer.started:
+            await self.request.answer(status, body)
+            return
+        async with self.writer.lock:
+            await self._flush_progress(keep=True)
+            await self._put_final(body)
+        await self._join()
+
+    async def abandon(self) -> None:
+        """End the response without an answer: the call was cancelled."""
+        self.running = False
+        self._timer.cancel()
+        async with self.writer.lock:
+            if not self.writer.started:
+                await self.writer.start()
+            await self.writer.end(self._last_words())
+        await self._join()
+
+    # -- what a logged stream does otherwise ------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        """Begin the stream. The lock is held."""
+        await self.writer.start()
+        self._keep()
+
+    async def _put(self, message: bytes) -> None:
+        """Send one message, beginning the stream if need be. The lock is held."""
+        if not self.writer.started:
+            await self._open()
+        await self.writer.send(sse.frame(message))
+
+    async def _put_final(self, body: bytes) -> None:
+        await self.writer.end(sse.frame(body))
+
+    def _last_words(self) -> bytes:
+        return b""
+
+    async def _tick(self) -> None:
+        """What is to be done every so often while the stream is open."""
+
+    def _gone(self) -> None:
+        """The client closed the connection: on 2026-07-28 that cancels (MCP 2026-07-28 transports, Cancellation)."""
+        self.cancel("gone")
+
+    # -- the keeper ---------------------------------------------------------------------------------------------------
+
+    def cancel(self, why: str) -> None:
+        """Cancel the call, unless its answer is known."""
+        if self.running and not self.why and self._task is not None:
+            self.why = why
+            self._task.cancel()
+
+    def _wake(self) -> None:
+        """The quiet period is over."""
+        if self.running:
+            self._keep()
+
+    def _keep(self) -> None:
+        if self._keeper is None:
+            self._timer.cancel()
+            self._keeper = asyncio.get_running_loop().create_task(self._run_keeper())
+
+    async def _run_keeper(self) -> None:
+        """Keep the stream alive until the answer is sent; notice a client who leaves."""
+        receiver = asyncio.ensure_future(self.request.receive())
+        every_s = self.platform.cadence.most
+        try:
+            async with self.writer.lock:
+                if not self.writer.started and self.running:
+                    await self._open()
+            while self.running:
+                await asyncio.wait({receiver}, timeout=every_s)
+                if receiver.done() and not self.writer.detached and receiver.result()["type"] == "http.disconnect":
+                    self.writer.detached = True
+                    self._gone()
+                elif receiver.done() and not self.writer.detached:
+                    receiver = asyncio.ensure_future(self.request.receive())
+                if receiver.done():
+                    await asyncio.sleep(every_s)
+                await self._tick_safely()
+        finally:
+            receiver.cancel()
+
+    async def _tick_safely(self) -> None:
+        async with self.writer.lock:
+            if self.running:
+                await self._flush_progress(keep=True)
+        await self.writer.keep_alive(self.platform.settings.keepalive_s)
+        if self.writer.detached and not self.why:
+            self._gone()
+        await self._tick()
+
+    async def _join(self) -> None:
+        """Wait for the keeper's end."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
+            if not self._keeper.cancelled():
+                self._keeper.exception()  # retrieved: a failed keeper has cancelled nothing and lost nothing
+
+    # -- progress -----------------------------------------------------------------------------------------------------
+
+    def _progress_is_due(self) -> bool:
+        now = time.monotonic()
+        if self._progress_sent >= _FREE_PROGRESS and now - self._progress_at < _PROGRESS_S:
+            return False
+        self._progress_at = now
+        self._progress_sent += 1
+        self._progress = None
+        return True
+
+    async def _flush_progress(self, *, keep: bool) -> None:
+        """Send the progress message that was held back, or forget it when a later one comes. The lock is held."""
+        held, self._progress = self._progress, None
+        if held is not None and keep:
+            await self._put(held)
+
+
+class SilentReply:
+    """Where nothing may be sent: the handler of a notification has no response to put it in."""
+
+    can_ask = False
+    close_early = None
+
+    async def emit(self, message: bytes, *, progress: bool = False) -> None:
+        """Drop the message."""
+
+    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
+        """There is no back-channel."""
+        raise NoBackChannelError(method)

@@ -1,0 +1,116 @@
+"""One HTTP request over raw ASGI: its headers, its body within limits, and an answer in one piece.
+
+It knows HTTP and nothing of MCP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from mcp_edge.errors import BadRequest, CallerError, TooLarge
+from mcp_edge.tokens import mint
+
+JSON = b"application/json"
+BODY_TIMEOUT_S = 30
+Header = tuple[bytes, bytes]
+
+
+class Gone(Exception):  # noqa: N818 # not an error: the client has left
+    """The client closed the connection before its request was whole."""
+
+
+class Request:
+    """An ASGI request. `raw` holds the headers, names in lower case, the last of duplicates winning."""
+
+    __slots__ = ("_headers", "extra", "method", "pairs", "path", "query", "raw", "receive", "scope", "send", "trace")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
+        self.pairs: Sequence[Header] = scope["headers"]
+        self.raw: dict[bytes, bytes] = dict(self.pairs)
+        self.receive = receive
+        self.send = send
+        self.extra: list[Header] = []
+        """Headers that every answer to this request carries (CORS, `Connection: close`)."""
+        self._headers: dict[str, str] | None = None
+        self.trace: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers as text, for handlers; client-supplied, never an identity."""
+        if self._headers is None:
+            self._headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in self.pairs}
+        return self._headers
+
+    def trace_id(self) -> str:
+        """The id under which a bug is logged and told to the client."""
+        if self.trace is None:
+            self.trace = mint()[:16]
+        return self.trace
+
+    async def body(self, max_bytes: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            TooLarge: it is longer than `max_bytes`; a declared length is refused before anything is read.
+            BadRequest: it did not arrive in `BODY_TIMEOUT_S` seconds.
+            Gone: the client left.
+        """
+        declared = self.raw.get(b"content-length")
+        if declared is not None and declared.isdigit() and (len(declared) > 18 or int(declared) > max_bytes):
+            raise TooLarge(f"The body is over {max_bytes} bytes.")
+        message = await self.receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            body: bytes = message.get("body", b"")
+            if len(body) > max_bytes:
+                raise TooLarge(f"The body is over {max_bytes} bytes.")
+            return body
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                return await self._rest(message, max_bytes)
+        except TimeoutError:
+            raise BadRequest("The body did not arrive in time.") from None
+
+    async def _rest(self, message: Any, max_bytes: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise Gone
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > max_bytes:
+                raise TooLarge(f"The body is over {max_bytes} bytes.")
+            chunks.append(chunk)
+            if not message.get("more_body"):
+                return b"".join(chunks)
+            message = await self.receive()
+
+    async def answer(self, status: int, body: bytes = b"", kind: bytes = JSON, headers: Sequence[Header] = ()) -> None:
+        """Send a whole answer."""
+        fields: list[Header] = [(b"content-length", b"%d" % len(body)), *headers, *self.extra]
+        if body:
+            fields.append((b"content-type", kind))
+        await self.send({"type": "http.response.start", "status": status, "headers": fields})
+        await self.send({"type": "http.response.body", "body": body})
+
+    def only(self, *allowed: str) -> None:
+        """Refuse other HTTP methods (RFC 9110 §15.5.6).
+
+        Raises:
+            MethodNotAllowed
+        """
+        from mcp_edge.errors import MethodNotAllowed  # noqa: PLC0415 # cold path
+
+        if self.method not in allowed:
+            raise MethodNotAllowed(f"{self.path} answers {', '.join(allowed)}.", headers={"allow": ", ".join(allowed)})
+
+
+__all__ = ["JSON", "CallerError", "Gone", "Header", "Request"]

@@ -1,0 +1,170 @@
+"""The session record of the handshake versions: opened once, read by every request on any instance.
+
+The id is signed, so that a forged one costs no read; it is stored only as a hash; it answers only to the principal
+that opened it. What changes in a session (log level, subscriptions) has a key of its own. It knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import mcp_types as t
+
+from mcp_edge.context import User
+from mcp_edge.errors import NotFound
+from mcp_edge.platform import Platform
+from mcp_edge.tokens import Signer, mint, short_hash
+
+FORMAT = 1
+_KNOWN = 1024
+
+LEVELS: tuple[str, ...] = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+"""RFC 5424 severities, least first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session as every request of it sees it."""
+
+    key: str
+    """The hash of its id: the name of everything stored for it."""
+    principal: str
+    version: str
+    client: t.InitializeRequestParams
+    label: str
+    """`name/version` of the client."""
+    created: float
+    expires: float
+
+
+class Sessions:
+    """Opens, loads, renews and ends sessions."""
+
+    def __init__(self, platform: Platform, signer: Signer) -> None:
+        self._platform = platform
+        self._records = platform.records
+        self._signer = signer
+        # A pure function of the record's bytes, so it cannot go stale; the store is still read for each request.
+        self._decoded: dict[bytes, Session] = {}
+
+    def mint(self) -> str:
+        """A fresh session id: visible ASCII, unguessable, signed."""
+        return self._signer.sign("session", mint())
+
+    def key_of(self, session_id: str) -> str | None:
+        """The name of everything stored for a session, or None when the id is forged."""
+        return None if self._signer.verify("session", session_id) is None else short_hash(session_id)
+
+    async def open(self, session_id: str, user: User, client: dict[str, Any], version: str) -> Session:
+        """Write the record of a session; over the principal's quota the oldest session gives way."""
+        now, ttl_s = self._platform.clock(), self._platform.settings.session_ttl_s
+        key = short_hash(session_id)
+        record = {
+            "v": FORMAT,
+            "key": key,
+            "principal": user.principal,
+            "version": version,
+            "client": client,
+            "created": now,
+            "expires": now + ttl_s,
+        }
+        raw = json.dumps(record, separators=(",", ":")).encode()
+        await self._make_room(user.principal)
+        await self._records.put(f"session/{key}", raw, ttl_s=ttl_s)
+        await self._records.put(self._roll(user.principal, now, key), b"", ttl_s=ttl_s)
+        return self._decode(raw)
+
+    async def load(self, session_id: str, user: User) -> Session:
+        """The session, renewed when half of its life is gone.
+
+        Raises:
+            NotFound: unknown, ended or expired, or another principal's: for this caller it does not exist.
+        """
+        if self._signer.verify("session", session_id) is None:
+            raise NotFound("Session not found: initialize again.", code=-32001)
+        raw = await self._records.get(f"session/{short_hash(session_id)}")
+        session = None if raw is None else self._decoded.get(raw) or self._decode(raw)
+        if raw is None or session is None or session.principal != user.principal:
+            raise NotFound("Session not found: initialize again.", code=-32001)
+        now = self._platform.clock()
+        if now >= session.expires:
+            raise NotFound("Session not found: initialize again.", code=-32001)
+        if session.expires - now < self._platform.settings.session_ttl_s / 2:
+            await self._renew(raw, session, now)
+        return session
+
+    async def alive(self, session: Session) -> bool:
+        """Whether the session still exists."""
+        return await self._records.get(f"session/{session.key}") is not None
+
+    async def end(self, session: Session) -> None:
+        """Remove the session; streams held for it on other instances see it and close."""
+        await self._records.delete(f"session/{session.key}")
+        await self._records.delete(self._roll(session.principal, session.created, session.key))
+
+    async def set_level(self, session: Session, level: str) -> None:
+        """Send only log messages of at least `level` from now on."""
+        await self._records.put(f"level/{session.key}", level.encode(), ttl_s=self._platform.settings.session_ttl_s)
+
+    async def level(self, session: Session) -> int:
+        """The index in `LEVELS` of the least severe level to send; everything until the client chose one."""
+        raw = await self._records.get(f"level/{session.key}")
+        return 0 if raw is None else LEVELS.index(raw.decode())
+
+    async def subscribe(self, session: Session, uri: str) -> None:
+        """Send `resources/updated` for `uri` to this session's listener."""
+        key, ttl_s = f"subscription/{session.key}/{short_hash(uri)}", self._platform.settings.session_ttl_s
+        await self._records.put(key, uri.encode("utf-8", "surrogatepass"), ttl_s=ttl_s)
+
+    async def unsubscribe(self, session: Session, uri: str) -> None:
+        """Stop sending it."""
+        await self._records.delete(f"subscription/{session.key}/{short_hash(uri)}")
+
+    async def subscribed(self, session: Session, uri: str) -> bool:
+        """Whether the session asked for updates of `uri`."""
+        return await self._records.get(f"subscription/{session.key}/{short_hash(uri)}") is not None
+
+    async def subscriptions(self, session: Session) -> list[str]:
+        """Every URI that the session asked for."""
+        keys = await self._records.list(f"subscription/{session.key}/", limit=1000)
+        found = [await self._records.get(key) for key in keys]
+        return [raw.decode("utf-8", "surrogatepass") for raw in found if raw is not None]
+
+    async def _renew(self, raw: bytes, session: Session, now: float) -> None:
+        ttl_s = self._platform.settings.session_ttl_s
+        record = {**json.loads(raw), "expires": now + ttl_s}  # what a newer release wrote stays in it
+        renewed = json.dumps(record, separators=(",", ":")).encode()
+        await self._records.put(f"session/{session.key}", renewed, ttl_s=ttl_s)
+        await self._records.put(self._roll(session.principal, session.created, session.key), b"", ttl_s=ttl_s)
+
+    async def _make_room(self, principal: str) -> None:
+        most = self._platform.settings.max_sessions
+        prefix = f"sessions/{short_hash(principal)}/"
+        held = await self._records.list(prefix, limit=most)
+        for roll in held[: max(0, len(held) - most + 1)]:
+            await self._records.delete(f"session/{roll.rpartition('-')[2]}")
+            await self._records.delete(roll)
+
+    @staticmethod
+    def _roll(principal: str, created: float, key: str) -> str:
+        """The principal's list of sessions, oldest first."""
+        return f"sessions/{short_hash(principal)}/{int(created * 1000):014d}-{key}"
+
+    def _decode(self, raw: bytes) -> Session:
+        record = json.loads(raw)
+        client = t.InitializeRequestParams.model_validate(record["client"], by_name=False)
+        session = Session(
+            key=record["key"],
+            principal=record["principal"],
+            version=record["version"],
+            client=client,
+            label=f"{client.client_info.name}/{client.client_info.version}"[:80],
+            created=record["created"],
+            expires=record["expires"],
+        )
+        if len(self._decoded) >= _KNOWN:
+            self._decoded.clear()
+        self._decoded[raw] = session
+        return session

@@ -1,0 +1,82 @@
+"""Server-sent events (WHATWG HTML §9.2) over ASGI: frames, and a writer that notices a reader who left or stalls."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from mcp_edge.request import Header, Request
+
+STALL_S = 10
+RETRY_MS = 500
+KEEPALIVE = b": keep-alive\n\n"
+
+_HEADERS: list[Header] = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+def frame(data: bytes, event_id: str | None = None) -> bytes:
+    """One `message` event; `data` is JSON on one line."""
+    if event_id is None:
+        return b"event: message\ndata: " + data + b"\n\n"
+    return b"event: message\nid: " + event_id.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def priming(event_id: str) -> bytes:
+    """An event without data: the client now knows where to resume (MCP 2025-11-25 transports)."""
+    return f"id: {event_id}\nretry: {RETRY_MS}\ndata: \n\n".encode()
+
+
+def retry() -> bytes:
+    """How soon to come back, sent before an early close."""
+    return f"retry: {RETRY_MS}\n\n".encode()
+
+
+class Writer:
+    """The sending end of one event stream. After `detached` everything is dropped: nobody reads."""
+
+    __slots__ = ("detached", "last_sent", "lock", "request", "started")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.started = False
+        self.detached = False
+        self.last_sent = 0.0
+        self.lock = asyncio.Lock()
+        """Held over append and send, so that the log and the wire have one order."""
+
+    async def start(self, headers: Sequence[Header] = ()) -> None:
+        """Send the status and the headers. Nothing happens the second time."""
+        if not self.started:
+            self.started = True
+            await self._send(
+                {"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *headers, *self.request.extra]}
+            )
+
+    async def send(self, data: bytes) -> None:
+        """Send frames."""
+        if not self.detached:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last frames and end the response; afterwards nobody reads."""
+        if not self.detached:
+            await self._send({"type": "http.response.body", "body": data, "more_body": False})
+            self.detached = True
+
+    async def keep_alive(self, every_s: float) -> None:
+        """Send a comment if nothing was sent for `every_s` seconds."""
+        if self.started and time.monotonic() - self.last_sent >= every_s and not self.lock.locked():
+            await self.send(KEEPALIVE)
+
+    async def _send(self, message: dict[str, object]) -> None:
+        try:
+            async with asyncio.timeout(STALL_S):
+                await self.request.send(message)
+        except (TimeoutError, OSError):
+            self.detached = True  # a reader that stalls is let go; a logged stream stays resumable
+        self.last_sent = time.monotonic()

@@ -1,0 +1,211 @@
+"""The message log of a resumable event stream: append under a lease, replay after an event id, take over.
+
+One stream answers one request of a handshake session. Its head record says whose it is, what was asked and who runs
+it; its entries are `stream/<id>/<seq>`, written with `create`, so that they have one order and a runner that has lost
+its lease can append nothing more: the one who takes over writes an entry first, where the old one would write next.
+It knows no HTTP and runs no tool.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mcp_edge.errors import EdgeError
+from mcp_edge.platform import Platform
+from mcp_edge.storage.ports import AtomicStore, Entry
+from mcp_edge.tokens import mint
+
+FORMAT = 1
+_PAGE = 100
+_SEQ = "{:08d}"
+
+MESSAGE, FENCE, FINAL, END = b"m", b"o", b"f", b"x"
+"""Kinds of entries, their first byte: a message, a takeover, the final response, an end without one (cancelled)."""
+
+
+class LeaseLost(EdgeError):
+    """Another instance runs this stream now; nothing more may be written to it here."""
+
+
+@dataclass(slots=True)
+class Head:
+    """What a stream is about. Stored as JSON; fields a newer release adds are ignored by an older one."""
+
+    session: str
+    principal: str
+    request_id: int | str
+    method: str
+    params: dict[str, Any] | None
+    version: str
+    again: bool
+    """Whether the request may be run again after its instance died."""
+    owner: str = ""
+    until: float = 0
+    """The lease: epoch seconds after which anybody may take over; 0 when it was given up."""
+    asked: dict[str, str] = field(default_factory=dict[str, str])
+    """While suspended: input key -> question id."""
+    requests: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    """While suspended: input key -> the server request that asks."""
+    state: str | None = None
+    """The sealed state that comes back with the answers."""
+    suspended: bool = False
+    deadline: float = 0
+    """While suspended: epoch seconds after which no answer counts."""
+    digest: str = ""
+    """The tool's definition when it asked."""
+    v: int = FORMAT
+
+    def dump(self) -> bytes:
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def load(cls, raw: bytes) -> Head:
+        known = cls.__dataclass_fields__
+        return cls(**{k: v for k, v in json.loads(raw).items() if k in known})
+
+
+@dataclass(slots=True)
+class Logged:
+    """One entry as a reader sees it."""
+
+    seq: int
+    kind: bytes
+    data: bytes
+
+
+def parse_event_id(event_id: str) -> tuple[str, int] | None:
+    """`<stream>.<seq>` -> its parts, or None when it is no event id of ours."""
+    stream, dot, seq = event_id.rpartition(".")
+    if not dot or len(stream) != 32 or not stream.isalnum() or not seq.isascii() or not seq.isdigit() or len(seq) > 8:
+        return None
+    return stream, int(seq)
+
+
+class Journal:
+    """A stream, as the instance that holds its lease writes it."""
+
+    def __init__(self, platform: Platform, stream: str, head: Head, version: int, seq: int) -> None:
+        self.stream = stream
+        self.head = head
+        self.bytes = 0
+        self._platform = platform
+        self._store: AtomicStore = platform.atomics
+        self._version = version
+        self._seq = seq
+        self._nonce = mint()
+
+    @classmethod
+    async def open(cls, platform: Platform, head: Head) -> Journal:
+        """Begin a stream; the caller holds its lease."""
+        journal = cls(platform, mint(), head, 1, 0)
+        head.owner, head.until = journal._nonce, platform.clock() + platform.settings.lease_s
+        await journal._store.create(f"stream/{journal.stream}", head.dump(), nonce=journal._nonce, ttl_s=journal._ttl_s)
+        return journal
+
+    @property
+    def _ttl_s(self) -> float:
+        return self._platform.settings.stream_ttl_s + self._platform.settings.question_ttl_s
+
+    def event_id(self, seq: int | None = None) -> str:
+        """The id of entry `seq`, or of the last one."""
+        return f"{self.stream}.{self._seq if seq is None else seq}"
+
+    async def append(self, kind: bytes, data: bytes) -> str:
+        """Write one entry and return its event id.
+
+        Raises:
+            LeaseLost: somebody else has written where this entry belongs.
+        """
+        seq = self._seq + 1
+        key = f"stream/{self.stream}/{_SEQ.format(seq)}"
+        if not await self._store.create(key, kind + data, nonce=self._nonce, ttl_s=self._ttl_s):
+            raise LeaseLost(f"stream {self.stream[:8]} was taken over")
+        self._seq = seq
+        self.bytes += len(data)
+        return self.event_id()
+
+    async def beat(self) -> None:
+        """Renew the lease.
+
+        Raises:
+            LeaseLost
+        """
+        self.head.until = self._platform.clock() + self._platform.settings.lease_s
+        await self.save()
+
+    async def release(self) -> None:
+        """Give the lease up: whoever reads the stream next may run it."""
+        self.head.until = 0
+        await self.save()
+
+    async def save(self) -> None:
+        """Write the head.
+
+        Raises:
+            LeaseLost
+        """
+        version = await self._store.swap(
+            f"stream/{self.stream}", self.head.dump(), version=self._version, nonce=mint(), ttl_s=self._ttl_s
+        )
+        if version is None:
+            raise LeaseLost(f"stream {self.stream[:8]} was taken over")
+        self._version = version
+
+
+class Log:
+    """A stream, as a reader on any instance sees it."""
+
+    def __init__(self, platform: Platform, stream: str, after: int) -> None:
+        self._platform = platform
+        self._store = platform.atomics
+        self.stream = stream
+        self.seq = after
+
+    def key(self, seq: int) -> str:
+        """The store's key of entry `seq`."""
+        return f"stream/{self.stream}/{_SEQ.format(seq)}"
+
+    async def head(self) -> tuple[Head, int] | None:
+        """The head and its version, or None when there is no such stream (any more)."""
+        entry = await self._store.get(f"stream/{self.stream}")
+        return None if entry is None else (Head.load(entry.value), entry.version)
+
+    async def news(self) -> AsyncIterator[Logged]:
+        """The entries that followed the last one seen."""
+        prefix = f"stream/{self.stream}/"
+        while True:
+            page: list[Entry] = await self._store.read(prefix, after=prefix + _SEQ.format(self.seq), limit=_PAGE)
+            for entry in page:
+                self.seq = int(entry.key[len(prefix) :])
+                yield Logged(self.seq, entry.value[:1], entry.value[1:])
+            if len(page) < _PAGE:
+                return
+
+    async def all(self) -> list[Logged]:
+        """Every entry from the beginning; the reader's place does not move."""
+        whole = Log(self._platform, self.stream, 0)
+        return [entry async for entry in whole.news()]
+
+    async def take_over(self, head: Head, version: int) -> Journal | None:
+        """Become the runner of a stream whose lease has ended; None when another reader was quicker.
+
+        The fence entry comes at the end of the log, wherever that is by now: from then on the old runner can
+        append nothing.
+        """
+        last = max((entry.seq for entry in await self.all()), default=0)
+        journal = Journal(self._platform, self.stream, head, version, last)
+        head.owner = journal._nonce  # pyright: ignore[reportPrivateUsage] # its own class's other face
+        try:
+            await journal.beat()
+        except LeaseLost:
+            return None
+        while True:
+            try:
+                await journal.append(FENCE, b"")
+            except LeaseLost:  # the old runner wrote one more before it noticed
+                journal._seq += 1  # pyright: ignore[reportPrivateUsage]
+            else:
+                return journal

@@ -1,0 +1,50 @@
+"""Unguessable ids and the keys that sign them. Pure: no store, no clock."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+
+_MAC_CHARS = 16
+
+
+def mint() -> str:
+    """128 bits of randomness as 32 hex digits."""
+    return secrets.token_bytes(16).hex()
+
+
+def short_hash(text: str) -> str:
+    """The first 128 bits of SHA-256 in hex: under this a secret id is stored, never under itself."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+class Signer:
+    """Message authentication under the key ring: the first key signs, every key verifies.
+
+    Each purpose has its own label, so that a value signed for one can never pass for another.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = [sha256(b"mcp-edge/sign/v1:" + key).digest() for key in keys]
+
+    def sign(self, label: str, text: str) -> str:
+        """`text` with its MAC behind a dot."""
+        return f"{text}.{self._mac(self._keys[0], label, text)}"
+
+    def verify(self, label: str, signed: str) -> str | None:
+        """The text that was signed, or None when the MAC is missing or wrong."""
+        text, dot, mac = signed.rpartition(".")
+        if not dot or len(mac) != _MAC_CHARS or not signed.isascii():
+            return None
+        for key in self._keys:
+            if hmac.compare_digest(self._mac(key, label, text), mac):
+                return text
+        return None
+
+    @staticmethod
+    def _mac(key: bytes, label: str, text: str) -> str:
+        digest = hmac.digest(key, f"{label}:{text}".encode(), "sha256")
+        return urlsafe_b64encode(digest[: _MAC_CHARS * 3 // 4]).decode()

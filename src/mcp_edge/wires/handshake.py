@@ -1,0 +1,127 @@
+"""Revisions 2025-03-26 to 2025-11-25 over HTTP: sessions, POSTs answered with JSON or a logged stream, DELETE."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
+
+from mcp_edge import calls, jsonrpc
+from mcp_edge.context import User
+from mcp_edge.core import Core
+from mcp_edge.errors import BadRequest
+from mcp_edge.exchange import Exchange
+from mcp_edge.guards import prefers_stream
+from mcp_edge.link import Link
+from mcp_edge.logged import CANCEL_S, LoggedReply, cancel_key
+from mcp_edge.reply import PlainReply, SilentReply
+from mcp_edge.request import Request
+from mcp_edge.sessions import Session
+from mcp_edge.streams import Head
+from mcp_edge.tokens import mint
+from mcp_edge.wires import batch
+
+_VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
+_MAX_CLIENT_BYTES = 64 * 1024
+
+
+async def load_session(core: Core, request: Request, user: User) -> Session:
+    """The session that the request names.
+
+    Raises:
+        BadRequest: it names none, or speaks a version that is not served.
+        NotFound: there is no such session for this user.
+    """
+    version = request.raw.get(b"mcp-protocol-version")
+    if version is not None and version not in _VERSIONS:
+        served = ", ".join(HANDSHAKE_PROTOCOL_VERSIONS)
+        raise BadRequest(f"Unsupported protocol version; this endpoint serves {served} and 2026-07-28.", code=-32000)
+    session_id = request.raw.get(b"mcp-session-id")
+    if session_id is None:
+        raise BadRequest("The Mcp-Session-Id header is missing: initialize first.", code=-32000)
+    return await core.sessions.load(session_id.decode("latin-1"), user)
+
+
+def link_of(x: Exchange, session: Session) -> Link:
+    """The SDK's connection for one request of the session."""
+    return Link(x, session.version, session.key, session.client, session.client.capabilities)
+
+
+async def post(core: Core, request: Request, user: User, message: Any) -> None:
+    """Answer one POST."""
+    if type(message) is list:
+        session = await load_session(core, request, user)
+        await batch.post(core, request, user, session, cast("list[Any]", message))
+        return
+    kind = jsonrpc.kind(message)
+    if kind == "request" and message["method"] == "initialize":
+        await _initialize(core, request, user, message)
+        return
+    session = await load_session(core, request, user)
+    if kind == "request":
+        await _call(core, request, user, session, message)
+    elif kind == "notification":
+        await notified(core, request, user, session, message)
+        await request.answer(202)
+    elif await core.questions.answer(session.key, message["id"], message):
+        await request.answer(202)
+    else:
+        raise BadRequest("This session was never asked that: the response's id is unknown.")
+
+
+async def delete(core: Core, request: Request, user: User) -> None:
+    """End the session: 204, and 404 from then on."""
+    await core.sessions.end(await load_session(core, request, user))
+    await request.answer(204)
+
+
+async def _initialize(core: Core, request: Request, user: User, message: dict[str, Any]) -> None:
+    params: dict[str, Any] = message.get("params") or {}
+    reply = PlainReply(request, core.platform)
+    x = core.exchange(request, user, None, message["id"], params, reply)
+    session_id = core.sessions.mint()
+    link = Link(x, LATEST_HANDSHAKE_VERSION, None, None, None)
+
+    async def job() -> bytes:
+        result = await open_session(core, x, link, session_id, params)
+        request.extra.append((b"mcp-session-id", session_id.encode()))
+        return result
+
+    await calls.run(core, x, link, "initialize", params, reply, job())
+
+
+async def open_session(core: Core, x: Exchange, link: Link, session_id: str, params: dict[str, Any]) -> bytes:
+    """Negotiate and write the session's record; the result of `initialize` is acknowledged only when it is stored."""
+    result = await core.kernel.request(x, link, "initialize", params, link.protocol_version)
+    assert isinstance(result, bytes)
+    assert link.client_params is not None
+    client = link.client_params.model_dump(by_alias=True, mode="json", exclude_none=True)
+    if len(jsonrpc.encode(client)) > _MAX_CLIENT_BYTES:
+        raise BadRequest("The client's description is too long.", code=jsonrpc.INVALID_PARAMS)
+    x.session = await core.sessions.open(session_id, x.user, client, link.protocol_version)
+    x.client = x.session.label
+    return result
+
+
+async def _call(core: Core, request: Request, user: User, session: Session, message: dict[str, Any]) -> None:
+    method, params, request_id = message["method"], message.get("params"), message["id"]
+    head = Head(session.key, session.principal, request_id, method, params, session.version, again=False)
+    reply = LoggedReply(request, core, session, head)
+    if prefers_stream(request.raw.get(b"accept", b"")):
+        await reply.begin()
+    x = core.exchange(request, user, session, request_id, params, reply)
+    link = link_of(x, session)
+    await calls.run(core, x, link, method, params, reply, calls.call(core, x, link, method, params, reply))
+
+
+async def notified(core: Core, request: Request, user: User, session: Session, message: dict[str, Any]) -> None:
+    """Take a notification: a cancellation is stored for whichever instance runs the request."""
+    method, params = message["method"], message.get("params")
+    if method == "notifications/cancelled":
+        request_id = (params or {}).get("requestId")
+        if jsonrpc.is_id(request_id):
+            now = repr(core.platform.clock()).encode()
+            await core.platform.atomics.create(cancel_key(session, request_id), now, nonce=mint(), ttl_s=CANCEL_S)
+        return
+    x = core.exchange(request, user, session, None, params, SilentReply())
+    await core.kernel.notify(x, link_of(x, session), method, params)

@@ -1,0 +1,127 @@
+"""Revision 2026-07-28 over HTTP: each POST is whole, nothing is remembered, closing the stream cancels."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import mcp_types as t
+from mcp.server.connection import Connection
+from mcp.shared.inbound import (
+    ERROR_CODE_HTTP_STATUS,
+    NAME_BEARING_METHODS,
+    InboundLadderRejection,
+    InboundModernRoute,
+    classify_inbound_request,
+    unsupported_protocol_version_rejection,
+)
+
+from mcp_edge import calls, jsonrpc
+from mcp_edge.context import User
+from mcp_edge.core import Core
+from mcp_edge.kernel import MODERN
+from mcp_edge.link import Link
+from mcp_edge.reply import PlainReply
+from mcp_edge.request import Request
+
+_VERSION = MODERN.encode()
+_KNOWN = 512
+_clients: dict[bytes, tuple[t.InitializeRequestParams | None, t.ClientCapabilities | None, str]] = {}
+"""Envelope bytes -> what they say, typed: a pure function, so nothing can go stale."""
+
+
+def claims(request: Request, message: Any) -> bool:
+    """Whether a POST is of this revision: by its header, or by the envelope in `_meta`."""
+    if request.raw.get(b"mcp-protocol-version") == _VERSION:
+        return True
+    params = cast("dict[str, Any]", message).get("params") if type(message) is dict else None
+    meta = cast("dict[str, Any]", params).get("_meta") if type(params) is dict else None
+    return type(meta) is dict and t.PROTOCOL_VERSION_META_KEY in meta
+
+
+async def post(core: Core, request: Request, user: User, message: Any) -> None:
+    """Answer one POST."""
+    kind = jsonrpc.kind(message)
+    if kind == "response":
+        await request.answer(
+            400, jsonrpc.error(None, jsonrpc.INVALID_REQUEST, "This revision has no client responses.")
+        )
+        return
+    if kind == "notification":
+        await _acknowledge(request)
+        return
+    method, params, request_id = message["method"], message.get("params"), message["id"]
+    rejection = None if _agrees(request, method, params) else _classify(request, message)
+    if rejection is None and method == "tools/call" and params and _has_param_headers(core, request, params):
+        rejection = core.kernel.param_headers_mismatch(params, request.headers)
+    if rejection is not None:
+        body = jsonrpc.error(request_id, rejection.code, rejection.message, rejection.data)
+        await request.answer(ERROR_CODE_HTTP_STATUS.get(rejection.code, 400), body)
+        return
+    reply = PlainReply(request, core.platform)
+    x = core.exchange(request, user, None, request_id, params, reply)
+    client, capabilities, x.client = _typed(params["_meta"])
+    link = Link(x, MODERN, None, client, capabilities)
+    await calls.run(core, x, link, method, params, reply, calls.call(core, x, link, method, params, reply))
+
+
+async def _acknowledge(request: Request) -> None:
+    """Accept and drop: this revision defines no client notification that a server acts on."""
+    header = request.raw.get(b"mcp-protocol-version", b"").decode("latin-1")
+    rejection = unsupported_protocol_version_rejection(header)
+    if rejection is None:
+        await request.answer(202)
+    else:
+        await request.answer(400, jsonrpc.error(None, rejection.code, rejection.message, rejection.data))
+
+
+def _agrees(request: Request, method: str, params: Any) -> bool:
+    """Whether headers and envelope agree beyond doubt. False lets the SDK's ladder decide and word the refusal."""
+    raw = request.raw
+    if raw.get(b"mcp-protocol-version") != _VERSION or raw.get(b"mcp-method") != method.encode("latin-1", "replace"):
+        return False
+    meta = params.get("_meta") if type(params) is dict else None
+    if type(meta) is not dict:
+        return False
+    if meta.get(t.PROTOCOL_VERSION_META_KEY) != MODERN or t.CLIENT_CAPABILITIES_META_KEY not in meta:
+        return False
+    key = NAME_BEARING_METHODS.get(method)
+    if key is None:
+        return True
+    name = params.get(key)
+    return type(name) is str and name.isascii() and raw.get(b"mcp-name") == name.encode() and not name.startswith("=?")
+
+
+def _classify(request: Request, message: dict[str, Any]) -> InboundLadderRejection | None:
+    verdict = classify_inbound_request(message, headers=request.headers)
+    if isinstance(verdict, InboundModernRoute):
+        return _missing_name(request, message)
+    return verdict
+
+
+def _missing_name(request: Request, message: dict[str, Any]) -> InboundLadderRejection | None:
+    """`Mcp-Name` is required where the body names something; the SDK's ladder lets a body without a name pass."""
+    key = NAME_BEARING_METHODS.get(message["method"])
+    if key is not None and message["params"].get(key) is None and b"mcp-name" in request.raw:
+        return InboundLadderRejection(t.HEADER_MISMATCH, f"mcp-name header is present but the body has no {key!r}")
+    return None
+
+
+def _has_param_headers(core: Core, request: Request, params: dict[str, Any]) -> bool:
+    return core.kernel.has_param_headers(params.get("name"))
+
+
+def _typed(meta: dict[str, Any]) -> tuple[t.InitializeRequestParams | None, t.ClientCapabilities | None, str]:
+    """The client that the envelope describes."""
+    info, capabilities = meta.get(t.CLIENT_INFO_META_KEY), meta.get(t.CLIENT_CAPABILITIES_META_KEY)
+    key = jsonrpc.encode((info, capabilities))
+    known = _clients.get(key)
+    if known is None:
+        connection = Connection.from_envelope(MODERN, info, capabilities)
+        client = connection.client_params
+        label = f"{client.client_info.name}/{client.client_info.version}"[:80] if client else ""
+        known = (client, connection.client_capabilities, label)
+        if len(_clients) >= _KNOWN:
+            _clients.clear()
+        if len(key) <= 4096:
+            _clients[key] = known
+    return known

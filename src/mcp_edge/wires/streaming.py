@@ -1,0 +1,187 @@
+"""GET on the handshake revisions: the standalone stream of changes, and a call's stream resumed on any instance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp.shared.exceptions import MCPError
+
+from mcp_edge import calls, jsonrpc, sse
+from mcp_edge.cadence import Pauses
+from mcp_edge.changes import METHODS, Change, Cursor
+from mcp_edge.context import User
+from mcp_edge.core import Core
+from mcp_edge.errors import BadRequest, MethodNotAllowed
+from mcp_edge.held import Held
+from mcp_edge.logged import PRIMED_SINCE, LoggedReply
+from mcp_edge.request import Request
+from mcp_edge.sessions import Session
+from mcp_edge.streams import END, FINAL, FENCE, Head, Journal, Log, parse_event_id
+from mcp_edge.tokens import mint
+from mcp_edge.wires.handshake import link_of, load_session
+
+_POST_ONLY = {"allow": "POST, DELETE"}
+
+
+async def get(core: Core, request: Request, user: User) -> None:
+    """Open the standalone stream, or resume the stream that `Last-Event-ID` names."""
+    session = await load_session(core, request, user)
+    last = request.raw.get(b"last-event-id", b"").decode("latin-1")
+    cursor, place = Cursor.parse(last), parse_event_id(last)
+    if last and cursor is None:
+        if place is None:
+            raise BadRequest("The Last-Event-ID is none of ours.", code=-32000)
+        await _resume(core, request, user, session, Log(core.platform, *place))
+    elif core.platform.streaming:
+        await Standalone(core, request, session).hold(cursor)
+    else:
+        raise MethodNotAllowed("This host holds no streams: poll with POST.", headers=_POST_ONLY)
+
+
+# -- the standalone stream -------------------------------------------------------------------------------------------
+
+
+class Standalone:
+    """The one stream of a session that belongs to no request: list_changed and resources/updated.
+
+    The newest GET holds it; an older one sees that and closes, so each message is on one stream only.
+    """
+
+    def __init__(self, core: Core, request: Request, session: Session) -> None:
+        self._core = core
+        self._request = request
+        self._session = session
+        self._nonce = mint().encode()
+        self._key = f"listener/{session.key}"
+
+    async def hold(self, cursor: Cursor | None) -> None:
+        """Send changes after `cursor`, or from now on."""
+        core, session, writer = self._core, self._session, sse.Writer(self._request)
+        async with Held(core, self._request, session.principal, writer) as line:
+            cursor = cursor or await core.changes.now(session.principal)
+            await self._take()
+            await writer.start()
+            if session.version >= PRIMED_SINCE:
+                await writer.send(sse.priming(cursor.event_id()))
+            checked = core.platform.clock()
+            async for _ in (looking := Pauses(core.platform)):
+                for change, cursor in await core.changes.since(session.principal, cursor):  # noqa: B020, PLR1704 # it moves with each change
+                    looking.soon()
+                    for message in await messages_of(core, session, change):
+                        await writer.send(sse.frame(message, cursor.event_id()))
+                if not await line.goes_on() or not await self._is_mine():
+                    break
+                if core.platform.clock() - checked > core.platform.settings.lease_s / 3:
+                    checked = core.platform.clock()
+                    if not await core.sessions.alive(session):
+                        break
+            await writer.end(sse.retry())
+
+    async def _take(self) -> None:
+        store, ttl_s = self._core.platform.atomics, self._core.platform.settings.session_ttl_s
+        while True:
+            entry = await store.get(self._key)
+            if entry is None:
+                if await store.create(self._key, self._nonce, nonce=mint(), ttl_s=ttl_s):
+                    return
+            elif await store.swap(self._key, self._nonce, version=entry.version, nonce=mint(), ttl_s=ttl_s):
+                return
+
+    async def _is_mine(self) -> bool:
+        entry = await self._core.platform.atomics.get(self._key)
+        return entry is not None and entry.value == self._nonce
+
+
+async def messages_of(core: Core, session: Session, change: Change) -> list[bytes]:
+    """The notifications that a change means for this session."""
+    if change.kind != "updated":
+        return [jsonrpc.notification(METHODS[change.kind], None)]
+    if change.uri is None:
+        subscribed = await core.sessions.subscriptions(session)
+    else:
+        subscribed = [change.uri] if await core.sessions.subscribed(session, change.uri) else []
+    return [jsonrpc.notification(METHODS["updated"], {"uri": uri}) for uri in subscribed]
+
+
+# -- a call's stream, resumed ------------------------------------------------------------------------------------------
+
+
+async def _resume(core: Core, request: Request, user: User, session: Session, log: Log) -> None:
+    """Replay what followed on that stream, then tail it; run its call on when nobody does."""
+    found = await log.head()
+    if found is None or found[0].session != session.key or found[0].principal != user.principal:
+        raise BadRequest("The Last-Event-ID is unknown: its stream has ended long ago or is not yours.", code=-32000)
+    if log.seq and await _ended_at(core, log):
+        raise MethodNotAllowed("The stream has ended; there is nothing to resume.", headers=_POST_ONLY)
+    writer = sse.Writer(request)
+    async with Held(core, request, user.principal, writer) as line:
+        await writer.start()
+        async for _ in (looking := Pauses(core.platform)):
+            before = log.seq
+            if await _replay(log, writer):
+                return
+            if log.seq != before:
+                looking.soon()
+            if not await line.goes_on():
+                await writer.end(sse.priming(f"{log.stream}.{log.seq}"))
+                return
+            found = await log.head()
+            if found is None:
+                await writer.end()
+                return
+            head, version = found
+            if core.platform.clock() < head.until:
+                continue
+            journal = await log.take_over(head, version)
+            if journal is not None:
+                if not await _replay(log, writer):
+                    await line.let_go()
+                    await _run_on(core, request, user, session, journal, writer)
+                return
+
+
+async def _ended_at(core: Core, log: Log) -> bool:
+    """Whether the client has seen the stream's last entry."""
+    entry = await core.platform.atomics.get(log.key(log.seq))
+    return entry is not None and entry.value[:1] in (FINAL, END)
+
+
+async def _replay(log: Log, writer: sse.Writer) -> bool:
+    """Send what is new. True when the stream has ended."""
+    async for entry in log.news():
+        if entry.kind == FINAL:
+            await writer.end(sse.frame(entry.data, f"{log.stream}.{entry.seq}"))
+            return True
+        if entry.kind == END:
+            await writer.end()
+            return True
+        if entry.kind != FENCE:
+            await writer.send(sse.frame(entry.data, f"{log.stream}.{entry.seq}"))
+    return False
+
+
+async def _run_on(
+    core: Core, request: Request, user: User, session: Session, journal: Journal, writer: sse.Writer
+) -> None:
+    """Be the instance that runs the call from here."""
+    head = journal.head
+    reply = LoggedReply(request, core, session, head, writer)
+    reply.adopt(journal)
+    x = core.exchange(request, user, session, head.request_id, head.params, reply)
+    link = link_of(x, session)
+    if head.suspended:
+        logged = b"".join(entry.data for entry in await Log(core.platform, journal.stream, 0).all())
+        job = calls.resume(core, x, link, head, reply, logged)
+    elif head.again:
+        job = calls.call(core, x, link, head.method, head.params, reply)
+    else:
+        job = _interrupted(head)
+    await calls.run(core, x, link, head.method, head.params, reply, job)
+
+
+async def _interrupted(head: Head) -> Any:
+    raise MCPError(
+        jsonrpc.INTERNAL_ERROR,
+        "The server was interrupted during this call; it may have taken effect in part. Check before you repeat it.",
+        {"interrupted": True, "method": head.method},
+    )
