@@ -48,7 +48,7 @@ async def test_an_answer_that_only_trickles_is_given_up_in_time() -> None:
 
     body = Body(trickle)
     async with answering(body) as client:
-        with pytest.raises(UpstreamError, match=r"did not answer within 0\.05 seconds"):
+        with anyio.fail_after(5), pytest.raises(UpstreamError, match=r"did not answer within 0\.05 seconds"):
             await Upstream("https://api.test", "secret", client).get("/", timeout_s=0.05)
 
     assert body.taken > 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from mcp import Client
 from mcp.client.session import ElicitationFnT, LoggingFnT
 from mcp.server.subscriptions import ServerEvent
@@ -32,7 +33,8 @@ class Call:
     announced: anyio.Event
 
     async def changed(self, event: ServerEvent) -> None:
-        """Keep the event."""
+        """Keep the event. It is a write to a store, so it is a point where a cancelled call ends."""
+        await anyio.lowlevel.checkpoint()
         self.events.append(event)
         self.announced.set()
 

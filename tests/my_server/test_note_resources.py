@@ -47,6 +47,16 @@ async def test_a_note_that_is_not_there_is_not_found(edge: Edge, note_id: str) -
     assert refused.value.code == INVALID_PARAMS
 
 
+async def test_what_cannot_be_an_id_never_reaches_the_store(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def get(key: str) -> bytes | None:
+        raise AssertionError(f"read {key!r}")
+
+    monkeypatch.setattr(edge.platform.records, "get", get)
+    async with edge.client() as client:
+        with pytest.raises(MCPError, match="There is no note with this id"):
+            await client.read_resource("notes://" + "0" * 600)
+
+
 async def test_another_user_s_note_does_not_exist(each_era: Edge) -> None:
     async with each_era.client() as alice:
         uri = (await add(alice, "Tea", "Green", "drinks"))["uri"]
