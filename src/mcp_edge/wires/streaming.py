@@ -153,7 +153,8 @@ async def _replay(log: Log, writer: sse.Writer) -> bool:
             await writer.end(sse.frame(entry.data, f"{log.stream}.{entry.seq}"))
             return True
         if entry.kind == END:
-            await writer.end()
+            # Never an empty body: clients come back with this id, and the 405 that it gets ends their polling.
+            await writer.end(sse.priming(f"{log.stream}.{entry.seq}"))
             return True
         if entry.kind != FENCE:
             await writer.send(sse.frame(entry.data, f"{log.stream}.{entry.seq}"))
