@@ -54,6 +54,7 @@ async def run(
         await reply.finish(http, body)
     except asyncio.CancelledError:
         if not _was_ours(reply):
+            reply.drop()
             raise
         status = reply.why
         await reply.abandon()
@@ -126,6 +127,7 @@ def failure(e: Exception, x: Exchange, *, modern: bool) -> tuple[int, bytes, str
             code, message, data = jsonrpc.INVALID_PARAMS, "Invalid request parameters", ""
         case CallerError():
             code, message, data, http = e.code, e.message, e.data, STATUS[type(e)]
+            x.request.extra += [(name.encode(), value.encode()) for name, value in e.headers.items()]
         case StoreUnavailable():
             logger.error("request %s: %s", x.request.trace_id(), e)
             code, message, http = jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.", 503

@@ -97,7 +97,7 @@ def _remember(known: set[bytes], value: bytes) -> None:
 def _refuse_duplicates(request: Request) -> None:
     seen: set[bytes] = set()
     for name, _ in request.pairs:
-        if name in _ONCE and name in seen:
+        if name in seen and (name in _ONCE or name.startswith(b"mcp-param-")):
             modern = name.startswith(b"mcp-")
             raise BadRequest(f"The header {name.decode()} appears more than once.", code=-32020 if modern else -32600)
         seen.add(name)

@@ -89,6 +89,13 @@ class PlainReply:
             await self.writer.end(self._last_words())
         await self._join()
 
+    def drop(self) -> None:
+        """The server's own task is cancelled: nothing more is sent, and the keeper must not outlive the call."""
+        self.running = False
+        self._timer.cancel()
+        if self._keeper is not None:
+            self._keeper.cancel()
+
     # -- what a logged stream does otherwise ------------------------------------------------------------------------
 
     async def _open(self) -> None:

@@ -240,3 +240,7 @@ class StreamReply:
     async def abandon(self) -> None:
         """A cancelled request has no response."""
         self.running = False
+
+    def drop(self) -> None:
+        """The call was cancelled; there is nothing to stop besides it."""
+        self.running = False
