@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import random
@@ -11,10 +12,10 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import anyio
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_edge.cli.drain import HURRY, grace_s
 from mcp_edge.errors import StoreUnavailable
@@ -39,15 +40,17 @@ class EdgeServer(uvicorn.Server):
     3. Expired: near the end of the grace, calls that wait for an answer get their error; then all are cancelled.
     """
 
-    def __init__(self, app: Any, platform: Platform, *, worker_of: int | None = None) -> None:
+    def __init__(self, app: ASGIApp, platform: Platform, *, worker_of: int | None = None) -> None:
         """`worker_of` is a descriptor that reads end of file when the supervisor is gone."""
+        self._app = app
         self._platform = platform
         self._worker_of = worker_of
         self._hurried = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._drain_s = platform.settings.drain_s
         config = uvicorn.Config(
-            app,
+            self._call,
+            interface="asgi3",
             http="h11",  # httptools rejects header white space that HTTP allows
             loop="asyncio",
             ws="none",
@@ -118,6 +121,14 @@ class EdgeServer(uvicorn.Server):
             tasks.start_soon(self._expire)
             await super().shutdown(sockets)
             tasks.cancel_scope.cancel()
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:  # uvicorn's, at the end of the grace: no bug, so no traceback
+            if not self._platform.drain.expired:
+                raise
+            log.warning("a call was cut off: it did not end within the drain")
 
     def _say_close(self) -> None:
         if self._platform.drain.draining and (b"connection", b"close") not in self._headers:
