@@ -14,8 +14,18 @@ from typing import Any, Literal
 
 from benchmarks.wire import ASGIApp, Era
 
-KEY = "bench-key-0123456789abcdef0123456789abcdef"
+USERS = 1000
 SECRET = "bench-secret-0123456789abcdef0123456789abcdef"
+
+
+def key_of(user: int) -> str:
+    """The bearer key of one of the `USERS`."""
+    return f"bench-key-0123456789abcdef0123456789abcdef-{user}"
+
+
+def bearer(user: int) -> dict[str, str]:
+    """The headers of one of the `USERS`."""
+    return {"authorization": f"Bearer {key_of(user)}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +140,8 @@ async def ours(*, auth: Literal["none", "keys"], store: Literal["memory", "sqlit
             {
                 "store": f"sqlite:{folder}/bench.db" if store == "sqlite" else "memory:",
                 "auth": auth,
-                "keys": {"bench": sha256(KEY.encode()).hexdigest()},
+                "keys": {f"user{n}": sha256(key_of(n).encode()).hexdigest() for n in range(USERS)},
                 "secret_keys": [SECRET],
-                "max_sessions": 1_000_000,
             }
         )
         records, atomics = open_store(settings.store)
@@ -144,16 +153,13 @@ async def ours(*, auth: Literal["none", "keys"], store: Literal["memory", "sqlit
             await atomics.aclose()
 
 
-BEARER = {"authorization": f"Bearer {KEY}"}
-
-
 def _ours(era: Era, auth: Literal["none", "keys"], store: Literal["memory", "sqlite"]) -> Contender:
     return Contender(
         name=f"ours-{era}-{auth}-{store}",
         label=f"mcp-edge, {era}, auth {auth}, {'memory' if store == 'memory' else 'SQLite'}",
         era=era,
         build=partial(ours, auth=auth, store=store),
-        headers=BEARER if auth == "keys" else {},
+        headers=bearer(0) if auth == "keys" else {},
     )
 
 
