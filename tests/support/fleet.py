@@ -56,9 +56,10 @@ class Fleet:
         env: Mapping[str, str] | None = None,
         args: Sequence[str] = (),
         proxy: bool | None = None,
+        check_s: float | None = None,
     ) -> None:
         """`store` as `--store` takes it; `env` adds to a clean environment without other `MCP_` names; `args` adds
-        options of `serve`. `proxy` defaults to True for more than one process."""
+        options of `serve`. `proxy` defaults to True for more than one process; with `check_s` it asks for readiness."""
         self.ports: list[int] = []
         while len(self.ports) < count:
             if (port := free_port()) not in self.ports:
@@ -77,6 +78,7 @@ class Fleet:
         self._asked: set[int] = set()
         self._exit = ExitStack()
         self._logs = Path()
+        self._check_s = check_s
         self._with_proxy = count > 1 if proxy is None else proxy
         self.proxy: RoundRobin | None = None
         """The round robin; its `served` tells which port took each request. None for a single process."""
@@ -91,7 +93,7 @@ class Fleet:
             for i in range(len(self.ports)):
                 self._await_ready(i)
             if self._with_proxy:
-                self.proxy = self._exit.enter_context(RoundRobin(self.ports))
+                self.proxy = self._exit.enter_context(RoundRobin(self.ports, check_s=self._check_s))
                 self.url = self.proxy.url
         except BaseException:
             self._end()

@@ -85,8 +85,11 @@ class Exchange:
 class RoundRobin:
     """The proxy, in a thread of its own while the context is open. `url` is its address on loopback."""
 
-    def __init__(self, backends: Sequence[int]) -> None:
+    def __init__(self, backends: Sequence[int], *, check_s: float | None = None) -> None:
+        """With `check_s`, a backend whose `/readyz` is not 200 gets no new request; it is asked this often."""
         self._backends = tuple(backends)
+        self._check_s = check_s
+        self._unready: set[int] = set()
         self._turn = 0
         self._loop = asyncio.new_event_loop()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -138,6 +141,9 @@ class RoundRobin:
 
     async def _serve(self) -> None:
         server = await asyncio.start_server(self._accept, sock=self._socket)
+        if self._check_s is not None:
+            checking = asyncio.create_task(self._check(self._check_s))
+            self._connections.add(checking)  # it ends as they do
         await self._stop.wait()
         server.close()
         for task in self._connections:
@@ -186,10 +192,13 @@ class RoundRobin:
             client.http.start_next_cycle()
 
     async def _connect(self) -> _Peer | None:
-        """A connection to the backend whose turn it is, or to the next one that listens."""
-        for _ in self._backends:
-            port = self._backends[self._turn % len(self._backends)]
-            self._turn += 1
+        """A connection to the backend whose turn it is, or to the next one that is ready and listens."""
+        first = self._turn
+        self._turn += 1  # once per request: those that connect meanwhile must not make this one skip a backend
+        for turn in range(first, first + len(self._backends)):
+            port = self._backends[turn % len(self._backends)]
+            if port in self._unready:
+                continue
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
             except ConnectionRefusedError:
@@ -197,6 +206,24 @@ class RoundRobin:
             self.served.append(port)
             return _Peer(h11.CLIENT, reader, writer)
         return None
+
+    async def _check(self, every_s: float) -> None:
+        """Look at each backend's readiness, as a load balancer does."""
+        while True:
+            for port in self._backends:
+                (self._unready.discard if await _is_ready(port) else self._unready.add)(port)
+            await asyncio.sleep(every_s)
+
+
+async def _is_ready(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        status = await reader.readline()
+        writer.close()
+    except OSError:
+        return False
+    return status.split()[1:2] == [b"200"]
 
 
 def _begun(request: h11.Request, port: int) -> Exchange:

@@ -25,6 +25,13 @@ _VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSION
 _MAX_CLIENT_BYTES = 64 * 1024
 
 
+class OpeningReply(PlainReply):
+    """The answer to `initialize`: never a stream, since its head names a session that must be stored first."""
+
+    def _wake(self) -> None:
+        """A quiet period passes unused."""
+
+
 async def load_session(core: Core, request: Request, user: User) -> Session:
     """The session that the request names.
 
@@ -77,7 +84,7 @@ async def delete(core: Core, request: Request, user: User) -> None:
 
 async def _initialize(core: Core, request: Request, user: User, message: dict[str, Any]) -> None:
     params: dict[str, Any] = message.get("params") or {}
-    reply = PlainReply(request, core.platform)
+    reply = OpeningReply(request, core.platform)
     x = core.exchange(request, user, None, message["id"], params, reply)
     session_id = core.sessions.mint()
     link = Link(x, LATEST_HANDSHAKE_VERSION, None, None, None)
