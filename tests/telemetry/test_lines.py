@@ -7,26 +7,33 @@ import json
 import logging
 import subprocess
 import sys
-from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mcp_edge.platform import CallEvent
 from mcp_edge.telemetry.lines import Format, LineFormatter, LineSink
 
-CALL = CallEvent(
-    wire="2025-11-25",
-    method="tools/call",
-    name="add_note",
-    status="ok",
-    duration_ms=1.23456,
-    request_id="7",
-    session="0123456789ab",
-    user="alice",
-    client="inspector/2.12.0",
-)
+FIELDS: dict[str, Any] = {
+    "wire": "2025-11-25",
+    "method": "tools/call",
+    "name": "add_note",
+    "status": "ok",
+    "duration_ms": 1.23456,
+    "request_id": "7",
+    "session": "0123456789ab",
+    "user": "alice",
+    "client": "inspector/2.12.0",
+}
 NOON = 1785240000.25
+
+
+def _call(**changes: str) -> CallEvent:
+    return CallEvent(**{**FIELDS, **changes})
+
+
+CALL = _call()
 
 
 def _lines(form: Format, *events: CallEvent, level: str = "info") -> list[str]:
@@ -43,13 +50,13 @@ def test_a_call_is_one_json_object_with_all_its_fields() -> None:
         "time": "2026-07-28T12:00:00.250Z",
         "level": "info",
         "event": "call",
-        **asdict(CALL),
+        **FIELDS,
         "duration_ms": 1.235,
     }
 
 
 def test_a_call_is_one_aligned_line_of_text() -> None:
-    other = replace(CALL, wire="2026-07-28", method="ping", name="", status="cancelled")
+    other = _call(wire="2026-07-28", method="ping", name="", status="cancelled")
     first, second = _lines("text", CALL, other)
     assert first == (
         "2026-07-28T12:00:00.250Z info    2025-11-25 tools/call add_note          ok         1.2 ms "
@@ -60,7 +67,7 @@ def test_a_call_is_one_aligned_line_of_text() -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_client_cannot_forge_a_line(form: Format) -> None:
-    forged = replace(CALL, client="x\n2026 error \x1b[2J", name="a\r\nb", request_id="\u2028", user="\x85")
+    forged = _call(client="x\n2026 error \x1b[2J", name="a\r\nb", request_id="\u2028", user="\x85")
     (line,) = _lines(form, forged)
     assert line.isprintable()
 
@@ -77,12 +84,12 @@ def test_a_client_cannot_forge_a_line(form: Format) -> None:
     ],
 )
 def test_the_level_tells_whether_the_server_is_at_fault(status: str, level: str) -> None:
-    (line,) = _lines("json", replace(CALL, status=status))
+    (line,) = _lines("json", _call(status=status))
     assert json.loads(line)["level"] == level
 
 
 def test_calls_below_the_configured_level_are_not_written() -> None:
-    lines = _lines("json", CALL, replace(CALL, status="-32603"), level="warning")
+    lines = _lines("json", CALL, _call(status="-32603"), level="warning")
     assert [json.loads(line)["status"] for line in lines] == ["-32603"]
 
 
@@ -109,7 +116,7 @@ def test_a_log_that_cannot_be_written_does_not_fail_the_call() -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_lone_surrogate_does_not_lose_the_line(form: Format) -> None:
-    (line,) = _lines(form, replace(CALL, name="\ud800"))
+    (line,) = _lines(form, _call(name="\ud800"))
     assert "tools/call" in line
 
 
