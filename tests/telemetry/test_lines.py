@@ -29,7 +29,7 @@ FIELDS: dict[str, Any] = {
 NOON = 1785240000.25
 
 
-def _call(**changes: str) -> CallEvent:
+def _call(**changes: Any) -> CallEvent:
     return CallEvent(**{**FIELDS, **changes})
 
 
