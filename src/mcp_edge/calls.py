@@ -28,6 +28,7 @@ from mcp_edge.streams import Head, LeaseLost
 
 logger = logging.getLogger(__name__)
 
+_LABEL = 80
 _MAX_ROUNDS = 32
 _NAMES = {"tools/call": "name", "prompts/get": "name"}
 
@@ -49,7 +50,7 @@ async def run(
     assert x.request_id is not None
     http = 200
     try:
-        body = jsonrpc.result(x.request_id, await job)
+        body = jsonrpc.result(x.request_id, await reply.watch(job))
         status = "tool_error" if x.failed else "ok"
         await reply.finish(http, body)
     except asyncio.CancelledError:
@@ -149,14 +150,14 @@ def _record(
     name = params.get(_NAMES.get(method, "")) if params else None
     core.platform.telemetry.call(
         CallEvent(
-            wire=version,
-            method=method[:80],
-            name=name[:80] if type(name) is str else "",
-            status=status,
-            duration_ms=ms,
-            request_id=str(x.request_id)[:80],
-            session=x.session.key[:12] if x.session else "",
-            user=x.user.subject,
-            client=x.client,
+            version,
+            method if len(method) <= _LABEL else method[:_LABEL],
+            "" if type(name) is not str else name if len(name) <= _LABEL else name[:_LABEL],
+            status,
+            ms,
+            str(x.request_id)[:_LABEL],
+            x.session.key[:12] if x.session else "",
+            x.user.subject,
+            x.client,
         )
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mcp.shared.exceptions import MCPError
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from mcp_edge.kernel import Asked
 
 logger = logging.getLogger(__name__)
+
+Call = tuple[str, dict[str, Any] | None, int | str]
+"""Method, params, request id."""
 
 PRIMED_SINCE = "2025-11-25"
 CANCEL_S = 60
@@ -49,17 +52,26 @@ class LoggedReply(PlainReply):
     can_ask = True
 
     def __init__(
-        self, request: Request, core: Core, session: Session, head: Head, writer: sse.Writer | None = None
+        self, request: Request, core: Core, session: Session, call: Call, writer: sse.Writer | None = None
     ) -> None:
         super().__init__(request, core.platform, writer)
         self._core = core
         self._session = session
-        self._head = head
+        self._call = call
+        self._head: Head | None = None
         self._journal: Journal | None = None
         self._started_at = core.platform.clock()
-        self._beat_at = time.monotonic()
-        self._primed = head.version >= PRIMED_SINCE
-        self.close_early = self._close_early
+        self._beat_at = 0.0
+        self._primed = session.version >= PRIMED_SINCE
+
+    @property
+    def head(self) -> Head:
+        """What the store knows of the call; most calls are answered before anybody needs it."""
+        if self._head is None:
+            method, params, request_id = self._call
+            session = self._session
+            self._head = Head(session.key, session.principal, request_id, method, params, session.version, again=False)
+        return self._head
 
     def adopt(self, journal: Journal) -> None:
         """Go on with a stream that was taken over; its reader is attached already."""
@@ -74,7 +86,7 @@ class LoggedReply(PlainReply):
     # -- the log --------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        core, head = self._core, self._head
+        core, head = self._core, self.head
         head.again = await core.kernel.may_run_again(head.method, head.params)
         if self._journal is None and await core.quotas.may_log(head.principal):
             self._journal = await Journal.open(core.platform, head)
@@ -94,7 +106,7 @@ class LoggedReply(PlainReply):
         event_id = await self._append(FINAL, body)
         await self.writer.end(sse.retry() if self.why == "lost" else sse.frame(body, event_id))
         if self._journal is not None:
-            await self._core.quotas.logged(self._head.principal, self._journal.bytes)
+            await self._core.quotas.logged(self._session.principal, self._journal.bytes)
 
     async def _append(self, kind: bytes, data: bytes) -> str | None:
         if self._journal is None:
@@ -124,6 +136,11 @@ class LoggedReply(PlainReply):
     def _gone(self) -> None:
         """A disconnect is not a cancellation (MCP 2025-11-25 transports): the call goes on, its log grows."""
 
+    @property
+    def close_early(self) -> Callable[[], Awaitable[None]]:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
+        """Closes the response and leaves the call running."""
+        return self._close_early
+
     async def _close_early(self) -> None:
         """Send `retry`, end the response, and go on: the client resumes with its last event id."""
         async with self.writer.lock:
@@ -142,7 +159,7 @@ class LoggedReply(PlainReply):
 
     async def _look_after(self) -> None:
         core, settings = self._core, self.platform.settings
-        cancelled = await core.platform.atomics.get(cancel_key(self._session, self._head.request_id))
+        cancelled = await core.platform.atomics.get(cancel_key(self._session, self._call[2]))
         if cancelled is not None and float(cancelled.value) >= self._started_at - _EARLY_S:
             self.cancel("cancelled")
             return
@@ -169,7 +186,7 @@ class LoggedReply(PlainReply):
             Released: the client left; the stream is free to be taken over.
             MCPError: the client answered with an error, or not in time.
         """
-        head, core = self._head, self._core
+        head, core = self.head, self._core
         head.asked = {key: core.questions.mint(self._session.key) for key in asked.requests}
         head.requests, head.state, head.digest = asked.requests, asked.state, digest
         head.suspended, head.deadline = True, self.platform.clock() + self.platform.settings.question_ttl_s
@@ -184,14 +201,14 @@ class LoggedReply(PlainReply):
 
     async def ask_again(self, logged: bytes) -> None:
         """Ask what the instance that died had stored but not yet logged."""
-        for key, question in self._head.asked.items():
+        for key, question in self.head.asked.items():
             if question.encode() not in logged:
-                request = self._head.requests[key]
+                request = self.head.requests[key]
                 await self.emit(jsonrpc.request(question, request["method"], request.get("params")))
 
     async def answers(self) -> dict[str, Any]:
         """Wait for the answers to what the head says was asked, and mark the call as running again."""
-        head, core = self._head, self._core
+        head, core = self.head, self._core
         hold = await core.quotas.hold("questions", self._session.principal, self.platform.settings.max_questions)
         try:
             answers = await self._wait_attached()
@@ -204,7 +221,7 @@ class LoggedReply(PlainReply):
         return {key: asking.result_of(answer) for key, answer in answers.items()}
 
     async def _wait_attached(self) -> dict[str, dict[str, Any]]:
-        head, core = self._head, self._core
+        head, core = self.head, self._core
         async for _ in Pauses(self.platform):
             found = await core.questions.look(head.asked.values())
             if found is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import httpx
 
@@ -13,8 +13,7 @@ from mcp_edge.settings import Settings
 from mcp_edge.storage.ports import AtomicStore, RecordStore
 
 
-@dataclass(frozen=True, slots=True)
-class CallEvent:
+class CallEvent(NamedTuple):
     """One finished call, as it is logged and counted: no argument, result or secret is in it."""
 
     wire: str

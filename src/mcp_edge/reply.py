@@ -1,15 +1,16 @@
 """The answer to one POST: JSON when the call emits nothing, an event stream from the first message or a quiet period on.
 
-A call that answers with JSON costs one timer handle and no task. Only when the answer becomes a stream does a keeper
-run beside the call, in the call's own frame: it is always joined before the response ends. It knows no MCP method.
+A call that never waits costs neither a timer nor a task. Only when the answer becomes a stream does a keeper run beside
+the call, in the call's own frame: it is always joined before the response ends. It knows no MCP method.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from types import coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import INVALID_REQUEST
@@ -20,6 +21,8 @@ from mcp_edge.request import Request
 
 if TYPE_CHECKING:
     from mcp_edge.kernel import Asked
+
+T = TypeVar("T")
 
 _FREE_PROGRESS = 10
 _PROGRESS_S = 0.05
@@ -34,17 +37,34 @@ class PlainReply:
     def __init__(self, request: Request, platform: Platform, writer: sse.Writer | None = None) -> None:
         self.request = request
         self.platform = platform
-        self.writer = writer or sse.Writer(request)
+        self._writer = writer
         self.why = ""
         """Why the call was cancelled: `gone`, `cancelled`, `lost`, `ended`; empty while it was not."""
         self.running = True
         """Whether the call may be cancelled; False from the moment its answer is known."""
-        self._task = asyncio.current_task()
+        self._task: asyncio.Task[Any] | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(platform.settings.quiet_s, self._wake)
+        self._timer: asyncio.TimerHandle | None = None
         self._progress: bytes | None = None
         self._progress_at = 0.0
         self._progress_sent = 0
+
+    @property
+    def writer(self) -> sse.Writer:
+        """The sending end of the stream, made when it is first needed."""
+        if self._writer is None:
+            self._writer = sse.Writer(self.request)
+        return self._writer
+
+    def watch(self, job: Awaitable[T]) -> Awaitable[T]:
+        """Await `job`; the quiet period begins when it first waits for something."""
+        self._task = asyncio.current_task()
+        return _noticing(job, self._waits)
+
+    def _waits(self) -> None:
+        if self._keeper is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self.platform.settings.quiet_s, self._wake)
 
     # -- emitting ------------------------------------------------------------------------------------------------
 
@@ -69,20 +89,21 @@ class PlainReply:
 
     async def finish(self, status: int, body: bytes) -> None:
         """Send the final response, as JSON or as the last event."""
-        self.running = False
-        self._timer.cancel()
-        if not self.writer.started:
+        self._settle()
+        if self._keeper is None and self._writer is None:
             await self.request.answer(status, body)
             return
-        async with self.writer.lock:
-            await self._flush_progress(keep=True)
-            await self._put_final(body)
+        async with self.writer.lock:  # the keeper may be beginning the stream just now
+            if self.writer.started:
+                await self._flush_progress(keep=True)
+                await self._put_final(body)
+            else:
+                await self.request.answer(status, body)
         await self._join()
 
     async def abandon(self) -> None:
         """End the response without an answer: the call was cancelled."""
-        self.running = False
-        self._timer.cancel()
+        self._settle()
         async with self.writer.lock:
             if not self.writer.started:
                 await self.writer.start()
@@ -91,8 +112,7 @@ class PlainReply:
 
     def drop(self) -> None:
         """The server's own task is cancelled: nothing more is sent, and the keeper must not outlive the call."""
-        self.running = False
-        self._timer.cancel()
+        self._settle()
         if self._keeper is not None:
             self._keeper.cancel()
 
@@ -122,6 +142,12 @@ class PlainReply:
         """The client closed the connection: on 2026-07-28 that cancels (MCP 2026-07-28 transports, Cancellation)."""
         self.cancel("gone")
 
+    def _settle(self) -> None:
+        """The answer is known, or will never be."""
+        self.running = False
+        if self._timer is not None:
+            self._timer.cancel()
+
     # -- the keeper ---------------------------------------------------------------------------------------------------
 
     def cancel(self, why: str) -> None:
@@ -137,7 +163,6 @@ class PlainReply:
 
     def _keep(self) -> None:
         if self._keeper is None:
-            self._timer.cancel()
             self._keeper = asyncio.get_running_loop().create_task(self._run_keeper())
 
     async def _run_keeper(self) -> None:
@@ -208,3 +233,25 @@ class SilentReply:
     async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
         """There is no back-channel."""
         raise NoBackChannelError(method)
+
+
+@coroutine
+def _noticing(job: Awaitable[T], on_wait: Callable[[], None]) -> Generator[Any, Any, T]:
+    """Await `job` in the caller's own task and call `on_wait` when it suspends for the first time."""
+    steps = job.__await__()
+    noticed = False
+    step: Callable[[Any], Any] = steps.send
+    value: Any = None
+    while True:
+        try:
+            waits_for = step(value)
+        except StopIteration as done:
+            return done.value
+        if not noticed:
+            noticed = True
+            on_wait()
+        try:
+            value = yield waits_for
+            step = steps.send
+        except BaseException as e:  # noqa: BLE001 # a cancellation, too, belongs to the job
+            value, step = e, steps.throw

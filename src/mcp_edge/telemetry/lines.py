@@ -21,6 +21,7 @@ LEVELS: Mapping[str, int] = {
 }
 """The levels of `MCP_LOG_LEVEL`."""
 
+_KNOWN_LINES = 512
 _INTERNAL_ERROR = "-32603"
 _TEXT = (
     "{time} {level:<7} {wire:<10} {what} {status} {duration_ms:.1f} ms "
@@ -60,6 +61,8 @@ class LineSink:
         self._stamp = Clock(now).stamp
         self._line = self._json if form == "json" else self._text
         self._least = LEVELS[level]
+        self._said: dict[tuple[str, ...], str] = {}
+        """What the lines of one tool and client have in common: a pure function of the event, bounded."""
 
     def call(self, event: CallEvent) -> None:
         """Write one line, unless its level is below the configured one."""
@@ -73,11 +76,19 @@ class LineSink:
     def _json(self, e: CallEvent, level: str) -> bytes:
         # Written out because it is on the hot path, and cheaper than a dict and its serialization. ASCII, so that no
         # separator and no lone surrogate of a client's text needs a thought.
+        said = (level, e.wire, e.method, e.name, e.status, e.session, e.user, e.client)
+        known = self._said.get(said)
+        if known is None:
+            known = (
+                f'"level":"{level}","event":"call","wire":{quote(e.wire)},"method":{quote(e.method)},'
+                f'"name":{quote(e.name)},"status":{quote(e.status)},"session":{quote(e.session)},'
+                f'"user":{quote(e.user)},"client":{quote(e.client)}'
+            )
+            if len(self._said) >= _KNOWN_LINES:
+                self._said.clear()
+            self._said[said] = known
         return (
-            f'{{"time":"{self._stamp()}","level":"{level}","event":"call","wire":{quote(e.wire)},'
-            f'"method":{quote(e.method)},"name":{quote(e.name)},"status":{quote(e.status)},'
-            f'"duration_ms":{e.duration_ms:.3f},"request_id":{quote(e.request_id)},"session":{quote(e.session)},'
-            f'"user":{quote(e.user)},"client":{quote(e.client)}}}\n'
+            f'{{"time":"{self._stamp()}",{known},"request_id":{quote(e.request_id)},"duration_ms":{e.duration_ms:.3f}}}\n'
         ).encode()
 
     def _text(self, event: CallEvent, level: str) -> bytes:

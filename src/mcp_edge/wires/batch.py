@@ -30,8 +30,7 @@ class BatchReply(PlainReply):
 
     async def finish(self, status: int, body: bytes) -> None:
         """Keep the response."""
-        self.running = False
-        self._timer.cancel()
+        self._settle()
         self.answer = body
 
     def _wake(self) -> None:

@@ -17,7 +17,6 @@ from mcp_edge.logged import CANCEL_S, LoggedReply, cancel_key
 from mcp_edge.reply import PlainReply, SilentReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
-from mcp_edge.streams import Head
 from mcp_edge.tokens import mint
 from mcp_edge.wires import batch
 
@@ -112,8 +111,7 @@ async def open_session(core: Core, x: Exchange, link: Link, session_id: str, par
 
 async def _call(core: Core, request: Request, user: User, session: Session, message: dict[str, Any]) -> None:
     method, params, request_id = message["method"], message.get("params"), message["id"]
-    head = Head(session.key, session.principal, request_id, method, params, session.version, again=False)
-    reply = LoggedReply(request, core, session, head)
+    reply = LoggedReply(request, core, session, (method, params, request_id))
     if prefers_stream(request.raw.get(b"accept", b"")):
         await reply.begin()
     x = core.exchange(request, user, session, request_id, params, reply)

@@ -25,7 +25,7 @@ from mcp_edge.exchange import Exchange
 from mcp_edge.held import Held
 from mcp_edge.kernel import Asked
 from mcp_edge.link import Link
-from mcp_edge.reply import SilentReply
+from mcp_edge.reply import PlainReply, SilentReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
 from mcp_edge.tokens import mint, short_hash
@@ -101,7 +101,7 @@ class Stream:
 
     def __init__(self, core: Core, request: Request, user: User, writer: sse.Writer) -> None:
         self._core = core
-        self._request = request
+        self.request = request
         self._user = user
         self._writer = writer
         self._id = core.sessions.mint()
@@ -118,7 +118,7 @@ class Stream:
         await platform.records.put(f"door/{self._key}", self._user.principal.encode(), ttl_s=ttl_s)
         self._cursor = await self._core.changes.now(self._user.principal)
         await self._writer.start()
-        path = self._request.scope.get("root_path", "") + "/messages?session_id=" + self._id
+        path = self.request.scope.get("root_path", "") + "/messages?session_id=" + self._id
         await self._writer.send(b"event: endpoint\ndata: " + path.encode() + b"\n\n")
 
     async def close(self) -> None:
@@ -173,7 +173,7 @@ class Stream:
             await self._core.kernel.notify(x, link_of(x, self._session), method, params)
 
     def _exchange(self, request_id: Any, params: Mapping[str, Any] | None, reply: Any) -> Exchange:
-        return self._core.exchange(self._request, self._user, self._session, request_id, params, reply)
+        return self._core.exchange(self.request, self._user, self._session, request_id, params, reply)
 
     async def _serve(self, message: dict[str, Any]) -> None:
         """Run one request and send its answer on the stream."""
@@ -203,22 +203,24 @@ class Stream:
         return result
 
 
-class StreamReply:
-    """The answer to one request on a shared stream."""
-
-    close_early = None
-    why = ""
-    running = True
+class StreamReply(PlainReply):
+    """The answer to one request on a shared stream: nothing here begins or ends a response."""
 
     def __init__(self, core: Core, stream: Stream, session: Session | None) -> None:
+        super().__init__(stream.request, core.platform)
         self._core = core
         self._session = session
-        self.emit = stream.emit
+        self._stream = stream
 
     @property
-    def can_ask(self) -> bool:
+    def can_ask(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
         """Whether the session is open."""
         return self._session is not None
+
+    async def emit(self, message: bytes, *, progress: bool = False) -> None:
+        """Send one message on the stream."""
+        if self.running:
+            await self._stream.emit(message)
 
     async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
         """Ask on the stream and hold the call."""
@@ -234,13 +236,12 @@ class StreamReply:
     async def finish(self, status: int, body: bytes) -> None:
         """Send the final response."""
         del status
-        self.running = False
-        await self.emit(body)
+        self._settle()
+        await self._stream.emit(body)
 
     async def abandon(self) -> None:
         """A cancelled request has no response."""
-        self.running = False
+        self._settle()
 
-    def drop(self) -> None:
-        """The call was cancelled; there is nothing to stop besides it."""
-        self.running = False
+    def _waits(self) -> None:
+        """The stream is open already: there is no quiet period."""

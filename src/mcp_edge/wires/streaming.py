@@ -166,7 +166,7 @@ async def _run_on(
 ) -> None:
     """Be the instance that runs the call from here."""
     head = journal.head
-    reply = LoggedReply(request, core, session, head, writer)
+    reply = LoggedReply(request, core, session, (head.method, head.params, head.request_id), writer)
     reply.adopt(journal)
     x = core.exchange(request, user, session, head.request_id, head.params, reply)
     link = link_of(x, session)
