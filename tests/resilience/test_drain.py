@@ -8,10 +8,16 @@ import os
 import signal
 import socket
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
+from mcp_edge.cli.server import EdgeServer
+from mcp_edge.platform import Platform
+from mcp_edge.settings import Settings
+from mcp_edge.storage.memory import open_memory
 from tests.resilience.client import Attempt, Client, Refused, next_number
 from tests.resilience.load import Load, effects, new_keys, verdict
 from tests.resilience.tally import Tally
@@ -139,16 +145,44 @@ def test_a_held_question_that_is_answered_during_the_drain_gets_its_result(tmp_p
         asyncio.run(scenario(fleet))
 
 
-def test_what_waits_to_be_accepted_is_served_before_the_listener_closes(tmp_path: Path) -> None:
+def await_closed(address: tuple[str, int]) -> None:
+    """Return when nobody listens there any more."""
+    with suppress(ConnectionError):  # the last one may still be taken by the kernel
+        while True:
+            socket.create_connection(address, timeout=10).close()
+
+
+def test_a_request_that_has_begun_to_arrive_is_served_after_the_listener_has_closed(tmp_path: Path) -> None:
     with Fleet(app=APP, count=1, store=f"sqlite:{tmp_path}/mcp.db", env={"MCP_DRAIN_S": "0"}) as fleet:
-        os.kill(fleet.pid(0), signal.SIGSTOP)
-        waiting = [socket.create_connection(("127.0.0.1", fleet.ports[0]), timeout=10) for _ in range(50)]
-        for connection in waiting:
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        fleet.terminate(0)
-        os.kill(fleet.pid(0), signal.SIGCONT)
-        heads = [connection.recv(4096).partition(b"\r\n")[0] for connection in waiting]
-        for connection in waiting:
-            connection.close()
+        address = ("127.0.0.1", fleet.ports[0])
+        with socket.create_connection(address, timeout=10) as slow:
+            slow.sendall(b"GET /healthz HTTP/1.1\r\n")
+            fleet.terminate(0)
+            await_closed(address)
+            slow.sendall(b"Host: 127.0.0.1\r\n\r\n")
+            assert slow.recv(4096).startswith(b"HTTP/1.1 200 OK")
         assert fleet.wait(0) == 0
+
+
+async def answer_ok(scope: Scope, receive: Receive, send: Send) -> None:
+    """The smallest app."""
+    del scope, receive
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body"})
+
+
+def test_what_waits_to_be_accepted_is_served_before_the_listener_closes() -> None:
+    records, atomics = open_memory()
+    platform = Platform(settings=Settings.from_env({"MCP_DRAIN_S": "0"}), records=records, atomics=atomics)
+    with ExitStack() as opened:
+        listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+        waiting = [
+            opened.enter_context(socket.create_connection(listener.getsockname(), timeout=10)) for _ in range(50)
+        ]
+        for connection in waiting:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        server = EdgeServer(answer_ok, platform)
+        server.handle_exit(signal.SIGTERM, None)  # it is to stop before it has accepted anything
+        asyncio.run(server.serve(sockets=[listener]))
+        heads = [connection.recv(4096).partition(b"\r\n")[0] for connection in waiting]
     assert heads == [b"HTTP/1.1 200 OK"] * 50

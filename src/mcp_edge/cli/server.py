@@ -12,8 +12,10 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import anyio
+import anyio.lowlevel
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,6 +30,8 @@ SWEEP_S = 300
 SWEEP_LIMIT = 1000
 KEEP_ALIVE_S = 75
 """Longer than the idle time of common proxies, so that they close first and never reuse a dying connection."""
+SILENT_S = 1.0
+"""How long a connection that was accepted last may take to send its first request."""
 _HANDLED = (signal.SIGTERM, signal.SIGINT, HURRY)
 
 
@@ -119,8 +123,29 @@ class EdgeServer(uvicorn.Server):
         """Stop listening, wait for what is in flight, tell it when the time is nearly over."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._expire)
+            await self._stop_listening(sockets or [])
             await super().shutdown(sockets)
             tasks.cancel_scope.cancel()
+
+    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
+        """Close the listeners, but serve whoever got through: the kernel resets what a closed listener had queued, and
+        uvicorn closes a connection whose first request has not arrived."""
+        queued = [connection for sock in sockets for connection in _queued(sock)]
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for connection in queued:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        deadline = time.monotonic() + (0 if self.force_exit else SILENT_S)
+        await anyio.lowlevel.checkpoint()  # connections that the loop itself accepted last are made in its next turn
+        while time.monotonic() < deadline and any(  # noqa: ASYNC110  # uvicorn announces no first request
+            getattr(connection, "cycle", None) is None for connection in self.server_state.connections
+        ):
+            await anyio.sleep(0.01)
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -152,3 +177,14 @@ class EdgeServer(uvicorn.Server):
                         pass
             except StoreUnavailable as e:
                 log.warning("expired records were not removed: %s", e)
+
+
+def _queued(listener: socket.socket) -> Generator[socket.socket, None, None]:
+    """The connections that wait to be accepted."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # BlockingIOError: there are no more
+            return
+        connection.setblocking(False)
+        yield connection
