@@ -18,10 +18,10 @@ from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.report import Part, Row, Target, at_least, at_most, progress
 from benchmarks.wire import ASGIApp, Exchange, Request, check, poster, prepare, scope_of
 
-BLOCK_NS = 10_000_000
-"""About how much CPU time a block takes: long beside the clock's step, short beside a neighbour's burst of work."""
+CALLS = 100
+"""Calls in a block, the same for everybody: so everybody's calls are as warm or as cold as the others'."""
 
-Block = Callable[[int], Awaitable[int]]
+Block = Callable[[], Awaitable[int]]
 
 
 @dataclass(slots=True)
@@ -30,18 +30,17 @@ class Lane:
 
     contender: Contender
     block: Block
-    calls: int
     costs_us: list[float]
 
 
 def block_of(app: ASGIApp, request: Request) -> Block:
-    """A function that makes `calls` calls and returns the CPU nanoseconds they took."""
+    """A function that makes `CALLS` calls and returns the CPU nanoseconds they took."""
     template = scope_of(request)
     body = request.body
 
-    async def block(calls: int) -> int:
+    async def block() -> int:
         began = process_time_ns()
-        for _ in range(calls):
+        for _ in range(CALLS):
             exchange = Exchange(body)
             await app(template.copy(), exchange.receive, exchange.send)
         for _ in range(4):  # what a call leaves to other tasks belongs to it
@@ -57,8 +56,9 @@ async def _open(stack: AsyncExitStack, contender: Contender) -> Lane:
     request = await prepare(contender.era, post, contender.headers)
     check(await post(request))
     block = block_of(app, request)
-    warm = max(await block(300), 1)
-    return Lane(contender, block, max(5, round(BLOCK_NS / (warm / 300))), [])
+    for _ in range(5):  # warm
+        await block()
+    return Lane(contender, block, [])
 
 
 async def _measure(seconds: float, lanes: dict[str, Lane], failed: dict[str, str]) -> int:
@@ -69,8 +69,6 @@ async def _measure(seconds: float, lanes: dict[str, Lane], failed: dict[str, str
                 lanes[contender.name] = await _open(stack, contender)
             except Exception as e:
                 failed[contender.name] = f"{type(e).__name__}: {str(e)[:120]}"
-        for lane in lanes.values():  # again, now that all of them are in memory
-            lane.calls = max(5, round(lane.calls * BLOCK_NS / max(await lane.block(lane.calls), 1)))
         gc.collect()
         gc.freeze()  # nobody pays for walking through what the others loaded
         progress(f"cpu: {len(lanes)} contenders taking turns for {seconds:.0f} s")
@@ -78,7 +76,7 @@ async def _measure(seconds: float, lanes: dict[str, Lane], failed: dict[str, str
         while monotonic() < deadline or rounds < 8:
             for lane in order:
                 gc.collect()
-                lane.costs_us.append(await lane.block(lane.calls) / lane.calls / 1000)
+                lane.costs_us.append(await lane.block() / CALLS / 1000)
             order.reverse()  # so that nobody always follows the same neighbour
             rounds += 1
         gc.unfreeze()
