@@ -1,4 +1,4 @@
-"""create_app: the ASGI callable of one server. The routing table and the one place where a refusal becomes a response."""
+"""create_app: the ASGI callable of one server: its routing table, and the place where a refusal becomes a response."""
 
 from __future__ import annotations
 
@@ -62,15 +62,13 @@ class App:
             except Gone:
                 pass
             except StoreUnavailable as e:
-                logger.error("request %s: %s", request.trace_id(), e)
+                logger.error("request %s: %s", request.trace_id(), e)  # noqa: TRY400 # no bug, so no traceback
                 body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.")
                 await request.answer(503, body, headers=[(b"retry-after", b"2")])
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
     async def _serve(self, request: Request) -> None:
-        if self._platform.drain.draining:
-            request.extra.append((b"connection", b"close"))
         route = ROUTES.get(request.path)
         if route is None:
             await self._open_paths(request)
@@ -106,7 +104,7 @@ class App:
             await self._core.kernel.start()
             await self._core.announce_catalogue()
             self._ready = True
-        while not self._ready:
+        while not self._ready:  # noqa: ASYNC110 # an event would belong to one loop
             await anyio.sleep(0.005)
         return self._core
 

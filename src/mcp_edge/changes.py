@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 from mcp.shared.subscriptions import (
@@ -25,6 +26,7 @@ from mcp_edge.platform import Platform
 from mcp_edge.storage.ports import Entry
 from mcp_edge.tokens import mint, short_hash
 
+FORMAT = 1
 _KEPT = 256
 _TTL_S = 7 * 86400
 _TRIES = 50
@@ -98,12 +100,13 @@ class Changes:
         key = _key(principal)
         for _ in range(_TRIES):
             entry = await self._store.get(key)
-            last, events = _load(entry)
+            record = _load(entry)
+            last, events = record["n"], record["e"]
             for change in changes:
                 # Never below the clock: a record that expired and began anew stays ahead of every cursor.
                 last = max(last + 1, int(self._platform.clock() * 1000))
-                events.append((last, change.kind, change.uri))
-            body = json.dumps({"v": 1, "n": last, "e": events[-_KEPT:]}, separators=(",", ":")).encode()
+                events.append([last, change.kind, change.uri])
+            body = json.dumps({**record, "n": last, "e": events[-_KEPT:]}, separators=(",", ":")).encode()
             if entry is None:
                 done = await self._store.create(key, body, nonce=mint(), ttl_s=_TTL_S)
             else:
@@ -116,7 +119,7 @@ class Changes:
     async def now(self, principal: str) -> Cursor:
         """The place after everything published so far."""
         own, everybody = await self._store.get(_key(principal)), await self._store.get(_key(EVERYBODY))
-        return Cursor(_load(own)[0], _load(everybody)[0])
+        return Cursor(_load(own)["n"], _load(everybody)["n"])
 
     async def since(self, principal: str, cursor: Cursor) -> list[tuple[Change, Cursor]]:
         """What followed `cursor`, each with the place behind it."""
@@ -134,17 +137,16 @@ def _key(principal: str) -> str:
     return f"changes/{short_hash(principal)}" if principal else "changes/all"
 
 
-def _load(entry: Entry | None) -> tuple[int, list[tuple[int, str, str | None]]]:
-    if entry is None:
-        return 0, []
-    record = json.loads(entry.value)
-    return record["n"], [(n, kind, uri) for n, kind, uri in record["e"]]
+def _load(entry: Entry | None) -> dict[str, Any]:
+    """`n` is the last number, `e` the events: number, kind, URI, and whatever a newer release adds to them."""
+    return {"v": FORMAT, "n": 0, "e": []} if entry is None else json.loads(entry.value)
 
 
 def _after(entry: Entry | None, place: int) -> list[tuple[Change, int]]:
-    last, events = _load(entry)
+    record = _load(entry)
+    last, events = record["n"], record["e"]
     if last <= place:
         return []
     if len(events) == _KEPT and events[0][0] > place + 1 and place:
         return [(Change(kind), last) for kind in METHODS]
-    return [(Change(kind, uri), n) for n, kind, uri in events if n > place]
+    return [(Change(kind, uri), n) for n, kind, uri, *_ in events if n > place and kind in METHODS]

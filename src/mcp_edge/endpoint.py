@@ -25,7 +25,8 @@ async def serve(core: Core, request: Request, user: User) -> None:
         try:
             await wire.post(core, request, user, message)
         except CallerError as e:
-            e.request_id = message.get("id") if type(message) is dict and jsonrpc.is_id(message.get("id")) else None
+            request_id = jsonrpc.member(message, "id")
+            e.request_id = request_id if jsonrpc.is_id(request_id) else None
             raise
     elif request.raw.get(b"mcp-protocol-version") == b"2026-07-28":
         raise MethodNotAllowed("Revision 2026-07-28 has POST only.", headers={"allow": "POST"})

@@ -14,6 +14,7 @@ from mcp.server.subscriptions import ServerEvent
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.message import ServerMessageMetadata
+from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.transport_context import TransportContext
 
 from mcp_edge import jsonrpc
@@ -125,7 +126,7 @@ class Exchange:
         """Ask the client and hold the call until the answer is in the store.
 
         Raises:
-            NoBackChannelError: this wire or host cannot hold a question; return `InputRequiredResult` (`Resolve`) instead.
+            NoBackChannelError: this wire or host cannot hold a question; `Resolve` can ask it instead.
             MCPError: the client answered with an error, or not in time.
         """
         if not self.reply.can_ask:
@@ -169,11 +170,9 @@ class Exchange:
 
 
 def _progress_token(params: Mapping[str, Any] | None) -> int | str | None:
-    meta = params.get("_meta") if params else None
-    token = meta.get("progressToken") if type(meta) is dict else None
+    token = jsonrpc.member(params.get("_meta"), "progressToken") if params else None
     return token if type(token) is int or type(token) is str else None
 
 
 def _is_listen_frame(params: Mapping[str, Any] | None) -> bool:
-    meta = params.get("_meta") if params else None
-    return type(meta) is dict and "io.modelcontextprotocol/subscriptionId" in meta
+    return params is not None and jsonrpc.member(params.get("_meta"), SUBSCRIPTION_ID_META_KEY) is not None

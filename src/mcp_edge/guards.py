@@ -18,9 +18,9 @@ _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _KNOWN = 256
 _ONCE = frozenset(
-    (b"host", b"origin", b"authorization", b"content-type", b"content-length", b"mcp-session-id", b"mcp-protocol-version",
-     b"mcp-method", b"mcp-name", b"last-event-id")
-)  # fmt: skip
+    b"host origin authorization content-type content-length mcp-session-id mcp-protocol-version mcp-method mcp-name"
+    b" last-event-id".split()
+)
 _EXPOSED = b"Mcp-Session-Id, WWW-Authenticate, Retry-After"
 _PREFLIGHT: list[Header] = [
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),

@@ -73,7 +73,8 @@ class Listener:
             await x.notify("notifications/subscriptions/acknowledged", {"notifications": honored, "_meta": meta})
             started = renewed = self._platform.clock()
             async for _ in Pauses(self._platform):
-                for change, cursor in await self._changes.since(principal, cursor):  # noqa: B020, PLR1704 # the cursor moves with each change
+                for change, place in await self._changes.since(principal, cursor):
+                    cursor = place
                     for uri in uris(change, wanted):
                         await x.notify(METHODS[change.kind], {**({"uri": uri} if uri else {}), "_meta": meta})
                 now = self._platform.clock()

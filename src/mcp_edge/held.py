@@ -1,4 +1,4 @@
-"""An event stream that is held open for what may come: it notices the client's leaving, the drain, the end of its budget."""
+"""An event stream held open for what may come: it notices the client's leaving, the drain, the end of its budget."""
 
 from __future__ import annotations
 

@@ -35,6 +35,11 @@ def is_id(value: Any) -> bool:
     return type(value) is str or type(value) is int
 
 
+def member(value: Any, name: str) -> Any:
+    """The member `name` of a JSON object; None when it is missing or `value` is no object."""
+    return cast("dict[str, Any]", value).get(name) if type(value) is dict else None
+
+
 def kind(message: Any) -> str:
     """`request`, `notification` or `response`.
 

@@ -56,7 +56,7 @@ class Kernel:
     """One `MCPServer` and the ways to run a request on it."""
 
     def __init__(self, server: MCPServer[Any], state_security: RequestStateSecurity) -> None:
-        server.streamable_http_app()  # makes the low-level server reachable by its public name; the app itself is dropped
+        server.streamable_http_app()  # makes the low-level server reachable by its public name; the app is dropped
         self.server = server
         self.low: Server[Any] = server.session_manager.app
         self._install_boundary(state_security)

@@ -1,4 +1,4 @@
-"""The answer to a handshake request whose stream is logged, so that any instance can replay it, tail it or take it over.
+"""The answer to a handshake request whose stream is logged, so that any instance can replay, tail or take it over.
 
 Its client may leave and come back; only an explicit cancellation cancels. Questions suspend the call here.
 """

@@ -15,6 +15,8 @@ from mcp_edge.errors import EdgeError
 from mcp_edge.platform import Platform
 from mcp_edge.tokens import Signer, mint, short_hash
 
+FORMAT = 1
+
 
 class Unanswered(EdgeError):
     """The question's time is up, or this instance stops waiting for it."""
@@ -38,7 +40,7 @@ class Questions:
         """
         if not isinstance(question, str) or self._signer.verify(f"question/{session}", question) is None:
             return False
-        body = json.dumps({k: message[k] for k in ("result", "error") if k in message}).encode()
+        body = json.dumps({"v": FORMAT, **{k: message[k] for k in ("result", "error") if k in message}}).encode()
         await self._platform.atomics.create(
             _key(question), body, nonce=short_hash(body.decode()), ttl_s=self._platform.settings.question_ttl_s
         )

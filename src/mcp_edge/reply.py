@@ -1,4 +1,4 @@
-"""The answer to one POST: JSON when the call emits nothing, an event stream from the first message or a quiet period on.
+"""The answer to one POST: JSON when the call emits nothing, a stream from its first message or a quiet period on.
 
 A call that never waits costs neither a timer nor a task. Only when the answer becomes a stream does a keeper run beside
 the call, in the call's own frame: it is always joined before the response ends. It knows no MCP method.

@@ -19,7 +19,7 @@ BODY_TIMEOUT_S = 30
 Header = tuple[bytes, bytes]
 
 
-class Gone(Exception):  # noqa: N818 # not an error: the client has left
+class Gone(Exception):
     """The client closed the connection before its request was whole."""
 
 

@@ -68,18 +68,18 @@ class Settings(BaseModel):
     )
     keys: Pairs = Field(
         default_factory=dict[str, str],
-        description="With `auth=keys`: `user:sha256-of-the-key` pairs, separated by commas. `mcp-edge keys create` makes one.",
+        description="With `auth=keys`: `user:sha256-of-the-key` pairs; `mcp-edge keys create` makes one.",
     )
     secret_keys: Secrets = Field(
         default=(),
-        description="Secrets of at least 32 bytes that sign and seal, newest first; every instance needs the same ones.",
+        description="Secrets of at least 32 bytes that sign and seal, newest first; the same on every instance.",
     )
     allowed_hosts: Words = Field(
         default=(), description="Host names to answer besides that of the public URL and loopback."
     )
     allowed_origins: Words = Field(
         default=(),
-        description="Browser origins to admit besides our own, loopback and the known web clients; `*` admits all.",
+        description="Browser origins to admit besides ours, loopback and the known web clients; `*`: all.",
     )
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     quiet_s: float = Field(
@@ -141,12 +141,21 @@ class Settings(BaseModel):
         """The settings in `env`.
 
         Raises:
-            ConfigurationError: a value cannot be read, or an `MCP_` name is unknown.
+            ConfigurationError: a value cannot be read.
         """
-        given = {k[len(PREFIX) :].lower(): v for k, v in env.items() if k.startswith(PREFIX) and v != ""}
+        given = {
+            name: value
+            for name in cls.model_fields
+            if (value := env.get(PREFIX + name.upper(), "")) != ""  # an empty variable is an absent one
+        }
         try:
             return cls.model_validate(given)
         except ValidationError as e:
             first = e.errors(include_url=False, include_input=False, include_context=False)[0]
             name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "settings"
             raise ConfigurationError(f"{name}: {first['msg']}") from None
+
+    @classmethod
+    def unknown(cls, env: Mapping[str, str]) -> list[str]:
+        """The `MCP_` names in `env` that are no options: a spelling mistake, or another program's (`MCP_TIMEOUT`)."""
+        return sorted(k for k in env if k.startswith(PREFIX) and k[len(PREFIX) :].lower() not in cls.model_fields)

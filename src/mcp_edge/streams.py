@@ -32,7 +32,7 @@ class LeaseLost(EdgeError):
 
 @dataclass(slots=True)
 class Head:
-    """What a stream is about. Stored as JSON; fields a newer release adds are ignored by an older one."""
+    """What a stream is about. Stored as JSON; fields that a newer release adds stay in it."""
 
     session: str
     principal: str
@@ -57,14 +57,18 @@ class Head:
     digest: str = ""
     """The tool's definition when it asked."""
     v: int = FORMAT
+    unknown: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What a newer release wrote; not a field of the record itself."""
 
     def dump(self) -> bytes:
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        record = asdict(self)
+        return json.dumps({**record.pop("unknown"), **record}, separators=(",", ":")).encode()
 
     @classmethod
     def load(cls, raw: bytes) -> Head:
-        known = cls.__dataclass_fields__
-        return cls(**{k: v for k, v in json.loads(raw).items() if k in known})
+        record: dict[str, Any] = json.loads(raw)
+        known = {name: record.pop(name) for name in cls.__dataclass_fields__ if name in record and name != "unknown"}
+        return cls(**known, unknown=record)
 
 
 @dataclass(slots=True)

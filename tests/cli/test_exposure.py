@@ -37,7 +37,7 @@ KEYS = {"MCP_KEYS": "alice:" + "ab" * 32}
         (["--app", "os:create_server"], {}, ["no function create_server"]),
         (["--app", "my_server"], {}, ["MODULE:FUNCTION"]),
         (["--store", "redis://x"], {}, ["MCP_STORE"]),
-        ([], {"MCP_SECRET_KEY": STRONG}, ["MCP_SECRET_KEY"]),
+        (["--app", "my_server"], {"MCP_SECRET_KEY": STRONG}, ["MCP_SECRET_KEY is no option"]),
     ],
 )
 def test_serve_refuses_with_exit_code_2_and_says_what_to_do(

@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         refuse_unsafe(settings, args.host, insecure=args.insecure)
     settings = with_secret(settings)
     configure(standard_error(), settings.log_format, settings.log_level)
+    for name in Settings.unknown(os.environ):
+        log.warning("%s is no option of mcp-edge; `mcp-edge settings` lists them", name)
     if args.stdio:
         anyio.run(_over_stdio, args.app, settings)
         return 0
@@ -122,6 +124,7 @@ async def _platform(settings: Settings) -> AsyncGenerator[Platform]:
 
     sink = LineSink(standard_error(), settings.log_format, level=settings.log_level)
     try:
+        await records.get("start")  # a store that cannot be opened ends the process, not the first request
         yield Platform(settings=settings, records=records, atomics=atomics, telemetry=sink, http=client)
     finally:
         with anyio.CancelScope(shield=True):

@@ -123,7 +123,7 @@ async def notified(core: Core, request: Request, user: User, session: Session, m
     """Take a notification: a cancellation is stored for whichever instance runs the request."""
     method, params = message["method"], message.get("params")
     if method == "notifications/cancelled":
-        request_id = (params or {}).get("requestId")
+        request_id = jsonrpc.member(params, "requestId")
         if jsonrpc.is_id(request_id):
             now = repr(core.platform.clock()).encode()
             await core.platform.atomics.create(cancel_key(session, request_id), now, nonce=mint(), ttl_s=CANCEL_S)

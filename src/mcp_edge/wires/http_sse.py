@@ -108,7 +108,7 @@ class Stream:
         self._key = short_hash(self._id)
         self._session: Session | None = None
         self._cursor = Cursor()
-        self._calls: dict[tuple[type, int | str], list[anyio.CancelScope]] = {}
+        self._calls: dict[bytes, list[anyio.CancelScope]] = {}
         self._running = 0
 
     async def open(self) -> None:
@@ -130,7 +130,8 @@ class Stream:
 
     async def finish_calls(self) -> None:
         """Let the calls under way end; their answers have nowhere else to go."""
-        while self._running and not self._core.platform.drain.expired and not self._writer.detached:
+        drain = self._core.platform.drain
+        while self._running and not drain.expired and not self._writer.detached:  # noqa: ASYNC110 # no one event says it
             await anyio.sleep(0.05)
 
     async def take(self, group: anyio.abc.TaskGroup) -> bool:
@@ -141,7 +142,8 @@ class Stream:
             await store.delete(entry.key)
             await self._receive(group, jsonrpc.parse(entry.value))
         if self._session is not None:
-            for change, self._cursor in await self._core.changes.since(self._user.principal, self._cursor):
+            for change, cursor in await self._core.changes.since(self._user.principal, self._cursor):
+                self._cursor = cursor
                 for message in await messages_of(self._core, self._session, change):
                     await self.emit(message)
         return bool(entries)
@@ -165,8 +167,7 @@ class Stream:
 
     async def _notified(self, method: str, params: dict[str, Any] | None) -> None:
         if method == "notifications/cancelled":
-            request_id = (params or {}).get("requestId")
-            for scope in self._calls.get((type(request_id), request_id), []) if jsonrpc.is_id(request_id) else []:  # pyright: ignore[reportArgumentType] # is_id has narrowed it
+            for scope in self._calls.get(jsonrpc.encode(jsonrpc.member(params, "requestId")), []):
                 scope.cancel()
         elif self._session is not None:
             x = self._exchange(None, params, SilentReply())
@@ -185,7 +186,7 @@ class Stream:
             await calls.run(self._core, x, link, method, params, reply, self._initialize(x, link, params or {}))
             return
         link = link_of(x, self._session)
-        scopes = self._calls.setdefault((type(request_id), request_id), [])
+        scopes = self._calls.setdefault(jsonrpc.encode(request_id), [])
         self._running += 1
         with anyio.CancelScope() as scope:
             scopes.append(scope)
@@ -195,7 +196,7 @@ class Stream:
         self._running -= 1
         scopes.remove(scope)
         if not scopes:
-            self._calls.pop((type(request_id), request_id), None)
+            self._calls.pop(jsonrpc.encode(request_id), None)
 
     async def _initialize(self, x: Exchange, link: Link, params: dict[str, Any]) -> bytes:
         result = await open_session(self._core, x, link, self._id, params)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import mcp_types as t
 from mcp.server.connection import Connection
@@ -33,8 +33,7 @@ def claims(request: Request, message: Any) -> bool:
     """Whether a POST is of this revision: by its header, or by the envelope in `_meta`."""
     if request.raw.get(b"mcp-protocol-version") == _VERSION:
         return True
-    params = cast("dict[str, Any]", message).get("params") if type(message) is dict else None
-    meta = cast("dict[str, Any]", params).get("_meta") if type(params) is dict else None
+    meta: Any = jsonrpc.member(jsonrpc.member(message, "params"), "_meta")
     return type(meta) is dict and t.PROTOCOL_VERSION_META_KEY in meta
 
 
@@ -79,15 +78,13 @@ def _agrees(request: Request, method: str, params: Any) -> bool:
     raw = request.raw
     if raw.get(b"mcp-protocol-version") != _VERSION or raw.get(b"mcp-method") != method.encode("latin-1", "replace"):
         return False
-    meta = params.get("_meta") if type(params) is dict else None
-    if type(meta) is not dict:
-        return False
-    if meta.get(t.PROTOCOL_VERSION_META_KEY) != MODERN or t.CLIENT_CAPABILITIES_META_KEY not in meta:
+    meta = jsonrpc.member(params, "_meta")
+    if jsonrpc.member(meta, t.PROTOCOL_VERSION_META_KEY) != MODERN or t.CLIENT_CAPABILITIES_META_KEY not in meta:
         return False
     key = NAME_BEARING_METHODS.get(method)
     if key is None:
         return True
-    name = params.get(key)
+    name = jsonrpc.member(params, key)
     return type(name) is str and name.isascii() and raw.get(b"mcp-name") == name.encode() and not name.startswith("=?")
 
 

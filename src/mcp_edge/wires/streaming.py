@@ -16,7 +16,7 @@ from mcp_edge.held import Held
 from mcp_edge.logged import PRIMED_SINCE, LoggedReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
-from mcp_edge.streams import END, FINAL, FENCE, Head, Journal, Log, parse_event_id
+from mcp_edge.streams import END, FINAL, MESSAGE, Head, Journal, Log, parse_event_id
 from mcp_edge.tokens import mint
 from mcp_edge.wires.handshake import link_of, load_session
 
@@ -65,7 +65,8 @@ class Standalone:
                 await writer.send(sse.priming(cursor.event_id()))
             checked = core.platform.clock()
             async for _ in (looking := Pauses(core.platform)):
-                for change, cursor in await core.changes.since(session.principal, cursor):  # noqa: B020, PLR1704 # it moves with each change
+                for change, place in await core.changes.since(session.principal, cursor):
+                    cursor = place
                     looking.soon()
                     for message in await messages_of(core, session, change):
                         await writer.send(sse.frame(message, cursor.event_id()))
@@ -156,7 +157,7 @@ async def _replay(log: Log, writer: sse.Writer) -> bool:
             # Never an empty body: clients come back with this id, and the 405 that it gets ends their polling.
             await writer.end(sse.priming(f"{log.stream}.{entry.seq}"))
             return True
-        if entry.kind != FENCE:
+        if entry.kind == MESSAGE:  # a takeover, or what only a newer release knows, is not the client's business
             await writer.send(sse.frame(entry.data, f"{log.stream}.{entry.seq}"))
     return False
 
