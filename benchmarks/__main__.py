@@ -24,7 +24,7 @@ RESULTS = Path(__file__).parent / "results" / "latest.json"
 def main() -> None:
     """Run the chosen parts, print the table, keep the numbers."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What a call costs, here and elsewhere.")
-    parser.add_argument("--quick", action="store_true", help="about 40 seconds instead of four minutes; coarser")
+    parser.add_argument("--quick", action="store_true", help="about a minute instead of four and a half; coarser")
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run, of {', '.join(PARTS)}")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON instead of the table")
     options = parser.parse_args()
