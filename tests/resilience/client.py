@@ -71,7 +71,7 @@ class Client:
             message = {"jsonrpc": "2.0", "id": number, "method": "initialize", "params": params}
             since = time.monotonic()
             try:
-                async with self._post(message) as response:
+                async with self.post(message) as response:
                     body = await response.body()
             except Cut as e:
                 await self.cut(f"initialize {e}")
@@ -84,6 +84,16 @@ class Client:
             self._headers["mcp-protocol-version"] = self.version
             return
         self.tally.problems.append("initialize never succeeded")
+
+    @property
+    def session_id(self) -> str:
+        """The id of the open session."""
+        return self._headers["mcp-session-id"]
+
+    def rejoin(self, session_id: str) -> None:
+        """Go on with a session that was opened before."""
+        self._headers["mcp-session-id"] = session_id
+        self._headers["mcp-protocol-version"] = self.version
 
     async def close(self) -> int:
         """DELETE the session; the status."""
@@ -129,7 +139,7 @@ class Client:
         message = {"jsonrpc": "2.0", "id": question, "result": {"action": "accept", "content": content}}
         for _ in range(ATTEMPTS):
             try:
-                async with self._post(message) as response:
+                async with self.post(message) as response:
                     body = await response.body()
             except Cut as e:
                 await self.cut(f"an answer {e}")
@@ -146,7 +156,8 @@ class Client:
             self.tally.problems.append(f"cut: {what}")
         await asyncio.sleep(RETRY_S)
 
-    def _post(self, message: dict[str, Any]) -> Any:
+    def post(self, message: dict[str, Any]) -> Any:
+        """POST one message of this session."""
         return self.request("POST", body=json.dumps(message).encode())
 
     def request(self, method: str, *, body: bytes = b"", last_event_id: str = "") -> Any:
@@ -215,6 +226,15 @@ class Attempt:
             if not self._last:
                 raise
             await self._client.cut(f"{self._tool} after {self._last}: {e}")
+        return await self.go_on(self._last)
+
+    async def go_on(self, last: str) -> dict[str, Any]:
+        """The structured result of a call whose event `last` was the last one seen.
+
+        Raises:
+            Refused
+        """
+        self._last = last
         while self._final is None:
             await self._resume()
         return self._checked(self._final)

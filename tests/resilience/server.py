@@ -17,6 +17,7 @@ STEPS = 5
 STEP_S = 0.25
 EFFECT = "effect/"
 """Prefix of the marks: `effect/<token>/<unique>`, one for each time that the tool ran for this attempt."""
+THING = "resilience://thing"
 
 Ctx = Context[None, object]
 
@@ -82,9 +83,10 @@ def create_server(settings: Settings) -> MCPServer[None]:
 
     @server.tool()
     async def touch(n: int, token: str, ctx: Ctx) -> Done:
-        """Say that the tools changed."""
+        """Say that the tools and one resource changed."""
         await _take_effect(token)
         await ctx.notify_tools_changed()
+        await ctx.notify_resource_updated(THING)
         return Done(n=n, token=token)
 
     return server
