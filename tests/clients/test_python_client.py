@@ -229,6 +229,16 @@ async def test_a_list_changed_on_either_process_is_heard(fleet: Fleet, version: 
         assert pids == {str(fleet.pid(i)) for i in range(len(fleet.ports))}
 
 
+async def test_a_change_made_while_its_stream_was_lost_is_heard_afterwards(fleet: Fleet) -> None:
+    async with connected(fleet, "2025-11-25") as peer, connected(fleet, MODERN) as other, _hearing(peer) as heard:
+        assert fleet.proxy is not None
+        assert fleet.proxy.cut("GET") == 1
+        await other.call("change", what="tools")
+        await until(lambda: heard == [ToolsListChanged()])
+        (lost, resumed) = [seen for seen in peer.passed if seen.method == "GET"]
+        assert (lost.resumes, resumed.resumes) == (False, True)
+
+
 @pytest.mark.parametrize("version", EVERY)
 async def test_an_update_of_a_subscribed_resource_is_heard(fleet: Fleet, version: str) -> None:
     async with connected(fleet, version) as peer, connected(fleet, version) as other, _hearing(peer, GREETING) as heard:
