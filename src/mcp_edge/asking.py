@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import REQUEST_TIMEOUT
+from mcp_types import INVALID_REQUEST, REQUEST_TIMEOUT
 
 from mcp_edge import jsonrpc
 from mcp_edge.core import Core
+from mcp_edge.errors import TooMany
 from mcp_edge.questions import Unanswered
 from mcp_edge.sessions import Session
 
@@ -25,12 +26,14 @@ async def ask(
     """Send the request with `emit` and hold the call until its result is in the store.
 
     Raises:
-        MCPError: the client answered with an error, or not in time.
-        TooMany: the principal has too many open questions.
+        MCPError: the client answered with an error or not in time, or the principal has too many open questions.
     """
     settings = core.platform.settings
     question = core.questions.mint(session.key)
-    hold = await core.quotas.hold("questions", session.principal, settings.max_questions)
+    try:
+        hold = await core.quotas.hold("questions", session.principal, settings.max_questions)
+    except TooMany as e:  # inside a tool anything else would be taken for the tool's bug
+        raise MCPError(INVALID_REQUEST, e.message) from e
     try:
         await emit(jsonrpc.request(question, method, params))
         deadline = core.platform.clock() + (timeout_s or settings.question_ttl_s)
