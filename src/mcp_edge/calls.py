@@ -59,7 +59,10 @@ async def run(
             raise
         status = reply.why
         await reply.abandon()
-    except (Released, LeaseLost):
+    except Released:
+        status = "suspended"
+        await reply.leave()
+    except LeaseLost:
         status = reply.why = "lost"
         await reply.abandon()
     except Exception as e:  # noqa: BLE001 # the boundary: see the module's docstring

@@ -25,6 +25,16 @@ from mcp_edge.request import Request
 from mcp_edge.sessions import LEVELS, Session, Sessions
 
 
+class CannotAsk(NoBackChannelError):
+    """The SDK's refusal, naming the way that works everywhere."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(method)
+        self.error.message = (
+            f"{method} cannot be held open here; ask with a `Resolve(...)` parameter of the tool instead."
+        )
+
+
 class Reply(Protocol):
     """Where an exchange's messages go."""
 
@@ -130,7 +140,7 @@ class Exchange:
             MCPError: the client answered with an error, or not in time.
         """
         if not self.reply.can_ask:
-            raise NoBackChannelError(method)
+            raise CannotAsk(method)
         return await self.reply.ask(method, params, (opts or {}).get("timeout"))
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:

@@ -49,8 +49,6 @@ def cancel_key(session: Session, request_id: object) -> str:
 class LoggedReply(PlainReply):
     """An answer with a log. Begun by a POST, or by whoever takes its stream over."""
 
-    can_ask = True
-
     def __init__(
         self, request: Request, core: Core, session: Session, call: Call, writer: sse.Writer | None = None
     ) -> None:
@@ -63,6 +61,11 @@ class LoggedReply(PlainReply):
         self._started_at = core.platform.clock()
         self._beat_at = 0.0
         self._primed = session.version >= PRIMED_SINCE
+
+    @property
+    def can_ask(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
+        """Whether a question can be held open: not where the response is only sent when the call has ended."""
+        return self.platform.streaming
 
     @property
     def head(self) -> Head:
@@ -88,7 +91,7 @@ class LoggedReply(PlainReply):
     async def _open(self) -> None:
         core, head = self._core, self.head
         head.again = await core.kernel.may_run_again(head.method, head.params)
-        if self._journal is None and await core.quotas.may_log(head.principal):
+        if self._journal is None and (not self.platform.streaming or await core.quotas.may_log(head.principal)):
             self._journal = await Journal.open(core.platform, head)
         await self.writer.start()
         if self._journal is not None and self._primed:
@@ -137,9 +140,9 @@ class LoggedReply(PlainReply):
         """A disconnect is not a cancellation (MCP 2025-11-25 transports): the call goes on, its log grows."""
 
     @property
-    def close_early(self) -> Callable[[], Awaitable[None]]:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
-        """Closes the response and leaves the call running."""
-        return self._close_early
+    def close_early(self) -> Callable[[], Awaitable[None]] | None:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
+        """Closes the response and leaves the call running; a buffered host runs nothing after a response."""
+        return self._close_early if self.platform.streaming else None
 
     async def _close_early(self) -> None:
         """Send `retry`, end the response, and go on: the client resumes with its last event id."""
@@ -228,6 +231,8 @@ class LoggedReply(PlainReply):
                 return {key: found[question] for key, question in head.asked.items()}
             if self.platform.clock() >= head.deadline:
                 raise MCPError(REQUEST_TIMEOUT, "The question was not answered in time.")
+            if not self.platform.streaming:
+                await self._close_early()  # the client polls with its last event id; nothing is held meanwhile
             if self.writer.detached and self._journal is not None:
                 async with self.writer.lock:
                     await self._journal.release()

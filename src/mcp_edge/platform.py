@@ -22,7 +22,7 @@ class CallEvent(NamedTuple):
     name: str
     """The tool, prompt or resource template called; empty for other methods."""
     status: str
-    """`ok`, `tool_error`, `cancelled`, `interrupted`, or the JSON-RPC error code as text."""
+    """`ok`, `tool_error`, `cancelled`, `gone`, `ended`, `lost`, `suspended`, or the JSON-RPC error code as text."""
     duration_ms: float
     request_id: str
     session: str

@@ -110,6 +110,11 @@ class PlainReply:
             await self.writer.end(self._last_words())
         await self._join()
 
+    async def leave(self) -> None:
+        """The call goes on elsewhere, and its client has been sent there."""
+        self._settle()
+        await self._join()
+
     def drop(self) -> None:
         """The server's own task is cancelled: nothing more is sent, and the keeper must not outlive the call."""
         self._settle()
@@ -171,7 +176,7 @@ class PlainReply:
         every_s = self.platform.cadence.most
         try:
             async with self.writer.lock:
-                if not self.writer.started and self.running:
+                if not self.writer.started and self.running and self.platform.streaming:
                     await self._open()
             while self.running:
                 await asyncio.wait({receiver}, timeout=every_s)
