@@ -208,6 +208,13 @@ class Attempt:
         self._asked: set[str] = set()
         self._thinking: set[asyncio.Task[None]] = set()
 
+    @property
+    def message(self) -> dict[str, Any]:
+        """The request."""
+        arguments = {"n": self._number, "token": self._token}
+        params = {"name": self._tool, "arguments": arguments, "_meta": {"progressToken": self._token}}
+        return {"jsonrpc": "2.0", "id": self._token, "method": "tools/call", "params": params}
+
     async def run(self) -> dict[str, Any]:
         """The tool's structured result.
 
@@ -215,12 +222,8 @@ class Attempt:
             Cut: before an event id had come.
             Refused
         """
-        arguments = {"n": self._number, "token": self._token}
-        meta = {"progressToken": self._token}
-        params = {"name": self._tool, "arguments": arguments, "_meta": meta}
-        message = {"jsonrpc": "2.0", "id": self._token, "method": "tools/call", "params": params}
         try:
-            async with self._client.request("POST", body=json.dumps(message).encode()) as response:
+            async with self._client.post(self.message) as response:
                 await self._read(response)
         except Cut as e:
             if not self._last:

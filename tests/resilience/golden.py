@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mcp_edge.storage.sqlite import open_sqlite
-from tests.resilience.client import VERSION, Client
+from tests.resilience.client import VERSION, Attempt, Client
 from tests.resilience.server import THING
 from tests.resilience.tally import Tally
 from tests.support.fleet import Fleet
@@ -33,12 +33,7 @@ CALLS = ("idempotent_steps", "plain_steps", "ask_first", "ask_first")
 async def begin(client: Client, number: int) -> tuple[str, str]:
     """Call a tool and read until its first message: the event id before it, and the question's id if it asks."""
     tool = CALLS[number]
-    params = {
-        "name": tool,
-        "arguments": {"n": number, "token": f"{number}.0"},
-        "_meta": {"progressToken": f"{number}.0"},
-    }
-    message = {"jsonrpc": "2.0", "id": f"{number}.0", "method": "tools/call", "params": params}
+    message = Attempt(client, tool, number, f"{number}.0").message
     last = ""
     async with client.post(message) as response:
         async for event in response.events():

@@ -12,13 +12,15 @@ from hashlib import sha256
 from pathlib import Path
 
 from mcp_edge.storage.sqlite import open_sqlite
-from tests.resilience.client import Client
+from tests.resilience.client import VERSION, Client
 from tests.resilience.modern import ModernClient
 from tests.resilience.server import EFFECT
 from tests.resilience.tally import Tally
 
 MOST_WAIT_S = 10.0
 USERS = ("ann", "bob")
+VERSIONS = (VERSION, "2025-06-18")
+"""With an event id before the first message, and without."""
 IDLE = 15
 """Sessions of each user that are opened first and used again at the end only."""
 
@@ -39,21 +41,27 @@ class Load:
         for user in USERS:
             for _ in range(IDLE):
                 await self._client(user)
+        listening: list[asyncio.Task[None]] = []
         async with asyncio.TaskGroup() as group:
             for user in USERS:
                 for loop in (self._echo, self._echo, self._open_and_close, self._leave_and_resume, self._modern):
                     group.create_task(loop(user))
-                for tool, again in (("idempotent_steps", True), ("plain_steps", False), ("ask_first", False)):
-                    for _ in range(2):
-                        group.create_task(self._call(user, tool, again))
+                for tool in ("idempotent_steps", "plain_steps", "ask_first"):
+                    for version in VERSIONS:
+                        group.create_task(self._call(user, tool, version))
+                if self._may_be_cut:  # where nothing may fail, a held question may: its process must end some day
+                    group.create_task(self._call(user, "ask_held"))
                 group.create_task(self._listen(user))
+                listening.append(group.create_task(self._modern_client(user).listen()))
             await disturb()
             self.stop.set()
+            for task in listening:
+                task.cancel()
         for client in self._lasting:
             await client.call("echo")
 
-    async def _client(self, user: str, *, lasting: bool = True) -> Client:
-        client = Client(self.tally, self._port, self._keys[user], may_be_cut=self._may_be_cut)
+    async def _client(self, user: str, *, lasting: bool = True, version: str = VERSION) -> Client:
+        client = Client(self.tally, self._port, self._keys[user], may_be_cut=self._may_be_cut, version=version)
         await client.open()
         if lasting:
             self._lasting.append(client)
@@ -65,10 +73,10 @@ class Load:
             await client.call("echo")
             await asyncio.sleep(random.uniform(0.02, 0.1))
 
-    async def _call(self, user: str, tool: str, again: bool) -> None:
-        client = await self._client(user)
+    async def _call(self, user: str, tool: str, version: str = VERSION) -> None:
+        client = await self._client(user, version=version)
         while not self.stop.is_set():
-            await client.call(tool, again=again)
+            await client.call(tool, again=tool == "idempotent_steps")
 
     async def _leave_and_resume(self, user: str) -> None:
         client = await self._client(user)
@@ -84,10 +92,13 @@ class Load:
             await asyncio.sleep(random.uniform(0.2, 0.6))
 
     async def _modern(self, user: str) -> None:
-        client = ModernClient(self.tally, self._port, self._keys[user], may_be_cut=self._may_be_cut)
+        client = self._modern_client(user)
         while not self.stop.is_set():
             for tool in ("echo", "idempotent_steps", "echo", "ask_first"):
                 await client.call(tool)
+
+    def _modern_client(self, user: str) -> ModernClient:
+        return ModernClient(self.tally, self._port, self._keys[user], may_be_cut=self._may_be_cut)
 
     async def _listen(self, user: str) -> None:
         """A listener, and a toucher whose every change it must hear soon."""

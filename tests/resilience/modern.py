@@ -59,6 +59,35 @@ class ModernClient:
                 more["requestState"] = result["requestState"]
         self._tally.problems.append(f"modern {tool} {number} never succeeded")
 
+    async def listen(self) -> None:
+        """Hold `subscriptions/listen` for ever, anew whenever it ends."""
+        while True:
+            request_id = f"listen {next_number()}"
+            meta: dict[str, Any] = {
+                _PREFIX + "protocolVersion": VERSION,
+                _PREFIX + "clientCapabilities": {},
+            }
+            params: dict[str, Any] = {"notifications": {"toolsListChanged": True}, "_meta": meta}
+            message = {"jsonrpc": "2.0", "id": request_id, "method": "subscriptions/listen", "params": params}
+            headers = {**self._headers, "mcp-method": "subscriptions/listen"}
+            self._tally.counts["requests"] += 1
+            seen: list[dict[str, Any]] = []
+            try:
+                async with send(self._port, "POST", "/mcp", headers, json.dumps(message).encode()) as response:
+                    async for event in response.events():
+                        seen.append(json.loads(event.data))
+            except Cut as e:
+                self._tally.counts["cuts"] += 1
+                if not self._may_be_cut:
+                    self._tally.problems.append(f"cut: modern listener {e}")
+            else:
+                self._tally.counts["streams closed"] += 1
+                if "result" not in seen[-1] or seen[-1]["id"] != request_id:
+                    self._tally.problems.append(f"a modern listener ended with {seen[-1]}")
+            if seen and seen[0].get("method") != "notifications/subscriptions/acknowledged":
+                self._tally.problems.append(f"a modern listener began with {seen[0]}")
+            await asyncio.sleep(RETRY_S)
+
     def _check(self, tool: str, number: int, token: str, result: dict[str, Any], *, asked: bool) -> None:
         found = result.get("structuredContent")
         if found != {"n": number, "token": token, "word": f"word {number}" if asked else ""}:

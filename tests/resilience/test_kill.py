@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from mcp_edge.storage.sqlite import open_sqlite
+from mcp_edge.streams import FENCE, FINAL
+from tests.resilience.client import Attempt, Client, next_number
 from tests.resilience.load import Load, effects, new_keys, verdict
+from tests.resilience.tally import Tally
+from tests.resilience.wire import Event
 from tests.support.fleet import Fleet
 
 RUN_S = float(os.environ.get("RESILIENCE_S") or (60 if os.environ.get("CI") else 15))
@@ -44,3 +50,38 @@ def test_no_client_loses_its_session_or_its_answer_or_waits_long_while_processes
     assert load.tally.counts["kills"] >= RUN_S / EVERY_S / 2
     assert load.tally.counts["resumed"] > 0
     assert load.tally.counts["repeated"] > 0
+
+
+def test_a_process_that_thaws_has_lost_the_calls_that_others_took_over(tmp_path: Path) -> None:
+    store = tmp_path / "mcp.db"
+
+    async def scenario(fleet: Fleet) -> str:
+        frozen, other = (Client(Tally(), port, "none", may_be_cut=False) for port in fleet.ports)
+        await frozen.open()
+        other.rejoin(frozen.session_id)
+        attempt = Attempt(other, "idempotent_steps", number := next_number(), token := f"{number}.0")
+        async with frozen.post(attempt.message) as response:
+            events = response.events()
+            last = await anext(event.id async for event in events if event.data.strip())
+            os.kill(fleet.pid(0), signal.SIGSTOP)
+            assert await attempt.go_on(last) == {"n": number, "token": token, "word": ""}
+            os.kill(fleet.pid(0), signal.SIGCONT)
+            said = [event async for event in events]
+        assert said[-1] == Event("", "", retry=True)
+        assert not any("result" in event.data for event in said)
+        assert other.tally.problems == []
+        return last.partition(".")[0]
+
+    async def kinds(stream: str) -> list[bytes]:
+        records, atomics = open_sqlite(store)
+        entries = await atomics.read(f"stream/{stream}/")
+        await records.aclose()
+        await atomics.aclose()
+        return [entry.value[:1] for entry in entries]
+
+    with Fleet(app=APP, count=2, store=f"sqlite:{store}", env={"MCP_LEASE_S": "1"}, proxy=False) as fleet:
+        stream = asyncio.run(scenario(fleet))
+    written = asyncio.run(kinds(stream))
+    assert written.count(FINAL) == 1
+    assert written[-1] == FINAL
+    assert FENCE in written
