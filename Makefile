@@ -67,7 +67,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 lock: $(VENV)/.dev npm-lock
 	$(COMPILE) --extra serve --group dev -o requirements/dev.txt
 	$(COMPILE) --extra serve --group build -c requirements/dev.txt -o requirements/serve.txt
-	$(COMPILE) -c requirements/dev.txt -o requirements/worker.txt
+	$(COMPILE) --group worker -c requirements/dev.txt -o requirements/worker.txt
 	$(COMPILE) --extra serve --group dev --group bench -c requirements/dev.txt -o requirements/bench.txt
 
 # tests/.npmrc keeps `resolved`, which would name a registry's host, out of the lock.
