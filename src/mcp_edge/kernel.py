@@ -119,6 +119,8 @@ class Kernel:
             ):
                 return await self._call_tool(x, link, params, version)
             self._refuse_unknown_tool(params)
+        elif method == "prompts/get":
+            await self._refuse_unfit_prompt(params)
         if version != MODERN and method in methods.INPUT_REQUIRED_METHODS:
             return await self._suspendable(x, link, method, params, version)
         runner = ServerRunner(self.low, link, self._state, init_options=self._options)
@@ -199,6 +201,20 @@ class Kernel:
         lookup = self.low.get_tool_input_schema
         if lookup is not None and type(name) is str and lookup(name) is None:
             raise MCPError(t.INVALID_PARAMS, f"Unknown tool: {name}")
+
+    async def _refuse_unfit_prompt(self, params: Mapping[str, Any] | None) -> None:
+        """An unknown prompt or a missing argument is the caller's mistake; the SDK answers both as the server's."""
+        name, given = (params or {}).get("name"), (params or {}).get("arguments") or {}
+        if type(name) is not str or not isinstance(given, Mapping):
+            return  # the SDK's validation refuses it
+        prompt = next((prompt for prompt in await self.server.list_prompts() if prompt.name == name), None)
+        if prompt is None:
+            raise MCPError(t.INVALID_PARAMS, f"Unknown prompt: {name}")
+        missing = [
+            argument.name for argument in prompt.arguments or [] if argument.required and argument.name not in given
+        ]
+        if missing:
+            raise MCPError(t.INVALID_PARAMS, f"Missing arguments: {', '.join(missing)}")
 
     def param_headers_mismatch(
         self, params: Mapping[str, Any], headers: Mapping[str, str]

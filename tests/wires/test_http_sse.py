@@ -1,0 +1,185 @@
+"""Revision 2024-11-05: one stream, and POSTs that may reach any instance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.wires.asgi import Answer, Call
+from tests.wires.clauses import clause
+from tests.wires.deployment import Deployment, Instance, bearer, notification, request, text
+
+pytestmark = pytest.mark.anyio
+
+STREAM = [("accept", "text/event-stream")]
+
+
+class Client:
+    """A client of the old wire: its stream is held by one instance, its POSTs go to another."""
+
+    def __init__(self, holder: Instance, other: Instance, key: str | None = None) -> None:
+        self.other = other
+        self.key = key
+        self.stream: Call = holder.send("GET", "/sse", [*STREAM, *bearer(key)])
+        self.path = ""
+
+    async def open(self, **capabilities: Any) -> Client:
+        event = await self.stream.event()
+        assert event is not None
+        assert event.kind == "endpoint"
+        self.path = event.data
+        params = {
+            "protocolVersion": "2024-11-05",
+            "capabilities": capabilities,
+            "clientInfo": {"name": "t", "version": "1"},
+        }
+        await self.post(request("initialize", params, id="init"))
+        answer = await self.stream.message()
+        assert answer["result"]["protocolVersion"] == "2024-11-05"
+        return self
+
+    async def post(self, message: Any) -> Answer:
+        return await self.other.post(message, bearer(self.key), self.path).whole()
+
+    async def call(self, tool: str, arguments: dict[str, Any] | None = None, *, id: Any = 1, **meta: Any) -> None:
+        params = {"name": tool, "arguments": arguments or {}, "_meta": meta}
+        assert (await self.post(request("tools/call", params, id=id))).status == 202
+
+
+@clause("sse.endpoint")
+async def test_the_first_event_names_where_to_post(edge: Deployment) -> None:
+    stream = edge.instance("A").send("GET", "/sse", STREAM)
+    event = await stream.event()
+
+    assert event is not None
+    assert (event.kind, event.data.partition("=")[0]) == ("endpoint", "/messages?session_id")
+    assert stream.headers["content-type"] == "text/event-stream"
+
+
+@clause("sse.messages")
+async def test_a_post_to_another_instance_is_acknowledged_and_answered_on_the_stream(edge: Deployment) -> None:
+    client = await Client(*edge.pair()).open()
+    params = {"name": "echo", "arguments": {"text": "hi"}}
+    acknowledged = await client.post(request("tools/call", params, id="x"))
+    event = await client.stream.event()
+
+    assert (acknowledged.status, acknowledged.body) == (202, b"Accepted")
+    assert event is not None
+    assert event.kind == "message"
+    assert event.data == '{"jsonrpc":"2.0","id":"x","result":{"content":[{"type":"text","text":"hi"}],"isError":false}}'
+
+
+@clause("sse.messages")
+async def test_a_question_goes_out_on_the_stream_and_its_answer_reaches_any_instance(edge: Deployment) -> None:
+    client = await Client(*edge.pair()).open(elicitation={})
+    for tool in ("greet", "greet_now"):
+        await client.call(tool)
+        question = await client.stream.message()
+        assert question["method"] == "elicitation/create"
+        result = {"action": "accept", "content": {"name": "Ann"}}
+        assert (await client.post({"jsonrpc": "2.0", "id": question["id"], "result": result})).status == 202
+        assert text(await client.stream.message()) == "Hello, Ann!"
+
+
+async def test_a_cancelled_call_has_no_answer_and_the_others_have_theirs(edge: Deployment) -> None:
+    client = await Client(*edge.pair()).open()
+    await client.call("look_up", {"topic": "one"}, id=1)
+    await client.call("look_up", {"topic": "two"}, id="1")
+    await edge.until(lambda: len(edge.desk.runs) == 2)
+    await client.post(notification("notifications/cancelled", {"requestId": 1}))
+    await edge.until(lambda: bool(edge.desk.ends))
+    edge.desk.gate("A").set()
+
+    assert (await client.stream.message())["id"] == "1"
+    assert edge.desk.ends == ["A:look_up:cancelled", "A:look_up:done"]
+
+
+async def test_progress_and_changes_come_on_the_stream(edge: Deployment) -> None:
+    client = await Client(*edge.pair()).open()
+    await client.call("count", {"to": 2}, progressToken="p")
+    counted = [await client.stream.message() for _ in range(3)]
+    await client.post(request("resources/subscribe", {"uri": "note://fixed"}, id=2))
+    await client.stream.message()
+    await client.call("touch", {"uri": "note://fixed"}, id=3)
+    touched = {(await client.stream.message()).get("method", "answer") for _ in range(2)}
+
+    assert [m.get("params", {}).get("progress") for m in counted] == [1, 2, None]
+    assert touched == {"answer", "notifications/resources/updated"}
+
+
+async def test_a_request_before_initialize_is_refused_on_the_stream(edge: Deployment) -> None:
+    a = edge.instance("A")
+    stream = a.send("GET", "/sse", STREAM)
+    event = await stream.event()
+    assert event is not None
+    await a.post(notification("notifications/initialized"), path=event.data).whole()
+    await a.post(request("tools/list", id=4), path=event.data).whole()
+
+    assert (await stream.message())["error"]["message"] == "Initialize first."
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/messages", 400),
+        ("/messages?session_id=", 400),
+        ("/messages?session_id=x&session_id=y", 400),
+        ("/messages?session_id=x", 404),
+        ("/messages?session_id=%FF%00", 404),
+        ("/messages?session_id=" + "0" * 32 + "." + "A" * 16, 404),
+        ("/messages?%ff=%zz", 400),
+    ],
+)
+async def test_a_post_to_no_stream_is_refused(edge: Deployment, path: str, status: int) -> None:
+    answer = await edge.instance("A").post(request("ping"), path=path).whole()
+
+    assert answer.status == status
+    assert "/sse" in answer.json["error"]["message"]
+
+
+async def test_a_stream_that_ended_takes_no_more_posts(edge: Deployment) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    await client.stream.disconnect()
+    await client.stream.gone()
+
+    assert (await client.post(request("ping"))).status == 404
+    assert await edge.records.list("session/") == []
+
+
+async def test_nobody_else_can_post_to_a_stream(edge: Deployment) -> None:
+    client = await Client(*edge.pair(auth="keys"), "alice-key").open()
+    answer = await client.other.post(request("ping"), bearer("bob-key"), client.path).whole()
+
+    assert answer.status == 404
+
+
+async def test_an_answer_to_what_was_never_asked_is_refused(edge: Deployment) -> None:
+    client = await Client(*edge.pair()).open()
+    answer = await client.post({"jsonrpc": "2.0", "id": "never", "result": {}})
+
+    assert answer.status == 400
+    assert "never asked" in answer.json["error"]["message"]
+
+
+async def test_more_messages_than_the_stream_takes_are_refused(edge: Deployment) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    a.cable.cut()
+    statuses = [(await client.post(request("ping", id=n))).status for n in range(66)]
+
+    assert statuses == [202] * 64 + [429] * 2
+
+
+async def test_a_drain_ends_the_stream_with_its_answers_and_a_retry(edge: Deployment) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    await client.call("look_up", {"topic": "x"}, id=9)
+    await edge.until(lambda: bool(edge.desk.runs))
+    a.drain.draining = True
+    edge.desk.gate("A").set()
+    events = await client.stream.rest()
+
+    assert '"id":9' in events[0].data
+    assert events[-1].retry_ms == 500
