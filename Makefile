@@ -62,13 +62,18 @@ $(NPM_STAMP): tests/package-lock.json tests/.npmrc | $(VENV)/.dev
 
 # `make lock` keeps what is pinned and fits; `make lock UPGRADE=--upgrade` takes the newest. The dev lock is made first
 # and constrains the others, so that what is tested, measured and served is one set of versions.
-COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(UPGRADE)
+LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	--custom-compile-command "make lock" $(UPGRADE)
+COMPILE = $(BIN)/uv pip compile pyproject.toml $(LOCK)
+# Tools only, without the project's own dependencies.
+COMPILE_GROUP = $(BIN)/uv pip compile $(LOCK) --group
 lock: $(VENV)/.dev npm-lock
-	$(COMPILE) --extra serve --group dev -o requirements/dev.txt
+	$(COMPILE) --extra serve --extra lambda --group dev -o requirements/dev.txt
 	$(COMPILE) --extra serve --group build -c requirements/dev.txt -o requirements/serve.txt
 	$(COMPILE) --group worker -c requirements/dev.txt -o requirements/worker.txt
-	$(COMPILE) --extra serve --group dev --group bench -c requirements/dev.txt -o requirements/bench.txt
+	$(COMPILE) --extra lambda -c requirements/dev.txt -o requirements/lambda.txt
+	$(COMPILE_GROUP) lambda-test -o requirements/lambda-test.txt
+	$(COMPILE) --extra serve --extra lambda --group dev --group bench -c requirements/dev.txt -o requirements/bench.txt
 
 # tests/.npmrc keeps `resolved`, which would name a registry's host, out of the lock.
 npm-lock: $(VENV)/.dev

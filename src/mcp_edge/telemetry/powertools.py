@@ -1,0 +1,56 @@
+"""Call events through AWS Lambda Powertools: a log line and the metrics of each call, both on standard output.
+
+CloudWatch reads the metrics out of the log (Embedded Metric Format): no request is made, nothing waits. It knows no
+handler and no event of Lambda's.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from mcp_edge.platform import CallEvent
+
+NAMESPACE = "mcp-edge"
+_OUTCOMES = frozenset({"ok", "tool_error", "cancelled", "interrupted"})
+_QUIET = ("mcp", "mangum", "httpx", "httpcore", "botocore", "asyncio")
+"""Loggers whose INFO says something for each request; the call line says it once."""
+
+
+class PowertoolsSink:
+    """A `Telemetry` whose lines carry the invocation. Making it takes over the root logger."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        """`variables` name the function and `MCP_LOG_LEVEL`."""
+        service = variables.get("AWS_LAMBDA_FUNCTION_NAME") or NAMESPACE
+        level = variables.get("MCP_LOG_LEVEL") or "info"
+        self.logger = Logger(service=service, level=level.upper(), stream=sys.stdout, utc=True)
+        root = logging.getLogger()
+        root.handlers[:] = self.logger.handlers  # the records of all libraries take the same form
+        root.setLevel(level.upper())
+        for name in _QUIET:
+            logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+        self._metrics = EphemeralMetrics(namespace=NAMESPACE, service=service)
+
+    def invocation(self, request_id: str) -> None:
+        """Name the invocation that the next lines belong to."""
+        self.logger.append_keys(function_request_id=request_id)
+
+    def call(self, event: CallEvent) -> None:
+        """Write one log line, and one line of metrics whose only dimension is the outcome.
+
+        A dimension's every value is billed as a metric of its own, and a caller may name any method or tool: their
+        names are searchable fields of the line instead.
+        """
+        fields = event._asdict()
+        outcome = event.status if event.status in _OUTCOMES else "error"
+        level = logging.ERROR if event.status == "-32603" else logging.INFO
+        self.logger.log(level, "call", extra={"call": fields})
+        self._metrics.add_dimension("outcome", outcome)
+        self._metrics.add_metric("Calls", MetricUnit.Count, 1)
+        self._metrics.add_metric("Duration", MetricUnit.Milliseconds, event.duration_ms)
+        self._metrics.flush_metrics()
