@@ -24,21 +24,12 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from mcp_edge.errors import ConfigurationError, StoreUnavailable
-from mcp_edge.storage.keys import checked, span
+from mcp_edge.storage import sql
+from mcp_edge.storage.keys import checked
 from mcp_edge.storage.ports import Entry
 
 SCHEMA_VERSION = 1
 """`PRAGMA user_version` of the files that this release writes."""
-
-# `value` comes last: a scan that only looks at the columns before it never touches a large value's overflow pages.
-_SCHEMA = (
-    "CREATE TABLE records (key TEXT PRIMARY KEY NOT NULL, expires_at REAL, value BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL",
-    "CREATE TABLE atomics (key TEXT PRIMARY KEY NOT NULL, expires_at REAL, version INTEGER NOT NULL,"
-    " nonce TEXT NOT NULL, value BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE INDEX atomics_by_expiry ON atomics (expires_at) WHERE expires_at IS NOT NULL",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
 
 _PAGE_BYTES = 4096
 _SWEEP_STEP = 100
@@ -198,8 +189,9 @@ class SQLiteDatabase:
         if version == 0:
             if execute("SELECT 1 FROM sqlite_master").fetchone():
                 raise ConfigurationError(f"sqlite:{self.path} is the database of something else: name another file")
-            for statement in _SCHEMA:
+            for statement in sql.TABLES:
                 execute(statement)
+            execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         execute("COMMIT")
         (mode,) = execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
@@ -214,12 +206,6 @@ def _is_busy(e: Exception) -> bool:
     return kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
 
-def _range(prefix: str, after: str) -> tuple[str, str | bytes]:
-    first, end = span(prefix, after)
-    # A blob sorts after every text.
-    return first, b"" if end is None else end
-
-
 class SQLiteRecords:
     """`RecordStore` on a `SQLiteDatabase`. Consistent between the processes that share the file."""
 
@@ -229,40 +215,24 @@ class SQLiteRecords:
 
     async def get(self, key: str) -> bytes | None:
         try:
-            found = await self._database.rows("SELECT value, expires_at FROM records WHERE key = ?", (key,))
+            found = await self._database.rows(sql.GET_RECORD, (key, self._clock()))
         except UnicodeEncodeError:
             return None
-        if not found:
-            return None
-        value, expires_at = found[0]
-        return value if expires_at is None or expires_at > self._clock() else None
+        return found[0][0] if found else None
 
     async def put(self, key: str, value: bytes, *, ttl_s: float | None = None) -> None:
         expires_at = None if ttl_s is None else self._clock() + ttl_s
-        await self._database.write(
-            "INSERT INTO records (key, expires_at, value) VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET expires_at = excluded.expires_at, value = excluded.value",
-            (checked(key), expires_at, value),
-            size=len(value),
-        )
+        await self._database.write(sql.PUT_RECORD, (checked(key), expires_at, value), size=len(value))
 
     async def delete(self, key: str) -> None:
-        await self._database.write("DELETE FROM records WHERE key = ?", (checked(key),))
+        await self._database.write(sql.DELETE_RECORD, (checked(key),))
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 100) -> list[str]:
-        rows = await self._database.rows(
-            "SELECT key FROM records WHERE key >= ? AND key < ?"
-            " AND (expires_at IS NULL OR expires_at > ?) ORDER BY key LIMIT ?",
-            (*_range(prefix, after), self._clock(), max(limit, 0)),
-        )
-        return [key for (key,) in rows]
+        values = (*sql.bounds(prefix, after), self._clock(), max(limit, 0))
+        return [key for (key,) in await self._database.rows(sql.LIST_RECORDS, values)]
 
     async def sweep(self, *, limit: int = 1000) -> int:
-        return await self._database.sweep(
-            "DELETE FROM records WHERE key IN (SELECT key FROM records WHERE expires_at <= ? LIMIT ?)",
-            self._clock(),
-            limit,
-        )
+        return await self._database.sweep(sql.SWEEP_RECORDS, self._clock(), limit)
 
     async def aclose(self) -> None:
         """Close the connection, which both stores of the database share; a later use opens another one."""
@@ -279,53 +249,32 @@ class SQLiteAtomics:
     async def create(self, key: str, value: bytes, *, nonce: str, ttl_s: float | None = None) -> bool:
         now = self._clock()
         expires_at = None if ttl_s is None else now + ttl_s
-        changed = await self._database.write(
-            "INSERT INTO atomics (key, expires_at, version, nonce, value) VALUES (?, ?, 1, ?, ?)"
-            " ON CONFLICT DO UPDATE SET expires_at = excluded.expires_at, version = 1, nonce = excluded.nonce,"
-            " value = excluded.value WHERE expires_at <= ? OR (version = 1 AND nonce = excluded.nonce)",
-            (checked(key), expires_at, nonce, value, now),
-            size=len(value),
-        )
-        return changed == 1
+        values = (checked(key), expires_at, nonce, value, now)
+        return await self._database.write(sql.CREATE_ATOMIC, values, size=len(value)) == 1
 
     async def get(self, key: str) -> Entry | None:
         try:
-            found = await self._database.rows("SELECT value, version, expires_at FROM atomics WHERE key = ?", (key,))
+            found = await self._database.rows(sql.GET_ATOMIC, (key, self._clock()))
         except UnicodeEncodeError:
             return None
-        if not found:
-            return None
-        value, version, expires_at = found[0]
-        return Entry(key, value, version) if expires_at is None or expires_at > self._clock() else None
+        return Entry(key, *found[0]) if found else None
 
     async def swap(self, key: str, value: bytes, *, version: int, nonce: str, ttl_s: float | None = None) -> int | None:
         now = self._clock()
         expires_at = None if ttl_s is None else now + ttl_s
-        changed = await self._database.write(
-            "UPDATE atomics SET expires_at = ?, version = ?, nonce = ?, value = ? WHERE key = ?"
-            " AND (version = ? OR (version = ? AND nonce = ?)) AND (expires_at IS NULL OR expires_at > ?)",
-            (expires_at, version + 1, nonce, value, checked(key), version, version + 1, nonce, now),
-            size=len(value),
-        )
-        return version + 1 if changed == 1 else None
+        new = version + 1
+        values = (expires_at, new, nonce, value, checked(key), version, new, nonce, now)
+        return new if await self._database.write(sql.SWAP_ATOMIC, values, size=len(value)) == 1 else None
 
     async def delete(self, key: str) -> None:
-        await self._database.write("DELETE FROM atomics WHERE key = ?", (checked(key),))
+        await self._database.write(sql.DELETE_ATOMIC, (checked(key),))
 
     async def read(self, prefix: str, *, after: str = "", limit: int = 100) -> list[Entry]:
-        rows = await self._database.rows(
-            "SELECT key, value, version FROM atomics WHERE key >= ? AND key < ?"
-            " AND (expires_at IS NULL OR expires_at > ?) ORDER BY key LIMIT ?",
-            (*_range(prefix, after), self._clock(), max(limit, 0)),
-        )
-        return [Entry(key, value, version) for key, value, version in rows]
+        values = (*sql.bounds(prefix, after), self._clock(), max(limit, 0))
+        return [Entry(*row) for row in await self._database.rows(sql.READ_ATOMICS, values)]
 
     async def sweep(self, *, limit: int = 1000) -> int:
-        return await self._database.sweep(
-            "DELETE FROM atomics WHERE key IN (SELECT key FROM atomics WHERE expires_at <= ? LIMIT ?)",
-            self._clock(),
-            limit,
-        )
+        return await self._database.sweep(sql.SWEEP_ATOMICS, self._clock(), limit)
 
     async def aclose(self) -> None:
         """Close the connection, which both stores of the database share; a later use opens another one."""
