@@ -18,8 +18,10 @@ class Held:
         TooMany: the principal holds too many streams.
     """
 
-    def __init__(self, core: Core, request: Request, principal: str, writer: sse.Writer) -> None:
+    def __init__(self, core: Core, request: Request, principal: str, writer: sse.Writer, name: str = "") -> None:
+        """`name` is that of what is held, if its client can come back to it."""
         self._core = core
+        self._name = name
         self._request = request
         self._principal = principal
         self._writer = writer
@@ -29,7 +31,7 @@ class Held:
 
     async def __aenter__(self) -> Held:
         most = self._core.platform.settings.max_streams
-        self._hold = await self._core.quotas.hold("streams", self._principal, most)
+        self._hold = await self._core.quotas.hold("streams", self._principal, most, self._name)
         self._leaving = asyncio.ensure_future(self._watch())
         return self
 

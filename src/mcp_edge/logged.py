@@ -212,7 +212,8 @@ class LoggedReply(PlainReply):
     async def answers(self) -> dict[str, Any]:
         """Wait for the answers to what the head says was asked, and mark the call as running again."""
         head, core = self.head, self._core
-        hold = await core.quotas.hold("questions", self._session.principal, self.platform.settings.max_questions)
+        most, name = self.platform.settings.max_questions, ",".join(head.asked.values())
+        hold = await core.quotas.hold("questions", self._session.principal, most, name)
         try:
             answers = await self._wait_attached()
         finally:

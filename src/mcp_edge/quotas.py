@@ -14,15 +14,17 @@ HOLD_S = 60
 class Hold:
     """One held thing. Renew it within `HOLD_S`, release it when done."""
 
-    def __init__(self, store: AtomicStore, key: str) -> None:
+    def __init__(self, store: AtomicStore, key: str, version: int) -> None:
         self._store = store
         self._key = key
-        self._version = 1
+        self._version = version
 
     async def renew(self) -> None:
         """Count for another `HOLD_S` seconds."""
-        version = await self._store.swap(self._key, b"", version=self._version, nonce=mint(), ttl_s=HOLD_S)
-        if version is None:  # expired while this instance was asleep
+        version = None
+        if self._version:
+            version = await self._store.swap(self._key, b"", version=self._version, nonce=mint(), ttl_s=HOLD_S)
+        if version is None:  # not yet there, or expired while this instance was asleep
             await self._store.create(self._key, b"", nonce=mint(), ttl_s=HOLD_S)
             version = 1
         self._version = version
@@ -39,18 +41,21 @@ class Quotas:
         self._platform = platform
         self._store = platform.atomics
 
-    async def hold(self, kind: str, principal: str, most: int) -> Hold:
-        """Hold one more `kind`.
+    async def hold(self, kind: str, principal: str, most: int, name: str = "") -> Hold:
+        """Hold one more `kind`. What has a `name` counts once: a client that comes back from an instance that died
+        takes over its own hold, and is not refused because of it.
 
         Raises:
             TooMany: the principal holds `most` already.
         """
         prefix = f"hold/{short_hash(principal)}/{kind}/"
-        if len(await self._store.read(prefix, limit=most)) >= most:
+        key = prefix + (short_hash(name) if name else mint())
+        held = {entry.key: entry.version for entry in await self._store.read(prefix, limit=most)}
+        if len(held) >= most and key not in held:
             raise TooMany(f"Too many open {kind} (at most {most}).", headers={"retry-after": "5"})
-        key = prefix + mint()
-        await self._store.create(key, b"", nonce=mint(), ttl_s=HOLD_S)
-        return Hold(self._store, key)
+        hold = Hold(self._store, key, held.get(key, 0))
+        await hold.renew()
+        return hold
 
     async def may_log(self, principal: str) -> bool:
         """Whether the principal may log more bytes of event streams in this hour."""

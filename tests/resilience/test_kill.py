@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,29 @@ def test_a_process_that_thaws_has_lost_the_calls_that_others_took_over(tmp_path:
     assert written.count(FINAL) == 1
     assert written[-1] == FINAL
     assert FENCE in written
+
+
+async def status(held: AsyncExitStack, client: Client) -> int:
+    """Open the client's standalone stream, which stays open with `held`; the status."""
+    response = await held.enter_async_context(client.request("GET"))
+    return response.status
+
+
+def test_what_a_killed_process_held_does_not_count_against_the_client_that_comes_back(tmp_path: Path) -> None:
+    async def scenario(fleet: Fleet) -> None:
+        clients = [Client(Tally(), fleet.ports[0], "none", may_be_cut=True) for _ in range(3)]
+        for client in clients:
+            await client.open()
+        async with AsyncExitStack() as held:
+            assert [await status(held, client) for client in clients] == [200, 200, 200]
+            fleet.kill(0)
+        stranger = Client(Tally(), fleet.ports[1], "none", may_be_cut=True)
+        await stranger.open()
+        async with AsyncExitStack() as held:
+            for client in clients:
+                client.port = fleet.ports[1]
+            assert [await status(held, client) for client in (*clients, stranger)] == [200, 200, 200, 429]
+
+    store = f"sqlite:{tmp_path}/mcp.db"
+    with Fleet(app=APP, count=2, store=store, env={"MCP_MAX_STREAMS": "3"}, proxy=False) as fleet:
+        asyncio.run(scenario(fleet))

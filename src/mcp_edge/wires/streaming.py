@@ -57,7 +57,7 @@ class Standalone:
     async def hold(self, cursor: Cursor | None) -> None:
         """Send changes after `cursor`, or from now on."""
         core, session, writer = self._core, self._session, sse.Writer(self._request)
-        async with Held(core, self._request, session.principal, writer) as line:
+        async with Held(core, self._request, session.principal, writer, session.key) as line:
             cursor = cursor or await core.changes.now(session.principal)
             await self._take()
             await writer.start()
@@ -115,7 +115,7 @@ async def _resume(core: Core, request: Request, user: User, session: Session, lo
     if log.seq and await _ended_at(core, log):
         raise MethodNotAllowed("The stream has ended; there is nothing to resume.", headers=_POST_ONLY)
     writer = sse.Writer(request)
-    async with Held(core, request, user.principal, writer) as line:
+    async with Held(core, request, user.principal, writer, log.stream) as line:
         await writer.start()
         async for _ in (looking := Pauses(core.platform)):
             before = log.seq
