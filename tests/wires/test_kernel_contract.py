@@ -6,7 +6,8 @@ final response. Each difference is listed with its reason.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,9 +21,7 @@ from tests.wires.server import Desk, server_of
 
 pytestmark = pytest.mark.anyio
 
-DEEP: Any = 1
-for _ in range(150):
-    DEEP = [DEEP]
+DEEP: Any = json.loads("[" * 150 + "1" + "]" * 150)
 
 CALLS: dict[str, Any] = {
     "text": {"name": "echo", "arguments": {"text": "hi"}},
@@ -101,7 +100,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
 CORPUS: dict[str, tuple[str, Any]] = {**{name: ("tools/call", params) for name, params in CALLS.items()}, **OTHERS}
 
 
-def headers(version: str, method: str, params: Any) -> Headers:
+def headers(version: str, method: str, params: dict[str, Any] | None) -> Headers:
     fields = [("mcp-protocol-version", version), ("content-type", "application/json"), ("accept", BOTH)]
     if version == MODERN:
         fields.append(("mcp-method", method))
@@ -110,9 +109,10 @@ def headers(version: str, method: str, params: Any) -> Headers:
     return fields
 
 
-def message(version: str, method: str, params: Any) -> dict[str, Any]:
+def message(version: str, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
     if version == MODERN:
-        params = {**(params or {}), "_meta": {**ENVELOPE, **((params or {}).get("_meta") or {})}}
+        params = params or {}
+        params = {**params, "_meta": {**ENVELOPE, **(params.get("_meta") or {})}}
     return request(method, params, id="same")
 
 
@@ -126,7 +126,7 @@ async def final(call: Call) -> tuple[int, Any]:
 
 
 @asynccontextmanager
-async def sdk() -> AsyncIterator[ASGIApp]:
+async def sdk() -> AsyncGenerator[ASGIApp]:
     """The SDK's own app with the same tools."""
     server = server_of(Desk(), "A")(Settings())
     app = server.streamable_http_app(stateless_http=True, json_response=True)

@@ -1,0 +1,59 @@
+"""`docs/protocol.md`: each clause of the specification with the tests that hold it up, read from their marks.
+
+`python -m tests.wires.protocol_map` writes the file; a test compares it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.wires.clauses import CLAUSES
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent.parent / "docs" / "protocol.md"
+
+WIRES = {
+    "any": "Every wire",
+    "modern": "Streamable HTTP, revision 2026-07-28",
+    "handshake": "Streamable HTTP, revisions 2025-03-26 to 2025-11-25",
+    "sse": "HTTP+SSE, revision 2024-11-05",
+}
+
+_HEAD = """\
+# The protocol, clause by clause
+
+What the specification asks of a server on each wire, and the tests (in `tests/wires`) that hold it up. The official
+conformance suite runs besides. This page is generated from the tests' marks: `python -m tests.wires.protocol_map`.
+"""
+
+
+def marks() -> Iterator[tuple[str, str, str]]:
+    """(clause, file, test) for each mark."""
+    for path in sorted(HERE.glob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for mark in node.decorator_list:
+                if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "clause":
+                    yield from ((ast.literal_eval(name), path.name, node.name) for name in mark.args)
+
+
+def page() -> str:
+    """The page as it must be."""
+    tests: dict[str, list[str]] = {}
+    for clause, file, test in marks():
+        tests.setdefault(clause, []).append(f"[`{test}`](../tests/wires/{file})")
+    parts = [_HEAD]
+    for wire, title in WIRES.items():
+        rows = [f"## {title}\n", "| clause | tests |", "|---|---|"]
+        for name, words in CLAUSES.items():
+            if name.partition(".")[0] == wire:
+                rows.append(f"| {words} | {'<br>'.join(tests.get(name, ['none']))} |")
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
