@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cache, lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -94,9 +94,7 @@ class Environment:
                 async with asyncio.timeout(left_s - min(LAST_S, margin_s / 4)):
                     await app(scope, receive, answer)
             except TimeoutError:
-                log.warning(
-                    "request %s was cut off: it did not end within the function's timeout", context.aws_request_id
-                )
+                log.warning("invocation %s was cut off before the function's timeout", context.aws_request_id)
                 await answer.cut_off()
 
     async def other(self, event: Any) -> dict[str, Any]:
@@ -104,7 +102,7 @@ class Environment:
 
         Raising would count as the function's error, and be an alarm.
         """
-        if isinstance(event, dict) and event.get("source") == "aws.events":
+        if _member(event, "source") == "aws.events":
             swept = [await store.sweep(limit=SWEEP_LIMIT) for store in (self.records, self.atomics)]
             return {"status": "swept", "records": sum(swept)}
         return {"status": "alive"}
@@ -112,8 +110,11 @@ class Environment:
 
 def is_request(event: Any) -> bool:
     """Whether `event` is an HTTP request: a Function URL's, or an API Gateway's."""
-    context = event.get("requestContext") if isinstance(event, dict) else None
-    return isinstance(context, dict) and "domainName" in context
+    return _member(_member(event, "requestContext"), "domainName") is not None
+
+
+def _member(value: Any, name: str) -> Any:
+    return cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
 
 
 class _Watched:

@@ -1,6 +1,6 @@
 """Lambda's runtime loop where responses are streamed: invocations from the Runtime API to the app, bytes as they come.
 
-AWS's own Python runtime cannot stream, so this takes its place: `AWS_LAMBDA_EXEC_WRAPPER` runs `run.sh`, which runs this.
+AWS's own Python runtime cannot stream, so this takes its place: `AWS_LAMBDA_EXEC_WRAPPER` runs `run.sh`, and that this.
 One invocation at a time, one connection to the Runtime API. It knows no MCP and no route.
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html, "Response streaming".
 """

@@ -46,10 +46,9 @@ class PowertoolsSink:
         A dimension's every value is billed as a metric of its own, and a caller may name any method or tool: their
         names are searchable fields of the line instead.
         """
-        fields = event._asdict()
         outcome = event.status if event.status in _OUTCOMES else "error"
-        level = logging.ERROR if event.status == "-32603" else logging.INFO
-        self.logger.log(level, "call", extra={"call": fields})
+        write = self.logger.error if event.status == "-32603" else self.logger.info
+        write("call", extra={"call": event._asdict()})
         self._metrics.add_dimension("outcome", outcome)
         self._metrics.add_metric("Calls", MetricUnit.Count, 1)
         self._metrics.add_metric("Duration", MetricUnit.Milliseconds, event.duration_ms)
