@@ -7,8 +7,10 @@ from types import TracebackType
 
 from mcp_edge import sse
 from mcp_edge.core import Core
+from mcp_edge.platform import Platform
 from mcp_edge.quotas import HOLD_S, Hold
 from mcp_edge.request import Request
+from mcp_edge.tokens import mint
 
 
 class Held:
@@ -65,3 +67,31 @@ class Held:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
         self._writer.detached = True
+
+
+class Sole:
+    """The one holder of a session's stream: the newest takes it, an older one sees that and closes.
+
+    A client that comes back may be quicker than the instance that has yet to notice its leaving.
+    """
+
+    def __init__(self, platform: Platform, session: str) -> None:
+        self._store = platform.atomics
+        self._ttl_s = platform.settings.session_ttl_s
+        self._nonce = mint().encode()
+        self._key = f"listener/{session}"
+
+    async def take(self) -> None:
+        """Become the holder."""
+        while True:
+            entry = await self._store.get(self._key)
+            if entry is None:
+                if await self._store.create(self._key, self._nonce, nonce=mint(), ttl_s=self._ttl_s):
+                    return
+            elif await self._store.swap(self._key, self._nonce, version=entry.version, nonce=mint(), ttl_s=self._ttl_s):
+                return
+
+    async def is_mine(self) -> bool:
+        """Whether nobody newer holds it."""
+        entry = await self._store.get(self._key)
+        return entry is not None and entry.value == self._nonce

@@ -41,9 +41,15 @@ class Released(EdgeError):
     """The suspended call was left to whichever instance its client comes back to."""
 
 
-def cancel_key(session: Session, request_id: object) -> str:
-    """Where a cancellation of the request is stored."""
-    return f"cancel/{session.key}/{short_hash(jsonrpc.encode(request_id).decode())}"
+def cancel_key(session: str, request_id: object) -> str:
+    """Where a cancellation of the session's request is stored."""
+    return f"cancel/{session}/{short_hash(jsonrpc.encode(request_id).decode())}"
+
+
+async def was_cancelled(core: Core, session: str, request_id: object, since: float) -> bool:
+    """Whether the client has cancelled the request that began at `since` (epoch seconds)."""
+    entry = await core.platform.atomics.get(cancel_key(session, request_id))
+    return entry is not None and float(entry.value) >= since - _EARLY_S
 
 
 class LoggedReply(PlainReply):
@@ -162,8 +168,7 @@ class LoggedReply(PlainReply):
 
     async def _look_after(self) -> None:
         core, settings = self._core, self.platform.settings
-        cancelled = await core.platform.atomics.get(cancel_key(self._session, self._call[2]))
-        if cancelled is not None and float(cancelled.value) >= self._started_at - _EARLY_S:
+        if await was_cancelled(core, self._session.key, self._call[2], self._started_at):
             self.cancel("cancelled")
             return
         if time.monotonic() - self._beat_at >= settings.lease_s / 3:

@@ -19,6 +19,7 @@ from mcp_edge.tokens import Signer, mint, short_hash
 
 FORMAT = 1
 _KNOWN = 1024
+_ELDEST = 16
 
 LEVELS: tuple[str, ...] = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """RFC 5424 severities, least first."""
@@ -95,6 +96,13 @@ class Sessions:
             await self._renew(raw, session, now)
         return session
 
+    async def find(self, session_id: str, user: User) -> Session | None:
+        """The session as `load` gives it, or None when there is none."""
+        try:
+            return await self.load(session_id, user)
+        except NotFound:
+            return None
+
     async def alive(self, session: Session) -> bool:
         """Whether the session still exists."""
         return await self._records.get(f"session/{session.key}") is not None
@@ -143,9 +151,16 @@ class Sessions:
         most = self._platform.settings.max_sessions
         prefix = f"sessions/{short_hash(principal)}/"
         held = await self._records.list(prefix, limit=most)
-        for roll in held[: max(0, len(held) - most + 1)]:
-            await self._records.delete(f"session/{roll.rpartition('-')[2]}")
-            await self._records.delete(roll)
+        if len(held) < most:
+            return
+        # Of the eldest, the one renewed least lately: a session in use is renewed, one that was left is not.
+        expiry: dict[str, float] = {}
+        for roll in held[:_ELDEST]:
+            raw = await self._records.get(f"session/{roll.rpartition('-')[2]}")
+            expiry[roll] = 0 if raw is None else json.loads(raw)["expires"]
+        roll = min(expiry, key=lambda r: expiry[r])
+        await self._records.delete(f"session/{roll.rpartition('-')[2]}")
+        await self._records.delete(roll)
 
     @staticmethod
     def _roll(principal: str, created: float, key: str) -> str:

@@ -120,7 +120,7 @@ def test_on_the_modern_wire_it_does_everything(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("script", ["v1.mjs", "v2.mjs"])
-def test_on_http_sse_it_does_everything(fleet: Fleet, script: str) -> None:
+def test_on_http_sse_it_does_everything_and_comes_back_when_its_stream_is_lost(fleet: Fleet, script: str) -> None:
     assert run_script(fleet, script, "sse") == [
         *found(),
         COUNTED,
@@ -128,6 +128,8 @@ def test_on_http_sse_it_does_everything(fleet: Fleet, script: str) -> None:
         *ANSWERED,
         {"step": "asked", "asked": ["Which city?", "Really delete?", "sampling", "roots"]},
         CANCELLED,
+        {"step": "cut", "method": "GET", "connections": 1},
+        {"step": "back", "outcome": "rejected"},
         {"step": "changes", "processes": 2},
         {"step": "close"},
     ]

@@ -50,6 +50,8 @@ class Call:
     def __init__(
         self, app: ASGIApp, method: str, path: str, headers: Headers, chunks: Sequence[bytes], *, whole: bool = True
     ) -> None:
+        self.last_id = ""
+        """The id of the last event that had one."""
         path, _, query = path.partition("?")
         scope: dict[str, Any] = {
             "type": "http",
@@ -161,6 +163,7 @@ class Call:
                 return None
             block, _, self._buffer = self._buffer.partition(b"\n\n")
             event = _parsed(block.decode())
+            self.last_id = event.id or self.last_id
             if comments or event.comment is None:
                 return event
 

@@ -138,14 +138,95 @@ async def test_a_post_to_no_stream_is_refused(edge: Deployment, path: str, statu
     assert "/sse" in answer.json["error"]["message"]
 
 
-async def test_a_stream_that_ended_takes_no_more_posts(edge: Deployment) -> None:
+async def lost(client: Client) -> str:
+    """Lose the stream after its last event; the id with which an EventSource comes back."""
+    await client.stream.disconnect()
+    return client.stream.last_id
+
+
+async def test_a_lost_stream_goes_on_at_another_instance_with_what_was_missed(edge: Deployment) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    await client.call("look_up", {"topic": "x"}, id=9)
+    await edge.until(lambda: bool(edge.desk.runs))
+    seen = await lost(client)
+    resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
+    endpoint = await resumed.event()
+    edge.desk.gate("A").set()
+    answer = await resumed.message()
+    await client.call("echo", {"text": "again"}, id=10)
+
+    assert endpoint is not None
+    assert (endpoint.kind, endpoint.data) == ("endpoint", client.path)
+    assert (answer["id"], text(answer)) == (9, "x by A")
+    assert text(await resumed.message()) == "again"
+
+
+@pytest.mark.parametrize(("tool", "runs"), [("look_up", ["A:look_up", "B:look_up"]), ("change", ["A:change"])])
+async def test_a_call_whose_holder_died_is_run_again_or_said_to_be_interrupted(
+    edge: Deployment, tool: str, runs: list[str]
+) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    await client.call(tool, {"topic": "x"}, id=9)
+    await edge.until(lambda: bool(edge.desk.runs))
+    a.cable.cut()
+    seen = await lost(client)
+    edge.clock.advance(60)
+    edge.desk.gate("B").set()
+    resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
+    await resumed.event()
+    answer = await resumed.message()
+
+    assert answer["id"] == 9
+    assert edge.desk.runs == runs
+    if tool == "look_up":
+        assert text(answer) == "x by B"
+    else:
+        assert answer["error"]["data"] == {"interrupted": True, "method": "tools/call"}
+
+
+async def test_a_client_that_comes_back_without_its_id_is_served_by_the_version_it_names(edge: Deployment) -> None:
     a, b = edge.pair()
     client = await Client(a, b).open()
     await client.stream.disconnect()
-    await client.stream.gone()
+    back = b.send("GET", "/sse", [*STREAM, ("mcp-protocol-version", "2024-11-05")])
+    endpoint = await back.event()
+    assert endpoint is not None
+    await a.post(request("ping", id=1), path=endpoint.data).whole()
 
-    assert (await client.post(request("ping"))).status == 404
-    assert await edge.records.list("session/") == []
+    assert endpoint.data != client.path
+    assert (await back.message())["result"] == {}
+
+
+async def test_of_two_streams_of_one_session_the_newer_is_served(edge: Deployment) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    last = client.stream.last_id
+    newer = b.send("GET", "/sse", [*STREAM, ("last-event-id", last)])
+    await newer.event()
+    await client.stream.gone()
+    await client.call("echo", {"text": "to the newer"}, id=2)
+
+    assert text(await newer.message()) == "to the newer"
+
+
+@pytest.mark.parametrize("last", ["", "x", "0:1", ":1", "0" * 32 + "." + "0" * 24 + ":1"])
+async def test_an_unknown_last_event_id_begins_a_new_session(edge: Deployment, last: str) -> None:
+    endpoint = await edge.instance("A").send("GET", "/sse", [*STREAM, ("last-event-id", last)]).event()
+
+    assert endpoint is not None
+    assert endpoint.kind == "endpoint"
+
+
+async def test_somebody_else_cannot_resume_a_stream(edge: Deployment) -> None:
+    a, b = edge.pair(auth="keys")
+    client = await Client(a, b, "alice-key").open()
+    last = client.stream.last_id
+    endpoint = await b.send("GET", "/sse", [*STREAM, ("last-event-id", last), *bearer("bob-key")]).event()
+
+    assert endpoint is not None
+    assert endpoint.data != client.path
 
 
 async def test_nobody_else_can_post_to_a_stream(edge: Deployment) -> None:

@@ -21,6 +21,9 @@ from mcp_edge.tokens import mint
 from mcp_edge.wires import batch
 
 _VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
+INTERRUPTED = (
+    "The server was interrupted during this call; it may have taken effect in part. Check before you repeat it."
+)
 _MAX_CLIENT_BYTES = 64 * 1024
 
 
@@ -119,14 +122,19 @@ async def _call(core: Core, request: Request, user: User, session: Session, mess
     await calls.run(core, x, link, method, params, reply, calls.call(core, x, link, method, params, reply))
 
 
+async def cancelled(core: Core, session: str, params: dict[str, Any] | None) -> None:
+    """Store a cancellation; whichever instance runs the request sees it."""
+    request_id = jsonrpc.member(params, "requestId")
+    if jsonrpc.is_id(request_id):
+        now = repr(core.platform.clock()).encode()
+        await core.platform.atomics.create(cancel_key(session, request_id), now, nonce=mint(), ttl_s=CANCEL_S)
+
+
 async def notified(core: Core, request: Request, user: User, session: Session, message: dict[str, Any]) -> None:
     """Take a notification: a cancellation is stored for whichever instance runs the request."""
     method, params = message["method"], message.get("params")
     if method == "notifications/cancelled":
-        request_id = jsonrpc.member(params, "requestId")
-        if jsonrpc.is_id(request_id):
-            now = repr(core.platform.clock()).encode()
-            await core.platform.atomics.create(cancel_key(session, request_id), now, nonce=mint(), ttl_s=CANCEL_S)
+        await cancelled(core, session.key, params)
         return
     x = core.exchange(request, user, session, None, params, SilentReply())
     await core.kernel.notify(x, link_of(x, session), method, params)

@@ -1,207 +1,235 @@
 """Revision 2024-11-05: GET /sse holds the one stream, POST /messages stores and answers 202.
 
-A message may reach any instance; it is put into the session's inbox, and the instance that holds the stream runs it.
-So a client that sends one POST at a time is never kept waiting by its own question.
+A message may reach any instance; it waits in the session's inbox, and the instance that holds the stream runs it: a
+client that sends one POST at a time is never kept waiting by its own question. A client that lost its stream and comes
+back with `Last-Event-ID`, as an EventSource does, goes on where it was, on any instance.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
 import anyio
 import anyio.abc
-from mcp_types.version import LATEST_HANDSHAKE_VERSION
+from mcp.shared.exceptions import MCPError
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 from mcp_edge import asking, calls, guards, jsonrpc, sse
 from mcp_edge.cadence import Pauses
 from mcp_edge.changes import Cursor
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.errors import BadRequest, MethodNotAllowed, NotFound, TooMany
+from mcp_edge.errors import BadRequest, MethodNotAllowed, NotFound
 from mcp_edge.exchange import Exchange
-from mcp_edge.held import Held
+from mcp_edge.held import Held, Sole
 from mcp_edge.kernel import Asked
 from mcp_edge.link import Link
+from mcp_edge.logged import was_cancelled
+from mcp_edge.mailbox import Mailbox
 from mcp_edge.reply import PlainReply, SilentReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
-from mcp_edge.tokens import mint, short_hash
-from mcp_edge.wires.handshake import link_of, open_session
+from mcp_edge.tokens import short_hash
+from mcp_edge.wires.handshake import INTERRUPTED, cancelled, link_of, open_session
 from mcp_edge.wires.streaming import messages_of
 
-_INBOX_S = 300
-_INBOX_MOST = 64
 _LOOK_S = 0.05
+_ALL = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
 
 
 async def post(core: Core, request: Request, user: User) -> None:
     """Take one message for the stream that `session_id` names."""
     request.only("POST")
     guards.check_json(request)
-    key = await _door(core, request, user)
-    message = jsonrpc.parse(await request.body(core.platform.settings.max_body_bytes))
-    if jsonrpc.kind(message) == "response":
-        if not await core.questions.answer(key, message["id"], message):
-            raise BadRequest("This session was never asked that: the response's id is unknown.")
-    else:
-        inbox = f"inbox/{key}/"
-        if len(await core.platform.atomics.read(inbox, limit=_INBOX_MOST)) >= _INBOX_MOST:
-            raise TooMany("Too many messages wait for this stream.", headers={"retry-after": "1"})
-        name = f"{inbox}{int(core.platform.clock() * 1e6):018d}-{mint()[:8]}"
-        await core.platform.atomics.create(name, jsonrpc.encode(message), nonce=mint(), ttl_s=_INBOX_S)
-    await request.answer(202, b"Accepted", kind=b"text/plain")
-
-
-async def _door(core: Core, request: Request, user: User) -> str:
-    """The key of the session that the query names.
-
-    Raises:
-        BadRequest, NotFound
-    """
     given = parse_qs(request.query.decode("latin-1")).get("session_id", [])
     if len(given) != 1:
         raise BadRequest("session_id is missing: open /sse first.", code=-32000)
-    key = core.sessions.key_of(given[0])
-    holder = None if key is None else await core.platform.records.get(f"door/{key}")
-    if key is None or holder is None or holder.decode() != user.principal:
+    key = await _door(core, user, given[0])
+    if key is None:
         raise NotFound("Session not found: open /sse again.", code=-32001)
-    return key
+    message = jsonrpc.parse(await request.body(core.platform.settings.max_body_bytes))
+    kind = jsonrpc.kind(message)
+    if kind == "response":
+        if not await core.questions.answer(key, message["id"], message):
+            raise BadRequest("This session was never asked that: the response's id is unknown.")
+    elif kind == "notification" and message["method"] == "notifications/cancelled":
+        await cancelled(core, key, message.get("params"))
+    else:
+        await Mailbox(core.platform, key).put(message)
+    await request.answer(202, b"Accepted", kind=b"text/plain")
+
+
+async def _door(core: Core, user: User, session_id: str) -> str | None:
+    """The key of a session that was opened for this user, or None."""
+    key = core.sessions.key_of(session_id)
+    holder = None if key is None else await core.platform.records.get(f"door/{key}")
+    return key if holder is not None and holder.decode() == user.principal else None
 
 
 async def open_stream(core: Core, request: Request, user: User) -> None:
-    """Hold the stream of a new session."""
+    """Hold the stream of a new session, or of the session that `Last-Event-ID` names."""
     request.only("GET")
     guards.check_get(request)
     if not core.platform.streaming:
         raise MethodNotAllowed("This host holds no streams: use /mcp.", headers={"allow": ""})
+    session_id, _, number = request.raw.get(b"last-event-id", b"").decode("latin-1").rpartition(":")
+    if not (number.isdigit() and len(number) < 9 and await _door(core, user, session_id)):
+        session_id, number = core.sessions.mint(), "0"
     writer = sse.Writer(request)
     async with Held(core, request, user.principal, writer) as line:
-        stream = Stream(core, request, user, writer)
+        stream = Stream(core, request, user, writer, session_id, int(number))
         await stream.open()
-        try:
-            async with anyio.create_task_group() as group:
-                async for _ in (looking := Pauses(core.platform, _LOOK_S)):
-                    if await stream.take(group):
-                        looking.soon()
-                    if not await line.goes_on():
-                        break
-                if core.platform.drain.draining:
-                    await stream.finish_calls()
-                group.cancel_scope.cancel()
-        finally:
-            await stream.close()
+        async with anyio.create_task_group() as group:
+            async for _ in (looking := Pauses(core.platform, _LOOK_S)):
+                if await stream.work(group):
+                    looking.soon()
+                if not await line.goes_on() or not await stream.sole.is_mine():
+                    break
+            await stream.finish_calls()
+            group.cancel_scope.cancel()
+        await stream.send_news()
         await writer.end(sse.retry())
 
 
 class Stream:
-    """One held /sse stream: its session, its inbox, its calls."""
+    """One held /sse stream: its session, its mailbox, the calls that run here."""
 
-    def __init__(self, core: Core, request: Request, user: User, writer: sse.Writer) -> None:
-        self._core = core
+    def __init__(
+        self, core: Core, request: Request, user: User, writer: sse.Writer, session_id: str, sent: int
+    ) -> None:
         self.request = request
+        self._core = core
         self._user = user
         self._writer = writer
-        self._id = core.sessions.mint()
-        self._key = short_hash(self._id)
+        self._id = session_id
+        self._key = short_hash(session_id)
+        self._box = Mailbox(core.platform, self._key, sent)
+        self.sole = Sole(core.platform, self._key)
         self._session: Session | None = None
         self._cursor = Cursor()
-        self._calls: dict[bytes, list[anyio.CancelScope]] = {}
-        self._running = 0
+        self._calls: dict[str, tuple[StreamReply, float, int | str]] = {}
+        self._beat_at = 0.0
 
     async def open(self) -> None:
         """Tell the client where to post. The one secret in a URL: good for posting only, bound to the user."""
         platform = self._core.platform
-        ttl_s = platform.settings.session_ttl_s
-        await platform.records.put(f"door/{self._key}", self._user.principal.encode(), ttl_s=ttl_s)
+        await platform.records.put(
+            f"door/{self._key}", self._user.principal.encode(), ttl_s=platform.settings.session_ttl_s
+        )
+        await self.sole.take()
+        self._session = await self._core.sessions.find(self._id, self._user) or await self._of_returning_client()
         self._cursor = await self._core.changes.now(self._user.principal)
         await self._writer.start()
         path = self.request.scope.get("root_path", "") + "/messages?session_id=" + self._id
-        await self._writer.send(b"event: endpoint\ndata: " + path.encode() + b"\n\n")
+        hello = f"retry: {sse.RETRY_MS}\nevent: endpoint\nid: {self._id}:{self._box.sent}\ndata: {path}\n\n"
+        await self._writer.send(hello.encode())
 
-    async def close(self) -> None:
-        """The session ends with its stream: this revision cannot resume."""
-        with anyio.CancelScope(shield=True):
-            await self._core.platform.records.delete(f"door/{self._key}")
-            if self._session is not None:
-                await self._core.sessions.end(self._session)
+    async def _of_returning_client(self) -> Session | None:
+        """A session for a client that lost its stream and comes back without saying which one it was.
 
-    async def finish_calls(self) -> None:
-        """Let the calls under way end; their answers have nowhere else to go."""
-        drain = self._core.platform.drain
-        while self._running and not drain.expired and not self._writer.detached:  # noqa: ASYNC110 # no one event says it
-            await anyio.sleep(0.05)
+        The TypeScript clients drop the `Last-Event-ID` of their EventSource, and post to the new endpoint without
+        `initialize`. The first GET precedes the negotiation, so only one that comes back names a version. What this
+        client can be asked was said on the lost session; everything is tried.
+        """
+        version = self.request.raw.get(b"mcp-protocol-version", b"").decode("latin-1")
+        if version not in HANDSHAKE_PROTOCOL_VERSIONS:
+            return None
+        client = {"protocolVersion": version, "capabilities": _ALL, "clientInfo": {"name": "returned", "version": ""}}
+        return await self._core.sessions.open(self._id, self._user, client, version)
 
-    async def take(self, group: anyio.abc.TaskGroup) -> bool:
-        """Take what has arrived: messages and changes. False when nothing had."""
-        store = self._core.platform.atomics
-        entries = await store.read(f"inbox/{self._key}/")
-        for entry in entries:
-            await store.delete(entry.key)
-            await self._receive(group, jsonrpc.parse(entry.value))
+    async def work(self, group: anyio.abc.TaskGroup) -> bool:
+        """Take what has arrived, look after what runs, send what is new. False when there was nothing."""
+        messages = await self._box.take()
+        for message in messages:
+            await self._receive(group, message)
         if self._session is not None:
             for change, cursor in await self._core.changes.since(self._user.principal, self._cursor):
                 self._cursor = cursor
                 for message in await messages_of(self._core, self._session, change):
-                    await self.emit(message)
-        return bool(entries)
+                    await self._box.append(message)
+        await self._look_after(group)
+        return await self.send_news() or bool(messages)
 
-    async def emit(self, message: bytes, *, progress: bool = False) -> None:
-        """Send one message on the stream."""
-        del progress
-        async with self._writer.lock:
-            await self._writer.send(sse.frame(message))
+    async def send_news(self) -> bool:
+        """Send what the outbox holds after the last message sent."""
+        sent = self._box.sent
+        async for number, message in self._box.news():
+            await self._writer.send(sse.frame(message, f"{self._id}:{number}"))
+        return self._box.sent != sent
+
+    async def finish_calls(self) -> None:
+        """Let the calls under way end; their answers wait in the outbox for the client's return."""
+        while self._calls and not self._core.platform.drain.expired:
+            await self._look_after(None)
+            if not self._writer.detached:
+                await self.send_news()
+            await anyio.sleep(_LOOK_S)
+
+    async def emit(self, message: bytes) -> None:
+        """Put one message on the stream."""
+        await self._box.append(message)
+
+    async def _look_after(self, group: anyio.abc.TaskGroup | None) -> None:
+        """Cancel what was cancelled; keep the leases of what runs here; take up what a lost instance left."""
+        for reply, since, request_id in list(self._calls.values()):
+            if await was_cancelled(self._core, self._key, request_id, since):
+                reply.cancel("cancelled")
+        lease_s = self._core.platform.settings.lease_s
+        if time.monotonic() - self._beat_at < lease_s / 3:
+            return
+        self._beat_at = time.monotonic()
+        await self._box.beat()
+        if group is not None and self._session is not None:
+            for name, message in await self._box.orphans():
+                again = await self._core.kernel.may_run_again(message["method"], message.get("params"))
+                group.start_soon(self._serve, message, name, again)
 
     async def _receive(self, group: anyio.abc.TaskGroup, message: dict[str, Any]) -> None:
         method, params = message["method"], message.get("params")
         if "id" not in message:
-            await self._notified(method, params)
+            if self._session is not None:
+                x = self._exchange(None, params, SilentReply())
+                await self._core.kernel.notify(x, link_of(x, self._session), method, params)
         elif method == "initialize":
-            await self._serve(message)
+            await self._initialize(message)
         elif self._session is None:
             await self.emit(jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, "Initialize first."))
         else:
-            group.start_soon(self._serve, message)
-
-    async def _notified(self, method: str, params: dict[str, Any] | None) -> None:
-        if method == "notifications/cancelled":
-            for scope in self._calls.get(jsonrpc.encode(jsonrpc.member(params, "requestId")), []):
-                scope.cancel()
-        elif self._session is not None:
-            x = self._exchange(None, params, SilentReply())
-            await self._core.kernel.notify(x, link_of(x, self._session), method, params)
+            name = await self._box.begin(message)
+            group.start_soon(self._serve, message, name or f"twice/{id(message)}", True)
 
     def _exchange(self, request_id: Any, params: Mapping[str, Any] | None, reply: Any) -> Exchange:
         return self._core.exchange(self.request, self._user, self._session, request_id, params, reply)
 
-    async def _serve(self, message: dict[str, Any]) -> None:
-        """Run one request and send its answer on the stream."""
+    async def _initialize(self, message: dict[str, Any]) -> None:
+        params: dict[str, Any] = message.get("params") or {}
+        reply = StreamReply(self._core, self, None)
+        x = self._exchange(message["id"], params, reply)
+        link = Link(x, LATEST_HANDSHAKE_VERSION, None, None, None)
+        job = open_session(self._core, x, link, self._id, params)
+        await calls.run(self._core, x, link, "initialize", params, reply, job)
+        self._session = x.session or self._session
+
+    async def _serve(self, message: dict[str, Any], name: str, run: bool) -> None:  # passed by start_soon
+        """Run one request, or say that it was interrupted, and put its answer on the stream."""
+        assert self._session is not None
         method, params, request_id = message["method"], message.get("params"), message["id"]
         reply = StreamReply(self._core, self, self._session)
         x = self._exchange(request_id, params, reply)
-        if self._session is None:
-            link = Link(x, LATEST_HANDSHAKE_VERSION, None, None, None)
-            await calls.run(self._core, x, link, method, params, reply, self._initialize(x, link, params or {}))
-            return
         link = link_of(x, self._session)
-        scopes = self._calls.setdefault(jsonrpc.encode(request_id), [])
-        self._running += 1
-        with anyio.CancelScope() as scope:
-            scopes.append(scope)
-            await calls.run(
-                self._core, x, link, method, params, reply, calls.call(self._core, x, link, method, params, reply)
-            )
-        self._running -= 1
-        scopes.remove(scope)
-        if not scopes:
-            self._calls.pop(jsonrpc.encode(request_id), None)
+        job = calls.call(self._core, x, link, method, params, reply) if run else _interrupted(method)
+        self._calls[name] = (reply, self._core.platform.clock(), request_id)
+        await calls.run(self._core, x, link, method, params, reply, job)
+        del self._calls[name]
+        await self._box.end(name)
 
-    async def _initialize(self, x: Exchange, link: Link, params: dict[str, Any]) -> bytes:
-        result = await open_session(self._core, x, link, self._id, params)
-        self._session = x.session
-        return result
+
+async def _interrupted(method: str) -> bytes:
+    raise MCPError(jsonrpc.INTERNAL_ERROR, INTERRUPTED, {"interrupted": True, "method": method})
 
 
 class StreamReply(PlainReply):
@@ -220,7 +248,7 @@ class StreamReply(PlainReply):
 
     async def emit(self, message: bytes, *, progress: bool = False) -> None:
         """Send one message on the stream."""
-        if self.running:
+        if self.running and (not progress or self._progress_is_due()):
             await self._stream.emit(message)
 
     async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
@@ -229,7 +257,7 @@ class StreamReply(PlainReply):
         return await asking.ask(self._core, self._session, self.emit, method, params, timeout_s)
 
     async def suspend(self, asked: Asked, digest: str) -> dict[str, Any]:
-        """Ask everything at once; the stream cannot be resumed, so there is nothing to store but the answers."""
+        """Ask everything at once; the call is held where it runs."""
         del digest
         questions = [self.ask(r["method"], r.get("params"), None) for r in asked.requests.values()]
         return dict(zip(asked.requests, await asyncio.gather(*questions), strict=True))

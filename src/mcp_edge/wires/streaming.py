@@ -12,13 +12,12 @@ from mcp_edge.changes import METHODS, Change, Cursor
 from mcp_edge.context import User
 from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest, MethodNotAllowed
-from mcp_edge.held import Held
+from mcp_edge.held import Held, Sole
 from mcp_edge.logged import PRIMED_SINCE, LoggedReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
 from mcp_edge.streams import END, FINAL, MESSAGE, Head, Journal, Log, parse_event_id
-from mcp_edge.tokens import mint
-from mcp_edge.wires.handshake import link_of, load_session
+from mcp_edge.wires.handshake import INTERRUPTED, link_of, load_session
 
 _POST_ONLY = {"allow": "POST, DELETE"}
 
@@ -51,15 +50,14 @@ class Standalone:
         self._core = core
         self._request = request
         self._session = session
-        self._nonce = mint().encode()
-        self._key = f"listener/{session.key}"
+        self._sole = Sole(core.platform, session.key)
 
     async def hold(self, cursor: Cursor | None) -> None:
         """Send changes after `cursor`, or from now on."""
         core, session, writer = self._core, self._session, sse.Writer(self._request)
         async with Held(core, self._request, session.principal, writer, session.key) as line:
             cursor = cursor or await core.changes.now(session.principal)
-            await self._take()
+            await self._sole.take()
             await writer.start()
             if session.version >= PRIMED_SINCE:
                 await writer.send(sse.priming(cursor.event_id()))
@@ -70,27 +68,13 @@ class Standalone:
                     looking.soon()
                     for message in await messages_of(core, session, change):
                         await writer.send(sse.frame(message, cursor.event_id()))
-                if not await line.goes_on() or not await self._is_mine():
+                if not await line.goes_on() or not await self._sole.is_mine():
                     break
                 if core.platform.clock() - checked > core.platform.settings.lease_s / 3:
                     checked = core.platform.clock()
                     if not await core.sessions.alive(session):
                         break
             await writer.end(sse.retry())
-
-    async def _take(self) -> None:
-        store, ttl_s = self._core.platform.atomics, self._core.platform.settings.session_ttl_s
-        while True:
-            entry = await store.get(self._key)
-            if entry is None:
-                if await store.create(self._key, self._nonce, nonce=mint(), ttl_s=ttl_s):
-                    return
-            elif await store.swap(self._key, self._nonce, version=entry.version, nonce=mint(), ttl_s=ttl_s):
-                return
-
-    async def _is_mine(self) -> bool:
-        entry = await self._core.platform.atomics.get(self._key)
-        return entry is not None and entry.value == self._nonce
 
 
 async def messages_of(core: Core, session: Session, change: Change) -> list[bytes]:
@@ -184,6 +168,6 @@ async def _run_on(
 async def _interrupted(head: Head) -> Any:
     raise MCPError(
         jsonrpc.INTERNAL_ERROR,
-        "The server was interrupted during this call; it may have taken effect in part. Check before you repeat it.",
+        INTERRUPTED,
         {"interrupted": True, "method": head.method},
     )

@@ -71,6 +71,7 @@ export async function drive(kit) {
 
   await cancel(call, streaming ? seen : undefined);
   if (streaming) await resume(call, seen);
+  if (kit.era === 'sse') await comeBack(call);
   await hear(kit, me, listening);
 
   await kit.close(me);
@@ -105,6 +106,22 @@ async function resume(call, seen) {
   await until('the resumption', () => resumed() > before);
   const released = await call('release', { token });
   say('resumed', { pids: [await waited, released].map(Number).every(pid => pid > 0), resumed: resumed() - before });
+}
+
+async function comeBack(call) {
+  const token = randomUUID();
+  let waiting = () => {};
+  const begun = new Promise(resolve => (waiting = resolve));
+  const lost = call('wait', { token }, { onprogress: waiting, timeout: 1500 }).then(() => 'answered', () => 'rejected');
+  await begun;
+  say('cut', { method: 'GET' });
+  const outcome = await lost;
+  await until('an answer on the new stream', async () => {
+    const answer = await call('echo', { text: 'again' }, { timeout: 1000 }).catch(() => '');
+    return answer === 'again';
+  });
+  await call('release', { token }); // the call itself went on, for a client that says where it was
+  say('back', { outcome });
 }
 
 async function hear(kit, me, listening) {
