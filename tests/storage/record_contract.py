@@ -25,7 +25,7 @@ AWKWARD_KEYS = [
     "k" * MAX_KEY_BYTES,
     "é" * (MAX_KEY_BYTES // 2),
 ]
-BAD_KEYS = ["", "k" * (MAX_KEY_BYTES + 1), "é" * (MAX_KEY_BYTES // 2) + "k", "lone\ud800"]
+BAD_KEYS = ["", "k" * (MAX_KEY_BYTES + 1), "é" * (MAX_KEY_BYTES // 2) + "k", "lone\ud800", ".", ".."]
 REFUSED = r"a key has|surrogates"
 
 

@@ -11,10 +11,13 @@ def checked(key: str) -> str:
     """`key` itself.
 
     Raises:
-        ValueError: it is empty, longer than 512 bytes of UTF-8, or no valid Unicode.
+        ValueError: it is empty, longer than 512 bytes of UTF-8, no valid Unicode, or a name that URLs take for a folder
+            (Cloudflare's KV refuses those).
     """
     if not 0 < len(key.encode()) <= MAX_KEY_BYTES:
         raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes, not {len(key.encode())}")
+    if key in (".", ".."):
+        raise ValueError(f"a key has another name than {key!r}")
     return key
 
 

@@ -1,9 +1,9 @@
 """The two storage ports. Each states what its callers may rely on; adapters add nothing to it.
 
-Keys are text of 1 to 512 bytes (UTF-8), parts joined by "/"; `keys.checked` refuses any other with ValueError where one
-is written or deleted, and `get` answers None to it. Values are bytes that the store never reads. `ttl_s` is a life in
-seconds, None for no end. An expired record does not exist: no read, list, create or swap sees it, whether or not the
-engine has removed it yet; its life is over at the very second `ttl_s` says.
+Keys are text of 1 to 512 bytes (UTF-8), parts joined by "/", and neither "." nor ".."; `keys.checked` refuses any other
+with ValueError where one is written or deleted, and `get` answers None to it. Values are bytes that the store never
+reads. `ttl_s` is a life in seconds, None for no end. An expired record does not exist: no read, list, create or swap
+sees it, whether or not the engine has removed it yet; its life is over at the very second `ttl_s` says.
 """
 
 from __future__ import annotations
