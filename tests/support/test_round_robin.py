@@ -7,7 +7,9 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -227,4 +229,38 @@ def test_open_streams_end_with_the_proxy() -> None:
             assert response.read(1) == b":"
         with pytest.raises(ConnectionResetError):
             response.read(1)
+        client.close()
+
+
+def test_requests_that_overtake_each_other_do_not_find_only_the_backend_that_is_down() -> None:
+    with backend(saying("a")) as a, RoundRobin([free_port(), free_port(), a]) as proxy:
+
+        def many(_: int) -> set[str]:
+            client = connect(proxy)
+            found = {get(client) for _ in range(20)}
+            client.close()
+            return found
+
+        with ThreadPoolExecutor(16) as pool:
+            assert set[str]().union(*pool.map(many, range(16))) == {"a"}
+
+
+def test_a_backend_that_is_not_ready_gets_no_request_until_it_is() -> None:
+    ready = threading.Event()
+
+    def slow_to_start(connection: socket.socket, head: bytes) -> None:
+        status = b"200 OK" if ready.is_set() or b"/readyz" not in head else b"503 Service Unavailable"
+        connection.sendall(b"HTTP/1.1 %b\r\nContent-Length: 1\r\n\r\nb" % status)
+
+    def turns(client: http.client.HTTPConnection, wanted: list[str]) -> list[str]:
+        deadline = time.monotonic() + DEADLINE_S
+        while (seen := [get(client) for _ in wanted]) != wanted and time.monotonic() < deadline:
+            pass
+        return seen
+
+    with backend(saying("a")) as a, backend(slow_to_start) as b, RoundRobin([a, b], check_s=0.02) as proxy:
+        client = connect(proxy)
+        assert turns(client, ["a"] * 6) == ["a"] * 6
+        ready.set()
+        assert turns(client, ["a", "b"] * 3) == ["a", "b"] * 3
         client.close()
