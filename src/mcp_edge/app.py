@@ -10,13 +10,13 @@ import anyio
 from mcp.server.mcpserver import MCPServer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_edge import endpoint, jsonrpc
+from mcp_edge import endpoint, jsonrpc, sse
 from mcp_edge.core import Core
 from mcp_edge.credentials import authenticator
 from mcp_edge.errors import STATUS, CallerError, StoreUnavailable
 from mcp_edge.guards import Guards
 from mcp_edge.platform import Platform
-from mcp_edge.request import Gone, Request
+from mcp_edge.request import Gone, Header, Request
 from mcp_edge.settings import Settings
 from mcp_edge.wires import http_sse
 
@@ -64,7 +64,7 @@ class App:
             except StoreUnavailable as e:
                 logger.error("request %s: %s", request.trace_id(), e)  # noqa: TRY400 # no bug, so no traceback
                 body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.")
-                await request.answer(503, body, headers=[(b"retry-after", b"2")])
+                await _answer_or_end(request, 503, body, [(b"retry-after", b"2")])
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
@@ -99,13 +99,20 @@ class App:
 
     async def _start(self) -> Core:
         """Make the server at its first request. No lock: requests that come meanwhile may be on other event loops."""
-        if self._core is None:
-            self._core = Core.build(self._create_server, self._platform)
-            await self._core.kernel.start()
-            await self._core.announce_catalogue()
-            self._ready = True
-        while not self._ready:  # noqa: ASYNC110 # an event would belong to one loop
-            await anyio.sleep(0.005)
+        while not self._ready or self._core is None:
+            if self._core is not None:
+                await anyio.sleep(0.005)  # an event would belong to one loop
+                continue
+            core = self._core = Core.build(self._create_server, self._platform)
+            try:
+                await core.kernel.start()
+                await core.announce_catalogue()
+                self._ready = True
+            finally:
+                if not self._ready:  # the next request tries again
+                    self._core = None
+                    with anyio.CancelScope(shield=True):
+                        await core.kernel.stop()
         return self._core
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -118,4 +125,12 @@ class App:
 
 async def _refuse(request: Request, e: CallerError) -> None:
     headers = [(name.encode(), value.encode()) for name, value in e.headers.items()]
-    await request.answer(STATUS[type(e)], jsonrpc.error(e.request_id, e.code, e.message, e.data), headers=headers)
+    await _answer_or_end(request, STATUS[type(e)], jsonrpc.error(e.request_id, e.code, e.message, e.data), headers)
+
+
+async def _answer_or_end(request: Request, status: int, body: bytes, headers: list[Header]) -> None:
+    """Answer, or end the event stream that has begun: its client comes back with its last event id."""
+    if not request.begun:
+        await request.answer(status, body, headers=headers)
+    elif not request.ended:
+        await sse.Writer(request).end(sse.retry())

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 from mcp_edge.cadence import Pauses
-from mcp_edge.errors import EdgeError
+from mcp_edge.errors import EdgeError, StoreUnavailable
 from mcp_edge.platform import Platform
 from mcp_edge.tokens import Signer, mint, short_hash
 
@@ -47,10 +47,13 @@ class Questions:
         return True
 
     async def look(self, questions: Collection[str]) -> dict[str, dict[str, Any]] | None:
-        """The answers by question id, or None while one is missing."""
+        """The answers by question id, or None while one is missing or the store is away."""
         answers: dict[str, dict[str, Any]] = {}
         for question in questions:
-            entry = await self._platform.atomics.get(_key(question))
+            try:
+                entry = await self._platform.atomics.get(_key(question))
+            except StoreUnavailable:
+                return None  # it may be back before the time is up
             if entry is None:
                 return None
             answers[question] = json.loads(entry.value)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -26,7 +25,21 @@ class Gone(Exception):
 class Request:
     """An ASGI request. `raw` holds the headers, names in lower case, the last of duplicates winning."""
 
-    __slots__ = ("_headers", "extra", "method", "pairs", "path", "query", "raw", "receive", "scope", "send", "trace")
+    __slots__ = (
+        "_headers",
+        "begun",
+        "ended",
+        "extra",
+        "method",
+        "pairs",
+        "path",
+        "query",
+        "raw",
+        "receive",
+        "scope",
+        "send",
+        "trace",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -39,6 +52,8 @@ class Request:
         self.send = send
         self.extra: list[Header] = []
         """Headers that every answer to this request carries (CORS, `Connection: close`)."""
+        self.begun = self.ended = False
+        """Whether the response's status, and its end, were sent; or nobody is there any more to read the end."""
         self._headers: dict[str, str] | None = None
         self.trace: str | None = None
 
@@ -66,22 +81,17 @@ class Request:
         declared = self.raw.get(b"content-length")
         if declared is not None and declared.isdigit() and (len(declared) > 18 or int(declared) > max_bytes):
             raise TooLarge(f"The body is over {max_bytes} bytes.")
-        message = await self.receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            body: bytes = message.get("body", b"")
-            if len(body) > max_bytes:
-                raise TooLarge(f"The body is over {max_bytes} bytes.")
-            return body
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
-                return await self._rest(message, max_bytes)
+                return await self._whole(max_bytes)
         except TimeoutError:
             raise BadRequest("The body did not arrive in time.") from None
 
-    async def _rest(self, message: Any, max_bytes: int) -> bytes:
+    async def _whole(self, max_bytes: int) -> bytes:
         chunks: list[bytes] = []
         size = 0
         while True:
+            message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise Gone
             chunk: bytes = message.get("body", b"")
@@ -91,10 +101,10 @@ class Request:
             chunks.append(chunk)
             if not message.get("more_body"):
                 return b"".join(chunks)
-            message = await self.receive()
 
     async def answer(self, status: int, body: bytes = b"", kind: bytes = JSON, headers: Sequence[Header] = ()) -> None:
         """Send a whole answer."""
+        self.begun = self.ended = True
         fields: list[Header] = [(b"content-length", b"%d" % len(body)), *headers, *self.extra]
         if body:
             fields.append((b"content-type", kind))

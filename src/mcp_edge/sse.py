@@ -52,7 +52,7 @@ class Writer:
     async def start(self, headers: Sequence[Header] = ()) -> None:
         """Send the status and the headers. Nothing happens the second time."""
         if not self.started:
-            self.started = True
+            self.started = self.request.begun = True
             await self._send(
                 {"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *headers, *self.request.extra]}
             )
@@ -65,6 +65,7 @@ class Writer:
     async def end(self, data: bytes = b"") -> None:
         """Send the last frames and end the response; afterwards nobody reads."""
         if not self.detached:
+            self.request.ended = True
             await self._send({"type": "http.response.body", "body": data, "more_body": False})
             self.detached = True
 
@@ -78,5 +79,6 @@ class Writer:
             async with asyncio.timeout(STALL_S):
                 await self.request.send(message)
         except (TimeoutError, OSError):
-            self.detached = True  # a reader that stalls is let go; a logged stream stays resumable
+            # A reader that stalls is let go; a logged stream stays resumable.
+            self.detached = self.request.ended = True
         self.last_sent = time.monotonic()

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from mcp_edge.app import create_app
+from mcp_edge.errors import StoreUnavailable
 from mcp_edge.platform import Cadence, CallEvent, Drain, Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
@@ -32,9 +33,13 @@ KEYS = {"alice": "alice-key", "bob": "bob-key"}
 
 
 class Cable:
-    """What joins an instance to the store. Cut, the instance is as good as dead: it waits for ever, until mended."""
+    """What joins an instance to the store. Cut, the instance is as good as dead: it waits for ever, until mended.
+
+    With `refused` set the store answers at once that it cannot be reached.
+    """
 
     def __init__(self) -> None:
+        self.refused = False
         self._whole = asyncio.Event()
         self._whole.set()
 
@@ -42,10 +47,13 @@ class Cable:
         self._whole.clear()
 
     def mend(self) -> None:
+        self.refused = False
         self._whole.set()
 
     async def whole(self) -> None:
         await self._whole.wait()
+        if self.refused:
+            raise StoreUnavailable("the store is away")
 
 
 @dataclass

@@ -285,10 +285,10 @@ async def test_a_body_that_does_not_arrive_in_time_is_refused(
 ) -> None:
     client = await Client(wire, edge.instance("A")).open()
     monkeypatch.setattr(edge_request, "BODY_TIMEOUT_S", 0.01)
-    answer = await client.post([b'{"jsonrpc"'], whole=False).whole()
-
-    assert answer.status == 400
-    assert "in time" in answer.json["error"]["message"]
+    for chunks in ([], [b'{"jsonrpc"']):
+        answer = await client.post(chunks, whole=False).whole()
+        assert answer.status == 400
+        assert "in time" in answer.json["error"]["message"]
 
 
 @WIRES

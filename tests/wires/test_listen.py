@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -118,3 +119,20 @@ async def test_a_deploy_that_changes_the_catalogue_tells_every_listener(edge: De
     await edge.instance("B").modern("tools/list").whole()
 
     assert (await stream.message())["method"] == "notifications/tools/list_changed"
+
+
+@clause("modern.listen-acknowledged")
+async def test_a_change_made_before_the_acknowledgement_is_read_is_not_missed(edge: Deployment) -> None:
+    a, b = edge.pair()
+    stream = listen(a, toolsListChanged=True)
+    stream.stall()
+    async with asyncio.timeout(5):
+        while not await edge.atomics.read("hold/"):  # the listener is about to acknowledge
+            await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await b.modern("tools/call", {"name": "announce", "arguments": {}}).whole()
+    stream.read_on()
+    told = [(await stream.message())["method"] for _ in range(2)]
+
+    assert told == ["notifications/subscriptions/acknowledged", "notifications/tools/list_changed"]

@@ -1,0 +1,94 @@
+"""The store cannot be reached: a clear 503, or an end that says when to come back; and all is well when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from tests.wires.asgi import Call
+from tests.wires.deployment import Deployment, text
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_request_that_needs_the_store_is_told_to_come_back(edge: Deployment) -> None:
+    a = edge.instance("A")
+    session = await a.initialize()
+    a.cable.refused = True
+    answers = [
+        await session.call(a, "echo", {"text": "x"}).whole(),
+        await session.get(a).whole(),
+        await session.delete(a),
+        await a.send("GET", "/sse", [("accept", "text/event-stream")]).whole(),
+    ]
+    a.cable.mend()
+
+    assert [answer.status for answer in answers] == [503] * 4
+    assert {answer.headers["retry-after"] for answer in answers} == {"2"}
+    assert "try again" in answers[0].json["error"]["message"]
+    assert text((await session.call(a, "echo", {"text": "on"}).whole()).json) == "on"
+
+
+async def test_a_request_that_needs_no_store_is_served(edge: Deployment) -> None:
+    a = edge.instance("A")
+    await a.initialize()
+    a.cable.refused = True
+
+    assert text((await a.modern("tools/call", {"name": "echo", "arguments": {"text": "on"}}).whole()).json) == "on"
+
+
+async def test_an_instance_that_starts_while_the_store_is_away_serves_later(edge: Deployment) -> None:
+    a = edge.instance("A")
+    a.cable.refused = True
+    ready = await a.send("GET", "/readyz").whole()
+    refused = await a.modern("tools/list").whole()
+    a.cable.mend()
+
+    assert (ready.status, refused.status) == (503, 503)
+    assert (await a.modern("tools/list").whole()).status == 200
+    assert (await a.send("GET", "/readyz").whole()).status == 200
+
+
+@pytest.mark.parametrize("kind", ["standalone", "resumed", "sse", "listen"])
+async def test_a_held_stream_ends_in_good_order(edge: Deployment, kind: str) -> None:
+    a = edge.instance("A")
+    session = await a.initialize()
+    if kind == "standalone":
+        stream = session.get(a)
+    elif kind == "sse":
+        stream = a.send("GET", "/sse", [("accept", "text/event-stream")])
+    elif kind == "listen":
+        stream = a.modern("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+    else:
+        call = session.call(a, "change", {"topic": "x"}, token="p")
+        event = await call.event()
+        assert event is not None
+        stream = session.get(edge.instance("B"), event.id)
+    await stream.event()
+    for instance in edge.instances:
+        instance.cable.refused = True
+    await stream.rest()
+    await stream.gone()
+
+    assert stream.status == 200
+
+
+@pytest.mark.parametrize("tool", ["look_up", "greet", "greet_now"])
+async def test_a_call_under_way_outlives_a_short_absence(edge: Deployment, tool: str) -> None:
+    a = edge.instance("A", lease_s=1)
+    session = await a.initialize()
+    call: Call = session.call(a, tool, {"topic": "x"} if tool == "look_up" else {}, token="p")
+    seen = await call.message()
+    assert seen is not None
+    a.cable.refused = True
+    for _ in range(200):
+        await asyncio.sleep(0.0005)
+    a.cable.mend()
+    edge.desk.gate("A").set()
+    if "id" in seen:
+        await session.answer(a, seen["id"], {"action": "accept", "content": {"name": "Ann"}})
+    last = (await call.messages())[-1]
+
+    assert "x by A" in json.dumps(last) or "Hello, Ann!" in json.dumps(last)
