@@ -62,7 +62,9 @@ class Settings(BaseModel):
         default=None,
         description="The URL that clients use, without the path /mcp; never taken from a request's headers.",
     )
-    store: str = Field(default="sqlite:.data/mcp.db", description="Where state lives: `sqlite:PATH` or `memory:`.")
+    store: str = Field(
+        default="sqlite:.data/mcp.db", description="Where state lives: `sqlite:PATH`, `dynamodb:TABLE` or `memory:`."
+    )
     auth: Literal["none", "keys"] = Field(
         default="none", description="Who may call: `none` (loopback only) or `keys` (static bearer keys)."
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.storage.ports import AtomicStore, RecordStore
 
-KNOWN = "`sqlite:PATH` or `memory:`"
+KNOWN = "`sqlite:PATH`, `dynamodb:TABLE` or `memory:`"
 
 
 def open_store(url: str, clock: Callable[[], float] = time.time) -> tuple[RecordStore, AtomicStore]:
@@ -23,6 +23,12 @@ def open_store(url: str, clock: Callable[[], float] = time.time) -> tuple[Record
         from mcp_edge.storage.sqlite import open_sqlite  # noqa: PLC0415 - see above
 
         return open_sqlite(rest, clock)
+    if scheme == "dynamodb" and colon:
+        try:
+            from mcp_edge.storage.dynamodb import open_dynamodb  # noqa: PLC0415 - see above
+        except ModuleNotFoundError as e:
+            raise ConfigurationError(f"MCP_STORE: dynamodb needs `pip install mcp-edge[lambda]`: {e}") from e
+        return open_dynamodb(rest, clock=clock)
     if url == "memory:":
         from mcp_edge.storage.memory import open_memory  # noqa: PLC0415 - see above
 
