@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 
 from mcp_edge.storage.cached import cached
@@ -12,22 +10,10 @@ from mcp_edge.storage.cloudflare_kv import KVRecords
 from mcp_edge.storage.ports import RecordStore
 from tests.storage.atomic_contract import AtomicStoreContract
 from tests.storage.clock import Clock
-from tests.storage.miniflare import D1, KV, Bridge, bridge, miniflare
+from tests.storage.miniflare import D1, KV, Bridge
 from tests.storage.record_contract import RecordStoreContract
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with miniflare() as started:
-        yield started
-
-
-@pytest.fixture
-async def engine(url: str) -> AsyncIterator[Bridge]:
-    async with bridge(url) as connected:
-        yield connected
 
 
 class TestKVRecords(RecordStoreContract):
