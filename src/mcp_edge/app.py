@@ -62,9 +62,11 @@ class App:
             except Gone:
                 pass
             except StoreUnavailable as e:
-                logger.error("request %s: %s", request.trace_id(), e)  # noqa: TRY400 # no bug, so no traceback
-                body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.")
-                await _answer_or_end(request, 503, body, [(b"retry-after", b"2")])
+                await _unavailable(request, e)
+            except ExceptionGroup as e:  # what held a stream ran in a task group
+                if e.split(StoreUnavailable)[1] is not None:
+                    raise
+                await _unavailable(request, e.exceptions[0])
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
@@ -121,6 +123,12 @@ class App:
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+
+async def _unavailable(request: Request, e: Exception) -> None:
+    logger.error("request %s: %s", request.trace_id(), e)
+    body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.")
+    await _answer_or_end(request, 503, body, [(b"retry-after", b"2")])
 
 
 async def _refuse(request: Request, e: CallerError) -> None:

@@ -35,11 +35,11 @@ KEYS = {"alice": "alice-key", "bob": "bob-key"}
 class Cable:
     """What joins an instance to the store. Cut, the instance is as good as dead: it waits for ever, until mended.
 
-    With `refused` set the store answers at once that it cannot be reached.
+    With `refused` set the store answers at once that it cannot be reached; with `refuse_next`, once only.
     """
 
     def __init__(self) -> None:
-        self.refused = False
+        self.refused = self.refuse_next = False
         self._whole = asyncio.Event()
         self._whole.set()
 
@@ -52,7 +52,8 @@ class Cable:
 
     async def whole(self) -> None:
         await self._whole.wait()
-        if self.refused:
+        if self.refused or self.refuse_next:
+            self.refuse_next = False
             raise StoreUnavailable("the store is away")
 
 

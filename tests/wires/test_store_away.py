@@ -51,8 +51,9 @@ async def test_an_instance_that_starts_while_the_store_is_away_serves_later(edge
     assert (await a.send("GET", "/readyz").whole()).status == 200
 
 
+@pytest.mark.parametrize("absence", ["long", "short"])
 @pytest.mark.parametrize("kind", ["standalone", "resumed", "sse", "listen"])
-async def test_a_held_stream_ends_in_good_order(edge: Deployment, kind: str) -> None:
+async def test_a_held_stream_ends_in_good_order(edge: Deployment, kind: str, absence: str) -> None:
     a = edge.instance("A")
     session = await a.initialize()
     if kind == "standalone":
@@ -68,7 +69,8 @@ async def test_a_held_stream_ends_in_good_order(edge: Deployment, kind: str) -> 
         stream = session.get(edge.instance("B"), event.id)
     await stream.event()
     for instance in edge.instances:
-        instance.cable.refused = True
+        instance.cable.refused = absence == "long"
+        instance.cable.refuse_next = True
     await stream.rest()
     await stream.gone()
 
