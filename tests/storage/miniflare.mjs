@@ -2,19 +2,22 @@
 import { Miniflare, convertV4MiniflareOptions } from "miniflare";
 
 // POST {binding, chain: [[method, arguments], …]}: each method is called on what the one before returned, the last one
-// is awaited. POST {reset: true} empties both.
+// is awaited. POST {reset: "empty"} empties both, {reset: "new"} takes the tables away too.
 const script = `
-async function reset({ KV, DB }) {
+const TABLES = ["records", "atomics", "pieces"];
+
+async function reset({ KV, DB }, how) {
+  const each = (statement) => DB.batch(TABLES.map((table) => DB.prepare(statement + table)));
+  if (how === "new") await each("DROP TABLE IF EXISTS ");
+  else await each("DELETE FROM ").catch(() => undefined); // there may be none yet
   for (let page; !page?.list_complete; ) {
     page = await KV.list();
-    for (const { name } of page.keys) await KV.delete(name);
+    await Promise.all(page.keys.map(({ name }) => KV.delete(name)));
   }
-  const tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('records', 'atomics', 'pieces')";
-  for (const [name] of await DB.prepare(tables).raw()) await DB.prepare("DROP TABLE " + name).raw();
 }
 
-async function answer(env, { reset: wanted, binding, chain }) {
-  if (wanted) return reset(env);
+async function answer(env, { reset: how, binding, chain }) {
+  if (how) return reset(env, how);
   return chain.reduce((on, [method, values]) => on[method](...values), env[binding]);
 }
 

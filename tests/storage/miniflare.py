@@ -74,7 +74,7 @@ async def bridge(url: str) -> AsyncIterator[Bridge]:
     plain = httpx.AsyncHTTPTransport(verify=False)  # reading the certificates takes longer than most tests
     async with httpx.AsyncClient(base_url=url, timeout=60, transport=plain) as client:
         connected = Bridge(client)
-        await connected.ask(reset=True)
+        await connected.ask(reset="empty")
         yield connected
 
 

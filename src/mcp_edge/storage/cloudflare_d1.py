@@ -55,7 +55,16 @@ _SWEEP_PIECES = "DELETE FROM pieces WHERE name IN (SELECT DISTINCT name FROM pie
 _COUNTED = " RETURNING 1"
 """Makes a write answer with one row for each that it changed."""
 
-_OURS = ("D1_TYPE_ERROR", "SQLITE_ERROR", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
+_OURS = (
+    "D1_TYPE_ERROR",
+    "Wrong number of parameter bindings",
+    "SQLITE_ERROR",
+    "SQLITE_CONSTRAINT",
+    "SQLITE_MISMATCH",
+    "SQLITE_TOOBIG",
+    "SQLITE_RANGE",
+)
+"""What the errors say for which this module is to blame."""
 _PASSING = ("Network connection lost", "storage caused object to be reset", "reset because its code was updated")
 """Errors after which D1's documentation asks for another try; every statement here may be run twice."""
 _PAUSES_S = (0.05, 0.2)
