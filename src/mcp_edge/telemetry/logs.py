@@ -23,7 +23,12 @@ def configure(sink: io.FileIO, form: Format, level: str) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(LineFormatter(form))
     logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else max(LEVELS[level], logging.WARNING))
+    quiet(level)
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(LEVELS[level])
+
+
+def quiet(level: str) -> None:
+    """Keep the libraries' lines for each request out, unless `level` is `debug`."""
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else max(LEVELS[level], logging.WARNING))

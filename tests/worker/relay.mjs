@@ -1,0 +1,99 @@
+// The bindings of an isolate, relayed to Miniflare: classes with workerd's names, so that the Workers SDK wraps them.
+import { Agent, request } from "node:http";
+
+const agent = new Agent({ keepAlive: true });
+
+const encode = (value) => {
+  if (value instanceof ArrayBuffer) return { $bytes: Buffer.from(value).toString("base64") };
+  if (ArrayBuffer.isView(value)) {
+    return { $bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64") };
+  }
+  return value;
+};
+const decode = (value) => {
+  if (value === null || value?.$bytes === undefined) return value;
+  const bytes = Buffer.from(value.$bytes, "base64");
+  return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
+};
+
+/** The `env` of an isolate. `operations` counts what was asked of each binding. */
+export function connect(port, operations) {
+  const ask = (binding, method, ...args) => {
+    const name = `${binding}.${method}`;
+    operations[name] = (operations[name] ?? 0) + 1;
+    const body = JSON.stringify({ binding, method, args: args.map(encode) });
+    return new Promise((resolve, reject) => {
+      const asked = request({ host: "127.0.0.1", port, method: "POST", agent }, (response) => {
+        const parts = [];
+        response.on("data", (part) => parts.push(part));
+        response.on("end", () => {
+          const { value, error } = JSON.parse(Buffer.concat(parts).toString());
+          if (error === undefined) resolve(value);
+          else reject(new Error(error));
+        });
+      });
+      asked.on("error", reject);
+      asked.end(body);
+    });
+  };
+
+  class KvNamespace {
+    async get(key, options) {
+      return decode(await ask("KV", "get", key, options ?? "text"));
+    }
+    async getWithMetadata(key, options) {
+      const found = await ask("KV", "getWithMetadata", key, options ?? "text");
+      return { ...found, value: decode(found.value) };
+    }
+    put(key, value, options) {
+      return ask("KV", "put", key, encode(value), options ?? {}).then(() => undefined);
+    }
+    delete(key) {
+      return ask("KV", "delete", key).then(() => undefined);
+    }
+    list(options) {
+      return ask("KV", "list", options ?? {});
+    }
+  }
+
+  class D1PreparedStatement {
+    constructor(sql, params = []) {
+      this.statement = { sql, params };
+    }
+    bind(...params) {
+      return new D1PreparedStatement(this.statement.sql, params.map(encode));
+    }
+    all() {
+      return ask("DB", "all", this.statement);
+    }
+    run() {
+      return ask("DB", "run", this.statement);
+    }
+    first(column) {
+      return ask("DB", "first", this.statement, ...(column === undefined ? [] : [column]));
+    }
+    raw(options) {
+      return ask("DB", "raw", this.statement, ...(options === undefined ? [] : [options]));
+    }
+  }
+
+  class D1Database {
+    prepare(sql) {
+      return new D1PreparedStatement(sql);
+    }
+    batch(statements) {
+      return ask("DB", "batch", [...statements].map((each) => each.statement));
+    }
+    exec(sql) {
+      return ask("DB", "exec", sql);
+    }
+  }
+
+  class Ratelimit {
+    limit(options) {
+      return ask("RATE_LIMIT", "limit", options);
+    }
+  }
+
+  return { KV: new KvNamespace(), DB: new D1Database(), RATE_LIMIT: new Ratelimit() };
+}

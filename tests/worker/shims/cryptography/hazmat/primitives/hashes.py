@@ -1,0 +1,7 @@
+"""The one hash that is named."""
+
+
+class SHA256:
+    """SHA-256."""
+
+    name = "sha256"

@@ -1,0 +1,71 @@
+"""The Worker: env -> settings -> stores -> app. It has no rule of its own; nothing is read before the first request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from functools import cache, lru_cache
+from typing import Any, ClassVar
+
+from starlette.types import ASGIApp
+from workers import Request, WorkerEntrypoint
+
+from mcp_edge.app import create_app
+from mcp_edge.cli.exposure import refuse_unsafe
+from mcp_edge.cloudflare import bridge, console, environment, preload, upstream
+from mcp_edge.platform import Cadence, Platform
+from mcp_edge.settings import Settings
+from mcp_edge.storage.cloudflare import open_cloudflare
+from my_server.server import create_server
+
+__all__ = ["Default"]
+DOMAINS = 8
+SWEEP_LIMIT = 1000
+
+preload.preload()
+
+
+class Isolate:
+    """What is kept between requests: bindings may be, and nothing that a request began."""
+
+    one: ClassVar[Isolate | None] = None
+
+    @classmethod
+    def of(cls, env: Any) -> Isolate:
+        """This one, made at its first request."""
+        if cls.one is None:
+            cls.one = cls(env)
+        return cls.one
+
+    def __init__(self, env: Any) -> None:
+        self.settings = Settings.from_env(environment.variables(env))
+        refuse_unsafe(self.settings, "a Worker", insecure=environment.variable(env, "MCP_AUTH") == "none")
+        self.telemetry = console.configure(self.settings.log_format, self.settings.log_level)
+        self.records, self.atomics = open_cloudflare(environment.binding(env, "KV"), environment.binding(env, "DB"))
+        self.app_at = lru_cache(DOMAINS)(self._app_at)
+
+    def _app_at(self, origin: str) -> ASGIApp:
+        """The app at an origin, which the route has decided: Cloudflare sends no request for another name."""
+        known = {"public_url": origin} if self.settings.public_url is None else {}
+        platform = Platform(
+            self.settings.model_copy(update=known),
+            self.records,
+            self.atomics,
+            telemetry=self.telemetry,
+            http=cache(upstream.client),
+            cadence=Cadence(0.1, 2),
+            stream_budget_s=20,
+        )
+        return create_app(create_server, platform)
+
+
+class Default(WorkerEntrypoint):
+    """What Cloudflare calls."""
+
+    def fetch(self, request: Request) -> Awaitable[Any]:
+        """Answer one request."""
+        return bridge.serve(lambda origin: Isolate.of(self.env).app_at(origin), request, self.ctx)
+
+    async def scheduled(self, *_: Any) -> None:
+        """Remove what has expired."""
+        for store in (Isolate.of(self.env).records, Isolate.of(self.env).atomics):
+            await store.sweep(limit=SWEEP_LIMIT)
