@@ -61,7 +61,7 @@ class Listener:
     async def listen(self, ctx: Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
         """Acknowledge, then send matching changes until the client leaves or the process drains."""
         x = cast(Exchange, CURRENT.get())
-        if not self._platform.streaming:
+        if not (self._platform.streaming and self._platform.shared):
             raise MCPError(t.INVALID_REQUEST, "This host cannot hold streams: subscriptions/listen is not available.")
         wanted, principal = params.notifications, x.user.principal
         meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import REQUEST_TIMEOUT
+from mcp_types import INVALID_REQUEST, REQUEST_TIMEOUT
 
 from mcp_edge import asking, jsonrpc, sse
 from mcp_edge.cadence import Pauses
@@ -35,6 +35,11 @@ PRIMED_SINCE = "2025-11-25"
 CANCEL_S = 60
 _EARLY_S = 5
 """A cancellation may arrive this much before its request does; an older one was meant for another request."""
+
+UNSHARED = (
+    "This server's instances share no store that could bring the answer back, so nobody can be asked on this wire;"
+    " a client of revision 2026-07-28 can be."
+)
 
 
 class Released(EdgeError):
@@ -70,8 +75,10 @@ class LoggedReply(PlainReply):
 
     @property
     def can_ask(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
-        """Whether a question can be held open: not where the response is only sent when the call has ended."""
-        return self.platform.streaming
+        """Whether a question can be held open: not where the response is only sent when the call has ended, nor where
+        the answer may arrive at an instance that cannot pass it on.
+        """
+        return self.platform.streaming and self.platform.shared
 
     @property
     def head(self) -> Head:
@@ -97,12 +104,18 @@ class LoggedReply(PlainReply):
     async def _open(self) -> None:
         core, head = self._core, self.head
         head.again = await core.kernel.may_run_again(head.method, head.params)
-        if self._journal is None and (not self.platform.streaming or await core.quotas.may_log(head.principal)):
+        if self._journal is None and await self._may_log(head.principal):
             self._journal = await Journal.open(core.platform, head)
         await self.writer.start()
         if self._journal is not None and self._primed:
             await self.writer.send(sse.priming(self._journal.event_id(0)))
         self._keep()
+
+    async def _may_log(self, principal: str) -> bool:
+        if not self.platform.shared:
+            return False
+        # A buffered response has nothing but its log.
+        return not self.platform.streaming or await self._core.quotas.may_log(principal)
 
     async def _put(self, message: bytes) -> None:
         if not self.writer.started:
@@ -192,8 +205,10 @@ class LoggedReply(PlainReply):
 
         Raises:
             Released: the client left; the stream is free to be taken over.
-            MCPError: the client answered with an error, or not in time.
+            MCPError: the client answered with an error or not in time, or nobody can be asked here.
         """
+        if not self.platform.shared:
+            raise MCPError(INVALID_REQUEST, UNSHARED)
         head, core = self.head, self._core
         head.asked = {key: core.questions.mint(self._session.key) for key in asked.requests}
         head.requests, head.state, head.digest = asked.requests, asked.state, digest

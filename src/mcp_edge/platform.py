@@ -79,6 +79,8 @@ class Platform:
     """Epoch seconds."""
     streaming: bool = True
     """False where a response is buffered to its end: no held streams, questions are suspended."""
+    shared: bool = True
+    """False where `atomics` reach this instance alone: no stream is logged or held, and nobody can be asked."""
     cadence: Cadence = Cadence()
     stream_budget_s: float = 3600
     """A held stream closes with `retry` after this many seconds."""

@@ -74,7 +74,7 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
     """Hold the stream of a new session, or of the session that `Last-Event-ID` names."""
     request.only("GET")
     guards.check_get(request)
-    if not core.platform.streaming:
+    if not (core.platform.streaming and core.platform.shared):
         raise MethodNotAllowed("This host holds no streams: use /mcp.", headers={"allow": ""})
     session_id, _, number = request.raw.get(b"last-event-id", b"").decode("latin-1").rpartition(":")
     if not (number.isdigit() and len(number) < 9 and await _door(core, user, session_id)):

@@ -24,6 +24,8 @@ _POST_ONLY = {"allow": "POST, DELETE"}
 
 async def get(core: Core, request: Request, user: User) -> None:
     """Open the standalone stream, or resume the stream that `Last-Event-ID` names."""
+    if not core.platform.shared:
+        raise MethodNotAllowed("This host keeps no streams: poll with POST.", headers=_POST_ONLY)
     session = await load_session(core, request, user)
     last = request.raw.get(b"last-event-id", b"").decode("latin-1")
     cursor, place = Cursor.parse(last), parse_event_id(last)
