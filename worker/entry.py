@@ -40,7 +40,9 @@ class Isolate:
         self.settings = Settings.from_env(environment.variables(env))
         refuse_unsafe(self.settings, "a Worker", insecure=environment.variable(env, "MCP_AUTH") == "none")
         self.telemetry = console.configure(self.settings.log_format, self.settings.log_level)
-        self.records, self.atomics = open_cloudflare(environment.binding(env, "KV"), environment.binding(env, "DB"))
+        kv, d1 = environment.binding(env, "KV"), environment.binding(env, "DB")
+        self.records, self.atomics = open_cloudflare(kv, d1)
+        self.shared = d1 is not None
         self.app_at = lru_cache(DOMAINS)(self._app_at)
 
     def _app_at(self, origin: str) -> ASGIApp:
@@ -52,6 +54,7 @@ class Isolate:
             self.atomics,
             telemetry=self.telemetry,
             http=cache(upstream.client),
+            shared=self.shared,
             cadence=Cadence(0.1, 2),
             stream_budget_s=20,
         )
