@@ -19,6 +19,15 @@ DEADLINE_S = 10
 Headers = Sequence[tuple[str, str]]
 
 
+def strict_json(text: str | bytes) -> Any:
+    """JSON of RFC 8259: NaN and Infinity are none."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
 @dataclass(frozen=True)
 class Event:
     """One server-sent event, or a comment."""
@@ -41,7 +50,7 @@ class Answer:
     @property
     def json(self) -> Any:
         """The body as JSON."""
-        return json.loads(self.body)
+        return strict_json(self.body)
 
 
 class Call:
@@ -171,7 +180,7 @@ class Call:
         """The next event's JSON; events without data are passed over. None when the stream has ended."""
         while (event := await self.event()) is not None:
             if event.data:
-                return json.loads(event.data)
+                return strict_json(event.data)
         return None
 
     async def rest(self) -> list[Event]:
@@ -183,7 +192,7 @@ class Call:
 
     async def messages(self) -> list[Any]:
         """The JSON of the events up to the end of the stream."""
-        return [json.loads(event.data) for event in await self.rest() if event.data]
+        return [strict_json(event.data) for event in await self.rest() if event.data]
 
     async def _until(self, reached: Any) -> None:
         def so() -> bool:
