@@ -1,4 +1,4 @@
-"""The packages of a Worker, as `pywrangler sync` would vendor them, from `requirements/worker.txt` and PyPI alone.
+"""The packages of a Worker, as `pywrangler sync` and wrangler.toml have them, from `requirements/worker.txt` and PyPI.
 
 PyPI has no build of `cryptography`, `cffi` and `rpds-py` for Pyodide (Pyodide's own index has): here shims stand in
 their places. It runs no Python of the target.
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from packaging.markers import Marker
 
 from tests.support.fleet import ROOT
 
+CONFIG = ROOT / "wrangler.toml"
 LOCK = ROOT / "requirements" / "worker.txt"
 BUILD = ROOT / "build" / "worker"
 SHIMS = Path(__file__).with_name("shims")
@@ -56,8 +58,8 @@ def vendored() -> Path:
     Raises:
         subprocess.CalledProcessError: pip could not install them.
     """
-    wanted = "\n".join(_requirements())
-    folder = BUILD / f"packages-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
+    wanted, unwanted = "\n".join(_requirements()), tomllib.loads(CONFIG.read_text())["python_modules"]["exclude"]
+    folder = BUILD / f"packages-{hashlib.sha256(f'{wanted} {unwanted}'.encode()).hexdigest()[:16]}"
     if not folder.exists():
         BUILD.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix="draft-", dir=BUILD))
@@ -69,6 +71,10 @@ def vendored() -> Path:
         try:
             subprocess.run([*pip, *options, "-r", str(lock)], check=True, stdin=subprocess.DEVNULL)
             shutil.rmtree(draft / "bin", ignore_errors=True)  # pywrangler vendors no commands
+            for pattern in unwanted:
+                for file in draft.glob(f"{pattern}/*" if pattern.endswith("**") else pattern):
+                    if file.is_file():
+                        file.unlink()
             os.rename(draft, folder)  # at once, so that nobody sees half of it
         except OSError:
             if not folder.exists():  # another process was as quick
