@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).with_suffix(".mjs")
 
 
 @contextmanager
-def miniflare() -> Iterator[str]:
+def miniflare() -> Generator[str]:
     """The URL of a running Miniflare."""
     assert (NODE_MODULES / "miniflare").is_dir(), "`make test` installs it"
     command = [*node_command(), str(SCRIPT)]
@@ -69,7 +69,7 @@ class Bridge:
 
 
 @asynccontextmanager
-async def bridge(url: str) -> AsyncIterator[Bridge]:
+async def bridge(url: str) -> AsyncGenerator[Bridge]:
     """A connection to an emptied Miniflare."""
     plain = httpx.AsyncHTTPTransport(verify=False)  # reading the certificates takes longer than most tests
     async with httpx.AsyncClient(base_url=url, timeout=60, transport=plain) as client:

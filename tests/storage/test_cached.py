@@ -48,7 +48,7 @@ class Here:
 class TestContract(Here, RecordStoreContract):
     prefixes = ("",)
 
-    async def test_delete_removes_one_key_and_may_be_repeated(
+    async def test_delete_removes_one_key_and_may_be_repeated(  # pyright: ignore[reportIncompatibleMethodOverride] # the clock
         self, store: RecordStore, peer: RecordStore, clock: Clock
     ) -> None:
         await store.put("a", b"one")
