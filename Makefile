@@ -4,6 +4,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
+LAMBDA := .venv-lambda
 NPM_STAMP := tests/node_modules/.installed
 PIP := -m pip --disable-pip-version-check --quiet
 SOURCE := --no-build-isolation --no-deps --no-index --editable .
@@ -16,7 +17,7 @@ run: $(VENV)/.serve
 
 setup: $(VENV)/.dev
 
-test: $(VENV)/.dev $(NPM_STAMP)
+test: $(VENV)/.dev $(NPM_STAMP) $(LAMBDA)/.installed
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.dev
@@ -30,7 +31,7 @@ bench: $(BENCH)/.installed
 
 # A venv is made once; each lock is a stamp in it. What builds the project (hatchling) is in every lock, so that
 # nothing is fetched without a hash.
-$(VENV)/bin/python $(BENCH)/bin/python:
+$(VENV)/bin/python $(BENCH)/bin/python $(LAMBDA)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mcp-edge needs Python 3.11 or newer; PYTHON=… names one")'
 	@echo "Making $(@D:/bin=) (once)"
 	@$(PYTHON) -m venv $(@D:/bin=)
@@ -51,6 +52,11 @@ $(BENCH)/.installed: requirements/bench.txt pyproject.toml | $(BENCH)/bin/python
 	@echo "Installing requirements/bench.txt"
 	@$(BENCH)/bin/python $(PIP) install --require-hashes -r requirements/bench.txt
 	@$(BENCH)/bin/python $(PIP) install $(SOURCE)
+	@touch $@
+
+$(LAMBDA)/.installed: requirements/lambda-test.txt | $(LAMBDA)/bin/python $(VENV)/.dev
+	@echo "Installing requirements/lambda-test.txt"
+	@$(BIN)/uv pip install --quiet --python $(LAMBDA)/bin/python --require-hashes --no-deps -r requirements/lambda-test.txt
 	@touch $@
 
 # npm trusts what the system trusts, as pip and uv can: a network may have a certificate authority of its own.
@@ -81,4 +87,4 @@ npm-lock: $(VENV)/.dev
 	@! grep -n '"resolved"' tests/package-lock.json
 
 clean:
-	rm -rf $(VENV) $(BENCH) tests/node_modules build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BENCH) $(LAMBDA) .aws-sam tests/node_modules build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -26,15 +26,19 @@ class PowertoolsSink:
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         """`variables` name the function and `MCP_LOG_LEVEL`."""
-        service = variables.get("AWS_LAMBDA_FUNCTION_NAME") or NAMESPACE
+        function = variables.get("AWS_LAMBDA_FUNCTION_NAME") or NAMESPACE
         level = variables.get("MCP_LOG_LEVEL") or "info"
-        self.logger = Logger(service=service, level=level.upper(), stream=sys.stdout, utc=True)
+        # The service becomes the logger's name, which must be no library's; the function's could be anything.
+        self.logger = Logger(
+            service=NAMESPACE, level=level.upper(), stream=sys.stdout, utc=True, function_name=function
+        )
+        logging.getLogger(NAMESPACE).propagate = False
         root = logging.getLogger()
         root.handlers[:] = self.logger.handlers  # the records of all libraries take the same form
         root.setLevel(level.upper())
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
-        self._metrics = EphemeralMetrics(namespace=NAMESPACE, service=service)
+        self._metrics = EphemeralMetrics(namespace=NAMESPACE, service=function)
 
     def invocation(self, request_id: str) -> None:
         """Name the invocation that the next lines belong to."""
