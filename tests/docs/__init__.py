@@ -1,0 +1,1 @@
+"""The documentation is executed: commands, Python, JSON, links, generated tables."""

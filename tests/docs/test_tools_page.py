@@ -1,0 +1,169 @@
+"""`docs/tools.md`: its Python blocks are one server; official clients find on each wire what the page says."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client, MCPError
+from mcp.client.session import ClientRequestContext
+from mcp.client.sse import sse_client
+from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextContent
+
+from tests.docs.pages import blocks
+from tests.support.fleet import ROOT, Fleet
+
+MODERN, HANDSHAKE, HTTP_SSE = "2026-07-28", "2025-11-25", "sse"
+WIRES = [MODERN, HANDSHAKE, HTTP_SSE]
+CODE = "\n\n".join(block.text for block in blocks(ROOT / "docs" / "tools.md") if block.kind == "python")
+"""The page as one module: it makes `server` and adds its tools."""
+_CONSTRUCTOR = """
+
+def create_server(settings: object) -> MCPServer:
+    return server
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store") / "mcp.db"
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Fleet]:
+    """Two processes that serve the page."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "page.py").write_text(CODE + _CONSTRUCTOR, encoding="utf-8")
+    path = f"{ROOT / 'src'}:{ROOT}:{folder}"
+    env = {"PYTHONPATH": path, "MCP_LOG_LEVEL": "error", "MCP_UPSTREAM_URL": "http://127.0.0.1:1"}
+    with Fleet(
+        app="page:create_server", store=f"sqlite:{store}", env={**env, "MCP_UPSTREAM_TOKEN": "token"}
+    ) as running:
+        yield running
+
+
+async def answer(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    """What the user says."""
+    content: dict[str, Any] = {"sure": True} if "Cancel" in params.message else {"name": "Fjords"}
+    return ElicitResult(action="accept", content=content)
+
+
+@asynccontextmanager
+async def client(fleet: Fleet, wire: str) -> AsyncGenerator[Client]:
+    """The official client on a wire."""
+    server: Any = sse_client(f"{fleet.url}/sse") if wire == HTTP_SSE else f"{fleet.url}/mcp"
+    mode = MODERN if wire == MODERN else "legacy"
+    async with Client(server, mode=mode, elicitation_callback=answer, read_timeout_seconds=20) as connected:
+        yield connected
+
+
+def text(result: CallToolResult, *, failed: bool = False) -> str:
+    """The text of a result."""
+    assert result.is_error is failed, result.content
+    return " ".join(block.text for block in result.content if isinstance(block, TextContent))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wire", WIRES)
+async def test_arguments_are_checked_and_results_are_structured(fleet: Fleet, wire: str) -> None:
+    async with client(fleet, wire) as c:
+        planned = await c.call_tool("plan_trip", {"city": "Oslo", "leaving": "2026-05-01"})
+        assert planned.structured_content == {"city": "Oslo", "nights": 2, "leaving": "2026-05-01"}
+        refused = text(await c.call_tool("plan_trip", {"city": "", "leaving": "2026-05-01"}), failed=True)
+        assert "at least 1 character" in refused
+        (tool,) = [tool for tool in (await c.list_tools()).tools if tool.name == "plan_trip"]
+        assert tool.description == "Plan a trip to a city."
+        assert tool.input_schema["properties"]["city"]["description"] == "Where to."
+        assert tool.output_schema is not None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wire", WIRES)
+async def test_records_of_the_user_are_there_on_every_instance(fleet: Fleet, wire: str) -> None:
+    async with client(fleet, wire) as c:
+        assert text(await c.call_tool("set_home", {"city": wire})) == f"Local user lives in {wire}."
+        assert [text(await c.call_tool("where_is_home")) for _ in range(2)] == [wire] * 2
+        seen = await c.call_tool("cities_seen", {"city": "Ulm"})
+        assert seen.structured_content == {"result": ["Ulm"]}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wire", WIRES)
+async def test_resolve_asks_on_every_wire(fleet: Fleet, wire: str) -> None:
+    async with client(fleet, wire) as c:
+        assert text(await c.call_tool("cancel_trip", {"city": "Oslo"})) == "The trip to Oslo is cancelled."
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wire", [HANDSHAKE, HTTP_SSE])
+async def test_a_question_in_the_middle_of_a_call_is_held_on_the_handshake_wires(fleet: Fleet, wire: str) -> None:
+    async with client(fleet, wire) as c:
+        assert text(await c.call_tool("rename_trip", {"city": "Oslo"})) == "Renamed to Fjords."
+
+
+@pytest.mark.anyio
+async def test_a_question_in_the_middle_of_a_call_names_the_other_way_on_the_newest_wire(fleet: Fleet) -> None:
+    async with client(fleet, MODERN) as c:
+        with pytest.raises(MCPError, match="Resolve"):
+            await c.call_tool("rename_trip", {"city": "Oslo"})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wire", WIRES)
+async def test_progress_arrives_and_changes_are_written(fleet: Fleet, wire: str) -> None:
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    async with client(fleet, wire) as c:
+        visited = await c.call_tool("visit_all", {"cities": ["Ulm", "Bern"]}, progress_callback=on_progress)
+        assert text(visited) == "Visited 2 cities."
+        assert told == [(1, 2, "Ulm"), (2, 2, "Bern")]
+        await c.call_tool("publish_guide", {"city": "Ulm", "text": f"The minster, on {wire}."})
+        read = await c.read_resource("guide://Ulm")
+        assert f"The minster, on {wire}." in str(read.contents)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wire", WIRES)
+async def test_an_error_says_what_may_be_said(fleet: Fleet, wire: str) -> None:
+    async with client(fleet, wire) as c:
+        assert "There is no such train." in text(await c.call_tool("board", {"train": "12"}), failed=True)
+        assert "could not be reached" in text(await c.call_tool("weather", {"city": "Ulm"}), failed=True)
+        with pytest.raises(MCPError, match="Unknown tool"):
+            await c.call_tool("nowhere")
+
+
+@pytest.mark.anyio
+async def test_a_bug_tells_the_client_the_name_of_the_tool_alone() -> None:
+    page: dict[str, Any] = {}
+    exec(CODE, page)  # the fleet's processes may not log a traceback, and this one has to
+
+    async def broken() -> str:
+        raise LookupError("a detail that nobody outside should read")
+
+    page["server"].add_tool(broken)
+    async with Client(page["server"]) as c:
+        assert text(await c.call_tool("broken"), failed=True) == "Error executing tool broken"
+
+
+@pytest.mark.anyio
+async def test_every_key_in_the_store_is_in_the_table_of_records(fleet: Fleet, store: Path) -> None:
+    for wire in WIRES:
+        async with client(fleet, wire) as c:
+            await c.call_tool("cancel_trip", {"city": "Oslo"})
+    with closing(sqlite3.connect(store)) as db:
+        keys: list[str] = [key for (key,) in db.execute("SELECT key FROM records UNION SELECT key FROM atomics")]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `([a-z]+)/", page, re.MULTILINE))
+    stored = {key.partition("/")[0] for key in keys}
+    assert {"session", "stream", "answer", "user"} <= stored <= documented
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "mcp_edge").glob("*.py"))
+    for prefix in documented - stored:
+        assert re.search(rf'f"{prefix}/', sources), f"nothing writes {prefix}/ any more"
