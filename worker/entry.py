@@ -11,7 +11,7 @@ from workers import Request, WorkerEntrypoint
 
 from mcp_edge.app import create_app
 from mcp_edge.cli.exposure import refuse_unsafe
-from mcp_edge.cloudflare import bridge, console, environment, preload, upstream
+from mcp_edge.cloudflare import bridge, console, environment, limiter, preload, upstream
 from mcp_edge.platform import Cadence, Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.cloudflare import open_cloudflare
@@ -43,6 +43,7 @@ class Isolate:
         kv, d1 = environment.binding(env, "KV"), environment.binding(env, "DB")
         self.records, self.atomics = open_cloudflare(kv, d1)
         self.shared = d1 is not None
+        self.limiter = limiter.rate_limit(environment.binding(env, "RATE_LIMIT"))
         self.app_at = lru_cache(DOMAINS)(self._app_at)
 
     def _app_at(self, origin: str) -> ASGIApp:
@@ -54,6 +55,7 @@ class Isolate:
             self.atomics,
             telemetry=self.telemetry,
             http=cache(upstream.client),
+            limiter=self.limiter,
             shared=self.shared,
             cadence=Cadence(0.1, 2),
             stream_budget_s=20,

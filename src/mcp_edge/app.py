@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcp_edge import endpoint, jsonrpc, sse
 from mcp_edge.core import Core
 from mcp_edge.credentials import authenticator
-from mcp_edge.errors import STATUS, CallerError, StoreUnavailable
+from mcp_edge.errors import STATUS, CallerError, StoreUnavailable, TooMany
 from mcp_edge.guards import Guards
 from mcp_edge.platform import Platform
 from mcp_edge.request import Gone, Header, Request
@@ -64,9 +64,12 @@ class App:
             except StoreUnavailable as e:
                 await _unavailable(request, e)
             except ExceptionGroup as e:  # what held a stream ran in a task group
-                if e.split(StoreUnavailable)[1] is not None:
-                    raise
-                await _unavailable(request, e.exceptions[0])
+                if e.split(StoreUnavailable)[1] is None:
+                    await _unavailable(request, e.exceptions[0])
+                else:
+                    await _broken(request, e)
+            except Exception as e:  # noqa: BLE001 # the outermost boundary: a bug is logged once and told without detail
+                await _broken(request, e)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
@@ -80,6 +83,9 @@ class App:
             await self._guards.preflight(request)
             return
         user = await self._authenticator.authenticate(request)
+        limiter = self._platform.limiter
+        if limiter is not None and not await limiter.allow(user.principal):
+            raise TooMany("Too many requests; try again in a minute.", headers={"retry-after": "60"})
         await route(self._core if self._ready and self._core else await self._start(), request, user)
 
     async def _open_paths(self, request: Request) -> None:
@@ -142,3 +148,10 @@ async def _answer_or_end(request: Request, status: int, body: bytes, headers: li
         await request.answer(status, body, headers=headers)
     elif not request.ended:
         await sse.Writer(request).end(sse.retry())
+
+
+async def _broken(request: Request, e: Exception) -> None:
+    trace = request.trace_id()
+    logger.error("request %s failed", trace, exc_info=e)
+    body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, f"Internal error (request {trace})")
+    await _answer_or_end(request, 500, body, [])

@@ -47,6 +47,14 @@ class Silent:
         """Drop the event."""
 
 
+class Limiter(Protocol):
+    """How many requests a caller may send."""
+
+    async def allow(self, key: str) -> bool:
+        """Count one more request of `key` (a principal). False when it is one too many. Must not raise."""
+        ...
+
+
 @dataclass(slots=True)
 class Drain:
     """Set by the wrapper when the process is about to stop: streams close with `retry`, readiness fails."""
@@ -75,6 +83,8 @@ class Platform:
     telemetry: Telemetry = field(default_factory=Silent)
     http: Callable[[], httpx.AsyncClient] = httpx.AsyncClient
     """A client for upstream APIs, usable on the running event loop; the host closes it."""
+    limiter: Limiter | None = None
+    """None where everything is allowed, or something before the server limits."""
     clock: Callable[[], float] = time.time
     """Epoch seconds."""
     streaming: bool = True
