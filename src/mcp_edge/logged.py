@@ -36,6 +36,7 @@ CANCEL_S = 60
 _EARLY_S = 5
 """A cancellation may arrive this much before its request does; an older one was meant for another request."""
 
+
 UNSHARED = (
     "This server's instances share no store that could bring the answer back, so nobody can be asked on this wire;"
     " a client of revision 2026-07-28 can be."
@@ -60,6 +61,10 @@ async def was_cancelled(core: Core, session: str, request_id: object, since: flo
 class LoggedReply(PlainReply):
     """An answer with a log. Begun by a POST, or by whoever takes its stream over."""
 
+    _head: Head | None = None
+    _journal: Journal | None = None
+    _beat_at = 0.0
+
     def __init__(
         self, request: Request, core: Core, session: Session, call: Call, writer: sse.Writer | None = None
     ) -> None:
@@ -67,10 +72,7 @@ class LoggedReply(PlainReply):
         self._core = core
         self._session = session
         self._call = call
-        self._head: Head | None = None
-        self._journal: Journal | None = None
         self._started_at = core.platform.clock()
-        self._beat_at = 0.0
         self._primed = session.version >= PRIMED_SINCE
 
     @property
@@ -85,13 +87,16 @@ class LoggedReply(PlainReply):
         """What the store knows of the call; most calls are answered before anybody needs it."""
         if self._head is None:
             method, params, request_id = self._call
-            session = self._session
-            self._head = Head(session.key, session.principal, request_id, method, params, session.version, again=False)
+            session, began = self._session, self._started_at
+            self._head = Head(
+                session.key, session.principal, request_id, method, params, session.version, again=False, began=began
+            )
         return self._head
 
     def adopt(self, journal: Journal) -> None:
         """Go on with a stream that was taken over; its reader is attached already."""
         self._journal, self._head = journal, journal.head
+        self._started_at = journal.head.began or self._started_at
         self._keep()
 
     async def begin(self) -> None:
@@ -104,18 +109,24 @@ class LoggedReply(PlainReply):
     async def _open(self) -> None:
         core, head = self._core, self.head
         head.again = await core.kernel.may_run_again(head.method, head.params)
-        if self._journal is None and await self._may_log(head.principal):
-            self._journal = await Journal.open(core.platform, head)
+        if self._journal is None:
+            self._journal = await self._begin_log(head)
         await self.writer.start()
         if self._journal is not None and self._primed:
             await self.writer.send(sse.priming(self._journal.event_id(0)))
         self._keep()
 
-    async def _may_log(self, principal: str) -> bool:
+    async def _begin_log(self, head: Head) -> Journal | None:
         if not self.platform.shared:
-            return False
-        # A buffered response has nothing but its log.
-        return not self.platform.streaming or await self._core.quotas.may_log(principal)
+            return None
+        if not self.platform.streaming:  # a buffered response has nothing but its log
+            return await Journal.open(self.platform, head)
+        try:
+            if await self._core.quotas.may_log(head.principal):
+                return await Journal.open(self.platform, head)
+        except StoreUnavailable as e:  # the client is still there to be answered
+            logger.warning("a stream is not logged, so it cannot be resumed: %s", e)
+        return None
 
     async def _put(self, message: bytes) -> None:
         if not self.writer.started:
@@ -125,10 +136,15 @@ class LoggedReply(PlainReply):
             await self.writer.send(sse.frame(message, event_id))
 
     async def _put_final(self, body: bytes) -> None:
-        event_id = await self._append(FINAL, body)
+        event_id = await self._append_last(FINAL, body)
         await self.writer.end(sse.retry() if self.why == "lost" else sse.frame(body, event_id))
-        if self._journal is not None:
-            await self._core.quotas.logged(self._session.principal, self._journal.bytes)
+        await self._count()
+
+    async def _flush_progress(self, *, keep: bool) -> None:
+        try:
+            await super()._flush_progress(keep=keep)
+        except StoreUnavailable as e:  # neither the answer nor the keeper may fail for the sake of a progress message
+            logger.warning("a progress message was dropped: %s", e)
 
     async def _append(self, kind: bytes, data: bytes) -> str | None:
         if self._journal is None:
@@ -139,6 +155,23 @@ class LoggedReply(PlainReply):
             self._lose()
             return None
 
+    async def _append_last(self, kind: bytes, data: bytes) -> str | None:
+        """What the call has done is done: while the store is away, the client that is there is told all the same."""
+        try:
+            return await self._append(kind, data)
+        except StoreUnavailable as e:
+            logger.warning("the end of a stream is not logged: %s", e)
+            return None
+
+    async def _count(self) -> None:
+        """Count what was logged here against the principal's quota."""
+        if self._journal is not None:
+            size, self._journal.unpaid = self._journal.unpaid, 0
+            try:
+                await self._core.quotas.logged(self._session.principal, size)
+            except StoreUnavailable as e:
+                logger.warning("%d logged bytes were not counted: %s", size, e)
+
     def _lose(self) -> None:
         """Another instance runs the call now; this one must not send another word."""
         self.cancel("lost")
@@ -147,8 +180,13 @@ class LoggedReply(PlainReply):
     async def abandon(self) -> None:
         if self._journal is not None and self.why != "lost":
             async with self.writer.lock:
-                await self._append(END, b"")
+                await self._append_last(END, b"")
         await super().abandon()
+        await self._count()
+
+    async def leave(self) -> None:
+        await super().leave()
+        await self._count()
 
     def _last_words(self) -> bytes:
         return sse.retry() if self.why == "lost" else b""

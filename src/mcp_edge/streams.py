@@ -52,6 +52,8 @@ class Head:
     state: str | None = None
     """The sealed state that comes back with the answers."""
     suspended: bool = False
+    began: float = 0
+    """Epoch seconds: a cancellation counts from then on, whoever runs the request."""
     deadline: float = 0
     """While suspended: epoch seconds after which no answer counts."""
     digest: str = ""
@@ -95,6 +97,9 @@ class Journal:
         self.stream = stream
         self.head = head
         self.bytes = 0
+        """Size of the entries written here."""
+        self.unpaid = 0
+        """Bytes written here, the head included, that no quota has counted yet."""
         self._platform = platform
         self._store: AtomicStore = platform.atomics
         self._version = version
@@ -106,7 +111,9 @@ class Journal:
         """Begin a stream; the caller holds its lease."""
         journal = cls(platform, mint(), head, 1, 0)
         head.owner, head.until = journal._nonce, platform.clock() + platform.settings.lease_s
-        await journal._store.create(f"stream/{journal.stream}", head.dump(), nonce=journal._nonce, ttl_s=journal._ttl_s)
+        raw = head.dump()
+        await journal._store.create(f"stream/{journal.stream}", raw, nonce=journal._nonce, ttl_s=journal._ttl_s)
+        journal.unpaid = len(raw)
         return journal
 
     @property
@@ -129,6 +136,7 @@ class Journal:
             raise LeaseLost(f"stream {self.stream[:8]} was taken over")
         self._seq = seq
         self.bytes += len(data)
+        self.unpaid += len(data)
         return self.event_id()
 
     async def beat(self) -> None:
@@ -151,9 +159,13 @@ class Journal:
         Raises:
             LeaseLost
         """
-        version = await self._store.swap(
-            f"stream/{self.stream}", self.head.dump(), version=self._version, nonce=mint(), ttl_s=self._ttl_s
-        )
+        key, raw = f"stream/{self.stream}", self.head.dump()
+        version = await self._store.swap(key, raw, version=self._version, nonce=mint(), ttl_s=self._ttl_s)
+        if version is None:
+            # Our own last write may have been carried out although its answer was lost: the head says whose it is.
+            entry = await self._store.get(key)
+            if entry is not None and Head.load(entry.value).owner == self._nonce:
+                version = await self._store.swap(key, raw, version=entry.version, nonce=mint(), ttl_s=self._ttl_s)
         if version is None:
             raise LeaseLost(f"stream {self.stream[:8]} was taken over")
         self._version = version

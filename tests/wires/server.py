@@ -203,6 +203,14 @@ def _waiting_tools(server: MCPServer[Any], desk: Desk, instance: str) -> None:
         await desk.gate(instance).wait()
         return "late"
 
+    @server.tool(structured_output=False)
+    async def rush(ctx: Context) -> str:
+        """Reports progress faster than it is sent, then waits."""
+        for n in range(1, 101):
+            await ctx.report_progress(n, 100)
+        await desk.gate(instance).wait()
+        return "rushed"
+
 
 def _emitting_tools(server: MCPServer[Any]) -> None:
     @server.tool(structured_output=False)

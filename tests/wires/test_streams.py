@@ -451,3 +451,51 @@ async def test_a_call_stopped_by_its_server_leaves_the_stream_to_be_taken_over(e
     edge.desk.gate("B").set()
 
     assert final(await session.get(b, seen).rest()) == "x by B"
+
+
+async def test_a_cancellation_that_came_while_the_instance_was_dead_counts_for_the_one_that_takes_over(
+    edge: Deployment,
+) -> None:
+    a, b = edge.pair()
+    session = await a.initialize()
+    call, last = await begun(edge, session, a, "look_up")
+    a.cable.cut()
+    await call.disconnect()
+    await cancel(session, b).whole()
+    edge.clock.advance(LEASE_S + 2)
+    rest = await session.get(b, last).messages()
+
+    assert [message for message in rest if "id" in message] == []
+    assert edge.desk.ends == ["B:look_up:cancelled"]
+
+
+async def test_of_two_cancellations_of_one_id_the_later_counts_for_the_later_request(edge: Deployment) -> None:
+    a, b = edge.pair()
+    session = await a.initialize()
+    await cancel(session, b).whole()
+    edge.clock.advance(20)
+    call, _ = await begun(edge, session, a, "look_up")
+    await cancel(session, b).whole()
+
+    assert await call.messages() == []
+    assert edge.desk.ends == ["A:look_up:cancelled"]
+
+
+@pytest.mark.parametrize("end", ["finished", "cancelled"])
+async def test_what_a_call_brings_along_counts_against_the_byte_quota_however_it_ends(
+    edge: Deployment, end: str
+) -> None:
+    a = edge.instance("A", max_log_bytes=65536)
+    session = await a.initialize()
+    call = session.call(a, "look_up", {"topic": "x", "unread": "y" * 70_000}, token="p")
+    await call.message()
+    if end == "cancelled":
+        await cancel(session, a).whole()
+    else:
+        edge.desk.gate("A").set()
+    await call.rest()
+    await call.gone()
+    over = session.call(a, "count", {"to": 2}, token="p")
+    await over.rest()
+
+    assert over.last_id == ""

@@ -126,8 +126,11 @@ async def cancelled(core: Core, session: str, params: dict[str, Any] | None) -> 
     """Store a cancellation; whichever instance runs the request sees it."""
     request_id = jsonrpc.member(params, "requestId")
     if jsonrpc.is_id(request_id):
-        now = repr(core.platform.clock()).encode()
-        await core.platform.atomics.create(cancel_key(session, request_id), now, nonce=mint(), ttl_s=CANCEL_S)
+        store, key = core.platform.atomics, cancel_key(session, request_id)
+        now, nonce = repr(core.platform.clock()).encode(), mint()
+        if not await store.create(key, now, nonce=nonce, ttl_s=CANCEL_S):
+            await store.delete(key)  # an older one, which may have been meant for another request of the same id
+            await store.create(key, now, nonce=nonce, ttl_s=CANCEL_S)
 
 
 async def notified(core: Core, request: Request, user: User, session: Session, message: dict[str, Any]) -> None:
