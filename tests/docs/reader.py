@@ -30,6 +30,9 @@ _COPIED = (
     "requirements",
     "src",
     "tests/.npmrc",
+    "tests/__init__.py",
+    "tests/conftest.py",
+    "tests/my_server",
     "tests/package-lock.json",
 )
 _SERVES = re.compile(r"^(make run|\S*mcp-edge serve)(?!.*--help)", re.MULTILINE)
@@ -197,25 +200,21 @@ class Reader:
 
     def _write_or_run(self, text: str) -> None:
         """A block that begins with a comment of its path is that file; any other is a program."""
-        named = re.match(r"# (src/\S+\.py)\n", text)
+        named = re.match(r"# ((?:src|tests)/\S+\.py)\n", text)
         if named:
             (self.root / named[1]).write_text(text, encoding="utf-8")
         else:
             self.said[text.strip()] = self._run([".venv/bin/python", "-W", "error", "-c", text])
 
     def _apply(self, text: str) -> None:
-        """A diff without line numbers: `-` gives way to the `+` after it; other `+` follow the line above them."""
-        path = self.root / next(line[6:] for line in text.splitlines() if line.startswith("+++ b/"))
-        code, above = path.read_text(encoding="utf-8"), ""
-        for line in text.splitlines()[2:]:
-            sign, words = line[0], line[1:] + "\n"
-            if sign != "+":
-                assert code.count(words) == 1, f"{words!r} is not once in {path}"
-            if sign == "-":
-                code = code.replace(words, "\0")
-            elif sign == "+" and "\0" in code:
-                code = code.replace("\0", words)
-            elif sign == "+":
-                code = code.replace(above, above + words)
-            above = words
+        """A diff of one file. As with `git apply`, a hunk is found by its lines, wherever they are by now."""
+        head, *hunks = re.split(r"^@@.*\n", text, flags=re.MULTILINE)
+        path = self.root / re.findall(r"^\+\+\+ b/(.+)$", head, re.MULTILINE)[0]
+        code = path.read_text(encoding="utf-8")
+        for hunk in hunks:
+            lines = hunk.splitlines(keepends=True)
+            before = "".join(line[1:] for line in lines if line[0] != "+")
+            after = "".join(line[1:] for line in lines if line[0] != "-")
+            assert code.count(before) == 1, f"{path} does not have once:\n{before}"
+            code = code.replace(before, after)
         path.write_text(code, encoding="utf-8")
