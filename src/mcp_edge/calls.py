@@ -38,11 +38,11 @@ async def run(
     x: Exchange,
     link: Link,
     method: str,
-    params: Mapping[str, Any] | None,
+    params: dict[str, Any] | None,
     reply: PlainReply,
-    job: Awaitable[bytes],
+    job: Awaitable[bytes | Asked],
 ) -> None:
-    """Await `job`, the JSON of a result, and answer the request with it.
+    """Await `job`, the kernel's result, and answer the request with it; where the handler asks, ask the client first.
 
     Nothing that the request did raises out of here; the cancellation of the server's own task does.
     """
@@ -50,7 +50,10 @@ async def run(
     assert x.request_id is not None
     http = 200
     try:
-        body = jsonrpc.result(x.request_id, await reply.watch(job))
+        result = await reply.watch(job)
+        if isinstance(result, Asked):
+            result = await _ask(core, x, link, method, params, reply, result)
+        body = jsonrpc.result(x.request_id, result)
         status = "tool_error" if x.failed else "ok"
         await reply.finish(http, body)
     except asyncio.CancelledError:
@@ -82,16 +85,6 @@ def _was_ours(reply: PlainReply) -> bool:
     return True
 
 
-async def call(
-    core: Core, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, reply: PlainReply
-) -> bytes:
-    """Run the request; where its handler asks, ask the client and run it again."""
-    result = await core.kernel.request(x, link, method, params, link.protocol_version)
-    if isinstance(result, Asked):
-        result = await _ask(core, x, link, method, params, reply, result)
-    return result
-
-
 async def resume(core: Core, x: Exchange, link: Link, head: Head, reply: LoggedReply, logged: bytes) -> bytes:
     """Go on with a suspended request that this instance took over; `logged` is what its stream says so far."""
     await reply.ask_again(logged)
@@ -114,7 +107,7 @@ async def _ask(
         x.resumed = {"inputResponses": answers}
         if asked.state is not None:
             x.resumed["requestState"] = asked.state
-        result = await core.kernel.request(x, link, method, params, link.protocol_version)
+        result = await core.kernel.request(x, link, method, params)
         if not isinstance(result, Asked):
             return result
         asked, answers = result, None

@@ -6,7 +6,7 @@ them); whatever is unusual takes the runner itself, and is decided before any si
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -28,19 +28,14 @@ from pydantic_core import to_json
 
 from mcp_edge.exchange import Exchange
 from mcp_edge.jsonrpc import encode
-from mcp_edge.link import Link
+from mcp_edge.link import ENVELOPE_KEYS, MODERN, Link
 from mcp_edge.tokens import short_hash
-
-MODERN = "2026-07-28"
 
 _PARAMS = TypeAdapter(t.CallToolRequestParams).validator
 _RESULT = TypeAdapter(t.CallToolResult).serializer
-_ENVELOPE = (t.PROTOCOL_VERSION_META_KEY, t.CLIENT_INFO_META_KEY, t.CLIENT_CAPABILITIES_META_KEY)
 _PLAIN_PARAMS = frozenset({"name", "arguments", "_meta"})
 _CORE_ONLY = frozenset({"inputResponses", "requestState"})
 _PLAIN_BLOCKS = frozenset({t.TextContent, t.ImageContent, t.AudioContent})
-_KNOWN_ENVELOPES = 512
-_KNOWN_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,6 @@ class Kernel:
         self._boundary = self._only_boundary()
         self._options = self.low.create_initialization_options(NotificationOptions(True, True, True))
         self._stamp = b',"_meta":' + to_json({t.SERVER_INFO_META_KEY: self.low.server_info_stamp}) + b"}"
-        self._envelopes: set[bytes] = set()
         self._annotated: dict[str, tuple[Any, bool]] = {}
         self._lifespan: AsyncExitStack | None = None
         self._state: Any = None
@@ -98,9 +92,7 @@ class Kernel:
 
     # -- requests ------------------------------------------------------------------------------------------------
 
-    async def request(
-        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, version: str
-    ) -> bytes | Asked:
+    def request(self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None) -> Awaitable[bytes | Asked]:
         """The bytes of the JSON-RPC `result`, or what must be asked first.
 
         On handshake versions a handler may answer with `InputRequiredResult` as on 2026-07-28; the caller asks the
@@ -110,14 +102,22 @@ class Kernel:
             MCPError, ValidationError: the request's fault, as the SDK words it.
             Exception: a bug in a handler.
         """
+        version = link.protocol_version
+        if (
+            method == "tools/call"
+            and self._boundary
+            and self.low.middleware == self.chain
+            and x.resumed is None
+            and self._certain(params, link, version)
+        ):
+            return self._call_tool(x, link, params, version)
+        return self._request(x, link, method, params, version)
+
+    async def _request(
+        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, version: str
+    ) -> bytes | Asked:
+        """Any request, through the SDK's runner where that can serve it."""
         if method == "tools/call":
-            if (
-                self._boundary
-                and self.low.middleware == self.chain
-                and x.resumed is None
-                and self._certain(params, version)
-            ):
-                return await self._call_tool(x, link, params, version)
             self._refuse_unknown_tool(params)
         elif method == "prompts/get":
             await self._refuse_unfit_prompt(params)
@@ -204,7 +204,8 @@ class Kernel:
 
     async def _refuse_unfit_prompt(self, params: Mapping[str, Any] | None) -> None:
         """An unknown prompt or a missing argument is the caller's mistake; the SDK answers both as the server's."""
-        name, given = (params or {}).get("name"), (params or {}).get("arguments") or {}
+        name = (params or {}).get("name")
+        given: Any = (params or {}).get("arguments") or {}
         if type(name) is not str or not isinstance(given, Mapping):
             return  # the SDK's validation refuses it
         prompt = next((prompt for prompt in await self.server.list_prompts() if prompt.name == name), None)
@@ -262,7 +263,7 @@ class Kernel:
 
     # -- validation and writing ----------------------------------------------------------------------------------
 
-    def _certain(self, params: dict[str, Any] | None, version: str) -> TypeGuard[dict[str, Any]]:
+    def _certain(self, params: dict[str, Any] | None, link: Link, version: str) -> TypeGuard[dict[str, Any]]:
         """True only where the SDK's per-version validation is sure to pass. False asks the SDK."""
         if params is None or type(params.get("name")) is not str or type(params.get("arguments", _EMPTY)) is not dict:
             return False
@@ -275,24 +276,9 @@ class Kernel:
             if key == "progressToken":
                 if type(value) is not int and type(value) is not str:
                     return False
-            elif key.startswith("io.modelcontextprotocol/") and (version != MODERN or key not in _ENVELOPE):
+            elif key.startswith("io.modelcontextprotocol/") and (version != MODERN or key not in ENVELOPE_KEYS):
                 return False
-        return version != MODERN or self._envelope_is_valid(params, cast("dict[str, Any]", meta))
-
-    def _envelope_is_valid(self, params: dict[str, Any], meta: dict[str, Any]) -> bool:
-        """Whether the SDK has accepted this envelope before; what decides is the key, so nothing can go stale."""
-        key = to_json([meta.get(k) for k in _ENVELOPE])
-        if key in self._envelopes:
-            return True
-        try:
-            methods.validate_client_request("tools/call", MODERN, params)
-        except ValidationError:
-            return False
-        if len(key) <= _KNOWN_BYTES:
-            if len(self._envelopes) >= _KNOWN_ENVELOPES:
-                self._envelopes.clear()
-            self._envelopes.add(key)
-        return True
+        return version != MODERN or link.certain
 
     def _write(self, result: Any, version: str) -> bytes:
         """The result of `tools/call` as the SDK serializes it, without its sieve where that cannot change a thing."""

@@ -34,20 +34,22 @@ class PlainReply:
     can_ask = False
     close_early: Callable[[], Awaitable[None]] | None = None
 
+    # How every answer begins; most end before any of it changes.
+    why = ""
+    """Why the call was cancelled: `gone`, `cancelled`, `lost`, `ended`; empty while it was not."""
+    running = True
+    """Whether the call may be cancelled; False from the moment its answer is known."""
+    _task: asyncio.Task[Any] | None = None
+    _keeper: asyncio.Task[None] | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _progress: bytes | None = None
+    _progress_at = 0.0
+    _progress_sent = 0
+
     def __init__(self, request: Request, platform: Platform, writer: sse.Writer | None = None) -> None:
         self.request = request
         self.platform = platform
         self._writer = writer
-        self.why = ""
-        """Why the call was cancelled: `gone`, `cancelled`, `lost`, `ended`; empty while it was not."""
-        self.running = True
-        """Whether the call may be cancelled; False from the moment its answer is known."""
-        self._task: asyncio.Task[Any] | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._progress: bytes | None = None
-        self._progress_at = 0.0
-        self._progress_sent = 0
 
     @property
     def writer(self) -> sse.Writer:

@@ -47,6 +47,7 @@ class Sessions:
         self._platform = platform
         self._records = platform.records
         self._signer = signer
+        self._keys: dict[str, str] = {}
         # A pure function of the record's bytes, so it cannot go stale; the store is still read for each request.
         self._decoded: dict[bytes, Session] = {}
 
@@ -54,9 +55,26 @@ class Sessions:
         """A fresh session id: visible ASCII, unguessable, signed."""
         return self._signer.sign("session", mint())
 
+    def _verify(self, session_id: str) -> str:
+        """The record's key of a signed id, remembered: a pure function of the id and the server's keys."""
+        if self._signer.verify("session", session_id) is None:
+            raise NotFound("Session not found: initialize again.", code=-32001)
+        if len(self._keys) >= _KNOWN:
+            self._keys.clear()
+        key = self._keys[session_id] = f"session/{short_hash(session_id)}"
+        return key
+
     def key_of(self, session_id: str) -> str | None:
         """The name of everything stored for a session, or None when the id is forged."""
         return None if self._signer.verify("session", session_id) is None else short_hash(session_id)
+
+    def posting_id(self, key: str) -> str:
+        """What HTTP+SSE puts in a URL: good for posting to the session, not for reading or resuming it."""
+        return self._signer.sign("post", key)
+
+    def key_of_posting_id(self, posting_id: str) -> str | None:
+        """The name of everything stored for the session, or None when the id is forged."""
+        return self._signer.verify("post", posting_id)
 
     async def open(self, session_id: str, user: User, client: dict[str, Any], version: str) -> Session:
         """Write the record of a session; over the principal's quota the oldest session gives way."""
@@ -83,9 +101,8 @@ class Sessions:
         Raises:
             NotFound: unknown, ended or expired, or another principal's: for this caller it does not exist.
         """
-        if self._signer.verify("session", session_id) is None:
-            raise NotFound("Session not found: initialize again.", code=-32001)
-        raw = await self._records.get(f"session/{short_hash(session_id)}")
+        key = self._keys.get(session_id) or self._verify(session_id)
+        raw = await self._records.get(key)
         session = None if raw is None else self._decoded.get(raw) or self._decode(raw)
         if raw is None or session is None or session.principal != user.principal:
             raise NotFound("Session not found: initialize again.", code=-32001)

@@ -46,6 +46,10 @@ class Cable:
     def cut(self) -> None:
         self._whole.clear()
 
+    @property
+    def is_whole(self) -> bool:
+        return self._whole.is_set()
+
     def mend(self) -> None:
         self.refused = False
         self._whole.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -264,3 +265,127 @@ async def test_a_drain_ends_the_stream_with_its_answers_and_a_retry(edge: Deploy
 
     assert '"id":9' in events[0].data
     assert events[-1].retry_ms == 500
+
+
+@pytest.mark.parametrize("place", ["\u00b2", "-1", "1 ", "", "999999999"])
+async def test_a_place_that_is_no_number_begins_a_new_session(edge: Deployment, place: str) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    session_id = client.stream.last_id.rpartition(":")[0]
+    endpoint = await b.send("GET", "/sse", [*STREAM, ("last-event-id", f"{session_id}:{place}")]).event()
+
+    assert endpoint is not None
+    assert endpoint.data not in ("", client.path)
+
+
+async def test_the_id_in_the_url_is_good_for_posting_only(edge: Deployment) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    posting_id = client.path.partition("=")[2]
+    read = await b.post(request("tools/list"), [("mcp-session-id", posting_id)]).whole()
+    resumed = await b.send("GET", "/sse", [*STREAM, ("last-event-id", posting_id + ":0")]).event()
+
+    assert read.status == 404
+    assert resumed is not None
+    assert resumed.data != client.path
+
+
+async def test_an_owner_that_thaws_after_its_lease_answers_no_second_time(edge: Deployment) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    await client.call("change", {"topic": "x"}, id=9)
+    await edge.until(lambda: bool(edge.desk.runs))
+    a.cable.cut()
+    seen = await lost(client)
+    edge.clock.advance(60)
+    resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
+    await resumed.event()
+    interrupted = await resumed.message()
+    a.cable.mend()
+    edge.desk.gate("A").set()
+    await client.stream.gone()  # the first owner has ended what it had to
+    await client.call("echo", {"text": "next"}, id=10)
+    after = await resumed.message()
+
+    assert (interrupted["id"], after["id"]) == (9, 10)
+
+
+async def test_a_message_whose_taker_died_at_once_is_answered_after_its_lease(edge: Deployment) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    atomics: Any = a.platform.atomics
+    delete = atomics.delete
+
+    async def last_delete(key: str) -> None:
+        await delete(key)
+        if key.startswith("inbox/"):
+            a.cable.cut()
+
+    atomics.delete = last_delete
+    await client.call("look_up", {"topic": "x"}, id=9)
+    await edge.until(lambda: not a.cable.is_whole)
+    seen = await lost(client)
+    edge.clock.advance(60)
+    edge.desk.gate("B").set()
+    resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
+    await resumed.event()
+
+    assert text(await resumed.message()) == "x by B"
+
+
+async def test_streams_that_nobody_uses_leave_nothing_behind_when_they_cannot_be_resumed_any_more(
+    edge: Deployment,
+) -> None:
+    a = edge.instance("A")
+    for _ in range(3):
+        stream = a.send("GET", "/sse", STREAM)
+        await stream.event()
+        await stream.disconnect()
+        await stream.gone()
+    kept = await edge.records.list("door/")
+    edge.clock.advance(a.platform.stream_budget_s + a.platform.settings.stream_ttl_s)
+
+    assert len(kept) == 3
+    assert await edge.records.list("door/") == []
+    assert await edge.atomics.read("listener/") == []
+
+
+async def test_duplicate_request_ids_are_served_independently(edge: Deployment) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    await client.call("look_up", {"topic": "one"}, id=1)
+    await client.call("look_up", {"topic": "two"}, id=1)
+    await edge.until(lambda: len(edge.desk.runs) == 2)
+    edge.desk.gate("A").set()
+
+    assert {text(await client.stream.message()) for _ in range(2)} == {"one by A", "two by A"}
+    assert await edge.atomics.read("inbox/") == []
+
+
+async def test_what_a_killed_instance_had_taken_of_duplicates_is_run_on_each(edge: Deployment) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    for topic in ("one", "two"):
+        await client.call("look_up", {"topic": topic}, id=1)
+    await edge.until(lambda: len(edge.desk.runs) == 2)
+    a.cable.cut()
+    seen = await lost(client)
+    edge.clock.advance(60)
+    edge.desk.gate("B").set()
+    resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
+    await resumed.event()
+
+    assert {text(await resumed.message()) for _ in range(2)} == {"one by B", "two by B"}
+
+
+async def test_a_heartbeat_whose_answer_was_lost_loses_no_call(edge: Deployment) -> None:
+    a, b = edge.pair(lease_s=1)
+    client = await Client(a, b).open()
+    await client.call("change", {"topic": "x"}, id=9)
+    await edge.until(lambda: bool(edge.desk.runs))
+    failed = fail_once(a, "swap", "running/", done=True)
+    edge.desk.gate("A").set()
+    answer = await client.stream.message()
+
+    assert failed.is_set()
+    assert text(answer) == "x by A"

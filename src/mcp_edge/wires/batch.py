@@ -58,7 +58,7 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         params = message.get("params")
         x = core.exchange(request, user, session, message["id"], params, reply)
         link = link_of(x, session)
-        job = calls.call(core, x, link, message["method"], params, reply)
+        job = core.kernel.request(x, link, message["method"], params)
         await calls.run(core, x, link, message["method"], params, reply, job)
         return reply.answer
 

@@ -101,7 +101,7 @@ async def _initialize(core: Core, request: Request, user: User, message: dict[st
 
 async def open_session(core: Core, x: Exchange, link: Link, session_id: str, params: dict[str, Any]) -> bytes:
     """Negotiate and write the session's record; the result of `initialize` is acknowledged only when it is stored."""
-    result = await core.kernel.request(x, link, "initialize", params, link.protocol_version)
+    result = await core.kernel.request(x, link, "initialize", params)
     assert isinstance(result, bytes)
     assert link.client_params is not None
     client = link.client_params.model_dump(by_alias=True, mode="json", exclude_none=True)
@@ -119,7 +119,7 @@ async def _call(core: Core, request: Request, user: User, session: Session, mess
         await reply.begin()
     x = core.exchange(request, user, session, request_id, params, reply)
     link = link_of(x, session)
-    await calls.run(core, x, link, method, params, reply, calls.call(core, x, link, method, params, reply))
+    await calls.run(core, x, link, method, params, reply, core.kernel.request(x, link, method, params))
 
 
 async def cancelled(core: Core, session: str, params: dict[str, Any] | None) -> None:

@@ -29,7 +29,7 @@ from mcp_edge.held import Held, Sole
 from mcp_edge.kernel import Asked
 from mcp_edge.link import Link
 from mcp_edge.logged import was_cancelled
-from mcp_edge.mailbox import Mailbox
+from mcp_edge.mailbox import Letter, Mailbox
 from mcp_edge.reply import PlainReply, SilentReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
@@ -38,7 +38,7 @@ from mcp_edge.wires.handshake import INTERRUPTED, cancelled, link_of, open_sessi
 from mcp_edge.wires.streaming import messages_of
 
 _LOOK_S = 0.05
-_ALL = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
+_ALL: dict[str, Any] = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
 
 
 async def post(core: Core, request: Request, user: User) -> None:
@@ -48,8 +48,8 @@ async def post(core: Core, request: Request, user: User) -> None:
     given = parse_qs(request.query.decode("latin-1")).get("session_id", [])
     if len(given) != 1:
         raise BadRequest("session_id is missing: open /sse first.", code=-32000)
-    key = await _door(core, user, given[0])
-    if key is None:
+    key = core.sessions.key_of_posting_id(given[0])
+    if key is None or not await _is_open(core, user, key):
         raise NotFound("Session not found: open /sse again.", code=-32001)
     message = jsonrpc.parse(await request.body(core.platform.settings.max_body_bytes))
     kind = jsonrpc.kind(message)
@@ -63,11 +63,10 @@ async def post(core: Core, request: Request, user: User) -> None:
     await request.answer(202, b"Accepted", kind=b"text/plain")
 
 
-async def _door(core: Core, user: User, session_id: str) -> str | None:
-    """The key of a session that was opened for this user, or None."""
-    key = core.sessions.key_of(session_id)
-    holder = None if key is None else await core.platform.records.get(f"door/{key}")
-    return key if holder is not None and holder.decode() == user.principal else None
+async def _is_open(core: Core, user: User, key: str) -> bool:
+    """Whether a stream was opened for this user under `key`, and can be held or resumed still."""
+    holder = await core.platform.records.get(f"door/{key}")
+    return holder is not None and holder.decode() == user.principal
 
 
 async def open_stream(core: Core, request: Request, user: User) -> None:
@@ -77,7 +76,8 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
     if not (core.platform.streaming and core.platform.shared):
         raise MethodNotAllowed("This host holds no streams: use /mcp.", headers={"allow": ""})
     session_id, _, number = request.raw.get(b"last-event-id", b"").decode("latin-1").rpartition(":")
-    if not (number.isdigit() and len(number) < 9 and await _door(core, user, session_id)):
+    key = core.sessions.key_of(session_id) if number.isascii() and number.isdigit() and len(number) < 9 else None
+    if key is None or not await _is_open(core, user, key):
         session_id, number = core.sessions.mint(), "0"
     writer = sse.Writer(request)
     async with Held(core, request, user.principal, writer) as line:
@@ -111,20 +111,21 @@ class Stream:
         self.sole = Sole(core.platform, self._key)
         self._session: Session | None = None
         self._cursor = Cursor()
-        self._calls: dict[str, tuple[StreamReply, float, int | str]] = {}
+        self._calls: dict[str, tuple[StreamReply, Letter]] = {}
         self._beat_at = 0.0
 
     async def open(self) -> None:
         """Tell the client where to post. The one secret in a URL: good for posting only, bound to the user."""
         platform = self._core.platform
-        await platform.records.put(
-            f"door/{self._key}", self._user.principal.encode(), ttl_s=platform.settings.session_ttl_s
-        )
+        # As long as the stream may be held, and then resumed: opening streams that nobody uses must not fill the store.
+        ttl_s = platform.stream_budget_s + platform.settings.stream_ttl_s
+        await platform.records.put(f"door/{self._key}", self._user.principal.encode(), ttl_s=ttl_s)
         await self.sole.take()
         self._session = await self._core.sessions.find(self._id, self._user) or await self._of_returning_client()
         self._cursor = await self._core.changes.now(self._user.principal)
         await self._writer.start()
-        path = self.request.scope.get("root_path", "") + "/messages?session_id=" + self._id
+        path = self.request.scope.get("root_path", "") + "/messages?session_id="
+        path += self._core.sessions.posting_id(self._key)
         hello = f"retry: {sse.RETRY_MS}\nevent: endpoint\nid: {self._id}:{self._box.sent}\ndata: {path}\n\n"
         await self._writer.send(hello.encode())
 
@@ -138,21 +139,26 @@ class Stream:
         version = self.request.raw.get(b"mcp-protocol-version", b"").decode("latin-1")
         if version not in HANDSHAKE_PROTOCOL_VERSIONS:
             return None
-        client = {"protocolVersion": version, "capabilities": _ALL, "clientInfo": {"name": "returned", "version": ""}}
+        client: dict[str, Any] = {
+            "protocolVersion": version,
+            "capabilities": _ALL,
+            "clientInfo": {"name": "returned", "version": ""},
+        }
         return await self._core.sessions.open(self._id, self._user, client, version)
 
     async def work(self, group: anyio.abc.TaskGroup) -> bool:
         """Take what has arrived, look after what runs, send what is new. False when there was nothing."""
-        messages = await self._box.take()
-        for message in messages:
-            await self._receive(group, message)
+        received = False
+        async for letter in self._box.take():
+            received = True
+            await self._receive(group, letter, run=True)
         if self._session is not None:
             for change, cursor in await self._core.changes.since(self._user.principal, self._cursor):
                 self._cursor = cursor
                 for message in await messages_of(self._core, self._session, change):
                     await self._box.append(message)
         await self._look_after(group)
-        return await self.send_news() or bool(messages)
+        return await self.send_news() or received
 
     async def send_news(self) -> bool:
         """Send what the outbox holds after the last message sent."""
@@ -175,20 +181,24 @@ class Stream:
 
     async def _look_after(self, group: anyio.abc.TaskGroup | None) -> None:
         """Cancel what was cancelled; keep the leases of what runs here; take up what a lost instance left."""
-        for reply, since, request_id in list(self._calls.values()):
-            if await was_cancelled(self._core, self._key, request_id, since):
+        for reply, letter in list(self._calls.values()):
+            if await was_cancelled(self._core, self._key, letter.message["id"], letter.began):
                 reply.cancel("cancelled")
         lease_s = self._core.platform.settings.lease_s
         if time.monotonic() - self._beat_at < lease_s / 3:
             return
         self._beat_at = time.monotonic()
-        await self._box.beat()
-        if group is not None and self._session is not None:
-            for name, message in await self._box.orphans():
+        for name in await self._box.beat():
+            if name in self._calls:
+                self._calls[name][0].cancel("lost")
+        if group is not None:
+            for letter in await self._box.orphans():
+                message = letter.message
                 again = await self._core.kernel.may_run_again(message["method"], message.get("params"))
-                group.start_soon(self._serve, message, name, again)
+                await self._receive(group, letter, run=again)
 
-    async def _receive(self, group: anyio.abc.TaskGroup, message: dict[str, Any]) -> None:
+    async def _receive(self, group: anyio.abc.TaskGroup, letter: Letter, *, run: bool) -> None:
+        message = letter.message
         method, params = message["method"], message.get("params")
         if "id" not in message:
             if self._session is not None:
@@ -196,11 +206,12 @@ class Stream:
                 await self._core.kernel.notify(x, link_of(x, self._session), method, params)
         elif method == "initialize":
             await self._initialize(message)
+            await self._box.end(letter)
         elif self._session is None:
             await self.emit(jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, "Initialize first."))
+            await self._box.end(letter)
         else:
-            name = await self._box.begin(message)
-            group.start_soon(self._serve, message, name or f"twice/{id(message)}", True)
+            group.start_soon(self._serve, letter, run)
 
     def _exchange(self, request_id: Any, params: Mapping[str, Any] | None, reply: Any) -> Exchange:
         return self._core.exchange(self.request, self._user, self._session, request_id, params, reply)
@@ -214,18 +225,24 @@ class Stream:
         await calls.run(self._core, x, link, "initialize", params, reply, job)
         self._session = x.session or self._session
 
-    async def _serve(self, message: dict[str, Any], name: str, run: bool) -> None:  # passed by start_soon
+    async def answer(self, body: bytes, letter: Letter | None) -> None:
+        """Put a response on the stream, unless another instance was faster to take its request up."""
+        if letter is None or await self._box.holds(letter):
+            await self._box.append(body)
+
+    async def _serve(self, letter: Letter, run: bool) -> None:
         """Run one request, or say that it was interrupted, and put its answer on the stream."""
         assert self._session is not None
+        message = letter.message
         method, params, request_id = message["method"], message.get("params"), message["id"]
-        reply = StreamReply(self._core, self, self._session)
+        reply = StreamReply(self._core, self, self._session, letter)
         x = self._exchange(request_id, params, reply)
         link = link_of(x, self._session)
-        job = calls.call(self._core, x, link, method, params, reply) if run else _interrupted(method)
-        self._calls[name] = (reply, self._core.platform.clock(), request_id)
+        job = self._core.kernel.request(x, link, method, params) if run else _interrupted(method)
+        self._calls[letter.name] = (reply, letter)
         await calls.run(self._core, x, link, method, params, reply, job)
-        del self._calls[name]
-        await self._box.end(name)
+        del self._calls[letter.name]
+        await self._box.end(letter)
 
 
 async def _interrupted(method: str) -> bytes:
@@ -235,11 +252,12 @@ async def _interrupted(method: str) -> bytes:
 class StreamReply(PlainReply):
     """The answer to one request on a shared stream: nothing here begins or ends a response."""
 
-    def __init__(self, core: Core, stream: Stream, session: Session | None) -> None:
+    def __init__(self, core: Core, stream: Stream, session: Session | None, letter: Letter | None = None) -> None:
         super().__init__(stream.request, core.platform)
         self._core = core
         self._session = session
         self._stream = stream
+        self._letter = letter
 
     @property
     def can_ask(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
@@ -266,7 +284,7 @@ class StreamReply(PlainReply):
         """Send the final response."""
         del status
         self._settle()
-        await self._stream.emit(body)
+        await self._stream.answer(body, self._letter)
 
     async def abandon(self) -> None:
         """A cancelled request has no response."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import mcp_types as t
-from mcp.server.connection import Connection
 from mcp.shared.inbound import (
     ERROR_CODE_HTTP_STATUS,
     NAME_BEARING_METHODS,
@@ -18,15 +17,11 @@ from mcp.shared.inbound import (
 from mcp_edge import calls, jsonrpc
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.kernel import MODERN
-from mcp_edge.link import Link
+from mcp_edge.link import MODERN, Link, envelope_of
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
 
 _VERSION = MODERN.encode()
-_KNOWN = 512
-_clients: dict[bytes, tuple[t.InitializeRequestParams | None, t.ClientCapabilities | None, str]] = {}
-"""Envelope bytes -> what they say, typed: a pure function, so nothing can go stale."""
 
 
 def claims(request: Request, message: Any) -> bool:
@@ -58,9 +53,10 @@ async def post(core: Core, request: Request, user: User, message: Any) -> None:
         return
     reply = PlainReply(request, core.platform)
     x = core.exchange(request, user, None, request_id, params, reply)
-    client, capabilities, x.client = _typed(params["_meta"])
-    link = Link(x, MODERN, None, client, capabilities)
-    await calls.run(core, x, link, method, params, reply, calls.call(core, x, link, method, params, reply))
+    envelope = envelope_of(params["_meta"])
+    x.client = envelope.label
+    link = Link(x, MODERN, None, envelope.client, envelope.capabilities, certain=envelope.valid)
+    await calls.run(core, x, link, method, params, reply, core.kernel.request(x, link, method, params))
 
 
 async def _acknowledge(request: Request) -> None:
@@ -105,20 +101,3 @@ def _missing_name(request: Request, message: dict[str, Any]) -> InboundLadderRej
 
 def _has_param_headers(core: Core, request: Request, params: dict[str, Any]) -> bool:
     return core.kernel.has_param_headers(params.get("name"))
-
-
-def _typed(meta: dict[str, Any]) -> tuple[t.InitializeRequestParams | None, t.ClientCapabilities | None, str]:
-    """The client that the envelope describes."""
-    info, capabilities = meta.get(t.CLIENT_INFO_META_KEY), meta.get(t.CLIENT_CAPABILITIES_META_KEY)
-    key = jsonrpc.encode((info, capabilities))
-    known = _clients.get(key)
-    if known is None:
-        connection = Connection.from_envelope(MODERN, info, capabilities)
-        client = connection.client_params
-        label = f"{client.client_info.name}/{client.client_info.version}"[:80] if client else ""
-        known = (client, connection.client_capabilities, label)
-        if len(_clients) >= _KNOWN:
-            _clients.clear()
-        if len(key) <= 4096:
-            _clients[key] = known
-    return known

@@ -161,7 +161,7 @@ async def _run_on(
         logged = b"".join(entry.data for entry in await Log(core.platform, journal.stream, 0).all())
         job = calls.resume(core, x, link, head, reply, logged)
     elif head.again:
-        job = calls.call(core, x, link, head.method, head.params, reply)
+        job = core.kernel.request(x, link, head.method, head.params)
     else:
         job = _interrupted(head)
     await calls.run(core, x, link, head.method, head.params, reply, job)
