@@ -2,23 +2,38 @@
 
 `inbox/<session>/…` is written by whoever takes a POST and emptied by whoever holds the stream. `outbox/<session>/<seq>`
 is the stream: it is written before it is sent, so that a stream that was lost goes on wherever its client comes back.
-`running/<session>/…` has a lease for each request under way. It knows no HTTP and runs no tool.
+`running/<session>/…` has a lease for each request under way, under its name in the inbox: it is there before the
+request leaves the inbox, and who lost it may not answer any more. It knows no HTTP and runs no tool.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from mcp_edge import jsonrpc
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
-from mcp_edge.tokens import mint, short_hash
+from mcp_edge.tokens import mint
 
 _INBOX_S = 300
 _INBOX_MOST = 64
 _PAGE = 100
+_MOST_RUNNING = 1000
+
+
+@dataclass(slots=True)
+class Letter:
+    """A message of the client, given to one holder of the stream. A request is leased to it until it is answered."""
+
+    name: str
+    message: dict[str, Any]
+    began: float
+    """Epoch seconds at which it was first taken."""
+    version: int = 0
+    """Of the lease."""
 
 
 class Mailbox:
@@ -32,7 +47,7 @@ class Mailbox:
         self._last = sent
         self.sent = sent
         """The number of the last message that was sent to the client."""
-        self._leases: dict[str, int] = {}
+        self._leases: dict[str, Letter] = {}
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
@@ -48,25 +63,30 @@ class Mailbox:
         name = f"{prefix}{int(self._platform.clock() * 1e6):018d}-{mint()[:8]}"
         await self._store.create(name, jsonrpc.encode(message), nonce=mint(), ttl_s=_INBOX_S)
 
-    async def take(self) -> list[dict[str, Any]]:
+    async def take(self) -> AsyncIterator[Letter]:
         """The messages that have arrived; of two holders only one gets each."""
-        taken: list[dict[str, Any]] = []
-        for entry in await self._store.read(f"inbox/{self._session}/"):
+        prefix = f"inbox/{self._session}/"
+        for entry in await self._store.read(prefix):
+            if not entry.value:
+                continue  # somebody took it just now
+            letter = Letter(entry.key[len(prefix) :], jsonrpc.parse(entry.value), self._platform.clock())
+            if "id" in letter.message and not await self._begin(letter):
+                continue  # somebody runs it, or died before it had left the inbox
             if await self._store.swap(entry.key, b"", version=entry.version, nonce=mint(), ttl_s=_INBOX_S) is None:
+                await self.end(letter)  # somebody has even finished it
                 continue
             await self._store.delete(entry.key)
-            if entry.value:
-                taken.append(jsonrpc.parse(entry.value))
-        return taken
+            yield letter
 
     # -- out --------------------------------------------------------------------------------------------------------
 
-    async def append(self, message: bytes) -> None:
-        """Write the stream's next message."""
+    async def append(self, message: bytes) -> int:
+        """Write the stream's next message; its number."""
         ttl_s = self._platform.settings.stream_ttl_s
         while not await self._store.create(self._key(self._last + 1), message, nonce=mint(), ttl_s=ttl_s):
             self._last += 1  # another instance still finishes calls of this session
         self._last += 1
+        return self._last
 
     async def news(self) -> AsyncIterator[tuple[int, bytes]]:
         """The messages after the last one sent, in order."""
@@ -84,46 +104,64 @@ class Mailbox:
 
     # -- running ----------------------------------------------------------------------------------------------------
 
-    async def begin(self, message: dict[str, Any]) -> str | None:
-        """Note that this instance runs a request; the note's name, or None when the same id runs already."""
-        name = f"running/{self._session}/{short_hash(jsonrpc.encode(message['id']).decode())}"
-        ttl_s = self._platform.settings.stream_ttl_s
-        if not await self._store.create(name, self._note(message), nonce=mint(), ttl_s=ttl_s):
-            return None
-        self._leases[name] = 1
-        return name
+    async def holds(self, letter: Letter) -> bool:
+        """Renew the lease of a request. False when another instance has it now."""
+        key = self._running(letter.name)
+        version = await self._swap(key, letter, letter.version)
+        if version is None:
+            # Our own last write may have been carried out although its answer was lost: the note says whose it is.
+            entry = await self._store.get(key)
+            if entry is not None and json.loads(entry.value)["owner"] == self._owner:
+                version = await self._swap(key, letter, entry.version)
+        if version is None:
+            self._leases.pop(letter.name, None)
+            return False
+        letter.version = version
+        return True
 
-    async def end(self, name: str) -> None:
-        """The request has its response."""
-        self._leases.pop(name, None)
-        await self._store.delete(name)
+    async def end(self, letter: Letter) -> None:
+        """The request has its response, or needs none."""
+        if self._leases.pop(letter.name, None) is not None:
+            await self._store.delete(self._running(letter.name))
 
-    async def beat(self) -> None:
-        """Renew the leases of the requests that run here."""
-        for entry in await self._store.read(f"running/{self._session}/"):
-            if self._leases.get(entry.key) == entry.version:
-                await self._swap(entry.key, entry.version, json.loads(entry.value)["message"])
+    async def beat(self) -> list[str]:
+        """Renew the leases of the requests that run here; the names of those that another instance has now."""
+        return [name for name, letter in list(self._leases.items()) if not await self.holds(letter)]
 
-    async def orphans(self) -> list[tuple[str, dict[str, Any]]]:
-        """The requests whose instance is gone, now run by this one."""
-        found: list[tuple[str, dict[str, Any]]] = []
-        for entry in await self._store.read(f"running/{self._session}/"):
-            note = json.loads(entry.value)
-            if (
-                entry.key not in self._leases
-                and note["until"] < self._platform.clock()
-                and await self._swap(entry.key, entry.version, note["message"])
-            ):
-                found.append((entry.key, note["message"]))
+    async def orphans(self) -> list[Letter]:
+        """The requests whose instance is gone, from now on leased to this one."""
+        prefix = self._running("")
+        found: list[Letter] = []
+        for entry in await self._store.read(prefix, limit=_MOST_RUNNING):
+            note, name = json.loads(entry.value), entry.key[len(prefix) :]
+            if name in self._leases or note["until"] >= self._platform.clock():
+                continue
+            letter = Letter(name, note["message"], note.get("began", self._platform.clock()))
+            version = await self._swap(entry.key, letter, entry.version)
+            if version is not None:
+                letter.version = version
+                self._leases[name] = letter
+                await self._store.delete(f"inbox/{self._session}/{name}")  # where its instance died too early for that
+                found.append(letter)
         return found
 
-    async def _swap(self, key: str, version: int, message: dict[str, Any]) -> bool:
+    async def _begin(self, letter: Letter) -> bool:
         ttl_s = self._platform.settings.stream_ttl_s
-        new = await self._store.swap(key, self._note(message), version=version, nonce=mint(), ttl_s=ttl_s)
-        if new is not None:
-            self._leases[key] = new
-        return new is not None
+        note = self._note(letter)
+        if not await self._store.create(self._running(letter.name), note, nonce=self._owner, ttl_s=ttl_s):
+            return False
+        letter.version = 1
+        self._leases[letter.name] = letter
+        return True
 
-    def _note(self, message: dict[str, Any]) -> bytes:
+    async def _swap(self, key: str, letter: Letter, version: int) -> int | None:
+        ttl_s = self._platform.settings.stream_ttl_s
+        return await self._store.swap(key, self._note(letter), version=version, nonce=mint(), ttl_s=ttl_s)
+
+    def _running(self, name: str) -> str:
+        return f"running/{self._session}/{name}"
+
+    def _note(self, letter: Letter) -> bytes:
         until = self._platform.clock() + self._platform.settings.lease_s
-        return jsonrpc.encode({"v": 1, "owner": self._owner, "until": until, "message": message})
+        note = {"v": 1, "owner": self._owner, "until": until, "began": letter.began, "message": letter.message}
+        return jsonrpc.encode(note)

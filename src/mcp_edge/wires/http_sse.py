@@ -8,6 +8,8 @@ back with `Last-Event-ID`, as an EventSource does, goes on where it was, on any 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +25,7 @@ from mcp_edge.cadence import Pauses
 from mcp_edge.changes import Cursor
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.errors import BadRequest, MethodNotAllowed, NotFound
+from mcp_edge.errors import BadRequest, MethodNotAllowed, NotFound, StoreUnavailable
 from mcp_edge.exchange import Exchange
 from mcp_edge.held import Held, Sole
 from mcp_edge.kernel import Asked
@@ -36,6 +38,8 @@ from mcp_edge.sessions import Session
 from mcp_edge.tokens import short_hash
 from mcp_edge.wires.handshake import INTERRUPTED, cancelled, link_of, open_session
 from mcp_edge.wires.streaming import messages_of
+
+logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
 _ALL: dict[str, Any] = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
@@ -84,11 +88,15 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
         stream = Stream(core, request, user, writer, session_id, int(number))
         await stream.open()
         async with anyio.create_task_group() as group:
-            async for _ in (looking := Pauses(core.platform, _LOOK_S)):
-                if await stream.work(group):
-                    looking.soon()
-                if not await line.goes_on() or not await stream.sole.is_mine():
-                    break
+            try:
+                async for _ in (looking := Pauses(core.platform, _LOOK_S)):
+                    if await stream.work(group):
+                        looking.soon()
+                    if not await line.goes_on() or not await stream.sole.is_mine():
+                        break
+            except StoreUnavailable as e:
+                logger.warning("the store is away; the stream ends, its calls go on: %s", e)
+                await writer.end(sse.retry())
             await stream.finish_calls()
             group.cancel_scope.cancel()
         await stream.send_news()
@@ -156,28 +164,34 @@ class Stream:
             for change, cursor in await self._core.changes.since(self._user.principal, self._cursor):
                 self._cursor = cursor
                 for message in await messages_of(self._core, self._session, change):
-                    await self._box.append(message)
+                    await self.emit(message)
         await self._look_after(group)
         return await self.send_news() or received
 
     async def send_news(self) -> bool:
         """Send what the outbox holds after the last message sent."""
-        sent = self._box.sent
-        async for number, message in self._box.news():
-            await self._writer.send(sse.frame(message, f"{self._id}:{number}"))
-        return self._box.sent != sent
+        async with self._writer.lock:
+            sent = self._box.sent
+            async for number, message in self._box.news():
+                await self._writer.send(sse.frame(message, f"{self._id}:{number}"))
+            return self._box.sent != sent
 
     async def finish_calls(self) -> None:
         """Let the calls under way end; their answers wait in the outbox for the client's return."""
         while self._calls and not self._core.platform.drain.expired:
-            await self._look_after(None)
-            if not self._writer.detached:
-                await self.send_news()
+            with contextlib.suppress(StoreUnavailable):
+                await self._look_after(None)
+                if not self._writer.detached:
+                    await self.send_news()
             await anyio.sleep(_LOOK_S)
 
     async def emit(self, message: bytes) -> None:
-        """Put one message on the stream."""
-        await self._box.append(message)
+        """Put one message on the stream, and send it at once if it is the next one."""
+        async with self._writer.lock:
+            number = await self._box.append(message)
+            if number == self._box.sent + 1:
+                self._box.sent = number
+                await self._writer.send(sse.frame(message, f"{self._id}:{number}"))
 
     async def _look_after(self, group: anyio.abc.TaskGroup | None) -> None:
         """Cancel what was cancelled; keep the leases of what runs here; take up what a lost instance left."""
@@ -242,7 +256,8 @@ class Stream:
         self._calls[letter.name] = (reply, letter)
         await calls.run(self._core, x, link, method, params, reply, job)
         del self._calls[letter.name]
-        await self._box.end(letter)
+        if not reply.untold:
+            await self._box.end(letter)
 
 
 async def _interrupted(method: str) -> bytes:
@@ -258,6 +273,8 @@ class StreamReply(PlainReply):
         self._session = session
         self._stream = stream
         self._letter = letter
+        self.untold = False
+        """Whether the response may not have reached the outbox; then whoever takes the request up has to say something."""
 
     @property
     def can_ask(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
@@ -284,7 +301,11 @@ class StreamReply(PlainReply):
         """Send the final response."""
         del status
         self._settle()
-        await self._stream.answer(body, self._letter)
+        try:
+            await self._stream.answer(body, self._letter)
+        except StoreUnavailable as e:
+            self.untold = True
+            logger.warning("a response was not stored: %s", e)
 
     async def abandon(self) -> None:
         """A cancelled request has no response."""
