@@ -212,7 +212,7 @@ class Reader:
         path = self.root / re.findall(r"^\+\+\+ b/(.+)$", head, re.MULTILINE)[0]
         code = path.read_text(encoding="utf-8")
         for hunk in hunks:
-            lines = hunk.splitlines(keepends=True)
+            lines = [line if line != "\n" else " \n" for line in hunk.splitlines(keepends=True)]
             before = "".join(line[1:] for line in lines if line[0] != "+")
             after = "".join(line[1:] for line in lines if line[0] != "-")
             assert code.count(before) == 1, f"{path} does not have once:\n{before}"
