@@ -16,6 +16,7 @@ from mcp_edge.errors import ConfigurationError
 from mcp_edge.exchange import Exchange, Reply
 from mcp_edge.handlers import register_handlers
 from mcp_edge.kernel import Kernel
+from mcp_edge.paging import page_lists
 from mcp_edge.platform import Platform
 from mcp_edge.questions import Questions
 from mcp_edge.quotas import Quotas
@@ -55,6 +56,7 @@ class Core:
         sessions, changes = Sessions(platform, signer), Changes(platform)
         kernel = Kernel(create_server(platform.settings), security)
         register_handlers(kernel.low, platform, sessions, changes)
+        page_lists(kernel.low, platform.settings.page_size)
         return cls(platform, kernel, sessions, Questions(platform, signer), changes, Quotas(platform))
 
     def exchange(

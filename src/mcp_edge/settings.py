@@ -84,6 +84,7 @@ class Settings(BaseModel):
         description="Browser origins to admit besides ours, loopback and the known web clients; `*`: all.",
     )
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
+    page_size: int = Field(default=200, ge=1, description="Most tools, prompts or resources on one page of a list.")
     quiet_s: float = Field(
         default=0.25, gt=0, description="Seconds after which a silent call answers as an event stream instead of JSON."
     )
