@@ -175,6 +175,7 @@ async def run(variables: Mapping[str, str]) -> None:
         environment = Environment(variables, telemetry, streaming=True)
     except Exception as e:
         await report(api, "init/error", e)
+        api.drop()
         raise
     if variables.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         api.drop()  # no connection is alive in a snapshot

@@ -56,7 +56,8 @@ def fork(built: Path, target: Path, app: str) -> Path:
     shutil.rmtree(target / "my_server")
     (target / "my_server").mkdir()
     (target / "my_server" / "__init__.py").write_text("")
-    (target / "my_server" / "server.py").write_text(f"from {module} import {function} as create_server\n")
+    source = f"from importlib import import_module\n\ncreate_server = import_module({module!r}).{function}\n"
+    (target / "my_server" / "server.py").write_text(source)
     return target
 
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import h11
@@ -45,7 +46,13 @@ class Invocation:
 class Environment:
     """One execution environment. Made and used inside one event loop."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] = (),
+        env: Mapping[str, str] = MappingProxyType({}),
+        cwd: Path = Path(),
+        log: Path = Path(os.devnull),
+    ) -> None:
         self._command = command
         self._env = env
         self._cwd = cwd
@@ -57,7 +64,8 @@ class Environment:
         self._ready = asyncio.Event()
         self.init_error: Any = None
         self.invocations = 0
-        self.restored = False
+        self.asked: list[str] = []
+        """What the runtime asked for or told, in order: `next`, `response`, `error`, `init/error`, `restore/next`."""
 
     @property
     def pid(self) -> int:
@@ -75,11 +83,14 @@ class Environment:
         """Whether the kernel holds the process stopped."""
         return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
+    async def listen(self) -> str:
+        """Open the Runtime API and return its address. Without a process, whoever calls it is never frozen."""
+        self._server = await asyncio.start_server(self._converse, "127.0.0.1", 0)
+        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
     async def start(self) -> None:
         """Start the process; it is ready, or has failed, when `ready` returns."""
-        self._server = await asyncio.start_server(self._converse, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        env = {**self._env, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}"}
+        env = {**self._env, "AWS_LAMBDA_RUNTIME_API": await self.listen()}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, cwd=self._cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -157,11 +168,11 @@ class Environment:
     ) -> None:
         path = request.target.decode().removeprefix("/2018-06-01/runtime/")
         headers = {name.decode(): value.decode() for name, value in request.headers}
+        self.asked.append(path.rpartition("/")[2] if path.startswith("invocation") else path)
         if path in ("invocation/next", "restore/next"):
             await _whole(connection, reader)
-            os.kill(self.pid, signal.SIGSTOP)
+            self._signal(signal.SIGSTOP)
             if path == "restore/next":
-                self.restored = True
                 answer: list[tuple[str, str]] = []
                 body = b""
             else:
@@ -176,7 +187,7 @@ class Environment:
                     ("Lambda-Runtime-Trace-Id", f"Root={invocation.id}"),
                     ("Content-Type", "application/json"),
                 ]
-            os.kill(self.pid, signal.SIGCONT)
+            self._signal(signal.SIGCONT)
             await _reply(connection, writer, 200, answer, body)
         elif path == "init/error":
             self.init_error = json.loads(await _whole(connection, reader))
@@ -203,6 +214,10 @@ class Environment:
                 else:
                     await current.parts.put(("answer", json.loads(body)))
                     await _reply(connection, writer, 202)
+
+    def _signal(self, which: signal.Signals) -> None:
+        if self._process is not None:
+            os.kill(self.pid, which)
 
     async def _stream(self, connection: h11.Connection, reader: asyncio.StreamReader, current: Invocation) -> None:
         """Pass a streamed response on as it comes."""
