@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from mcp import Client, MCPError
-from mcp.client.session import ClientRequestContext
+from mcp.client.session import ClientRequestContext, IncomingMessage, MessageHandlerFnT
 from mcp.client.sse import sse_client
-from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextContent
+from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, ResourceListChangedNotification, TextContent
 
 from tests.docs.pages import blocks
 from tests.support.fleet import ROOT, Fleet
@@ -54,11 +55,13 @@ async def answer(context: ClientRequestContext, params: ElicitRequestParams) -> 
 
 
 @asynccontextmanager
-async def client(fleet: Fleet, wire: str) -> AsyncGenerator[Client]:
+async def client(fleet: Fleet, wire: str, on_message: MessageHandlerFnT | None = None) -> AsyncGenerator[Client]:
     """The official client on a wire."""
     server: Any = sse_client(f"{fleet.url}/sse") if wire == HTTP_SSE else f"{fleet.url}/mcp"
     mode = MODERN if wire == MODERN else "legacy"
-    async with Client(server, mode=mode, elicitation_callback=answer, read_timeout_seconds=20) as connected:
+    async with Client(
+        server, mode=mode, elicitation_callback=answer, message_handler=on_message, read_timeout_seconds=20
+    ) as connected:
         yield connected
 
 
@@ -115,19 +118,28 @@ async def test_a_question_in_the_middle_of_a_call_names_the_other_way_on_the_new
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("wire", WIRES)
-async def test_progress_arrives_and_changes_are_written(fleet: Fleet, wire: str) -> None:
+async def test_progress_and_changes_arrive(fleet: Fleet, wire: str) -> None:
     told: list[tuple[float, float | None, str | None]] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         told.append((progress, total, message))
 
-    async with client(fleet, wire) as c:
+    changed = anyio.Event()
+
+    async def on_message(message: IncomingMessage) -> None:
+        if isinstance(message, ResourceListChangedNotification):
+            changed.set()
+
+    async with client(fleet, wire, on_message) as c:
         visited = await c.call_tool("visit_all", {"cities": ["Ulm", "Bern"]}, progress_callback=on_progress)
         assert text(visited) == "Visited 2 cities."
         assert told == [(1, 2, "Ulm"), (2, 2, "Bern")]
         await c.call_tool("publish_guide", {"city": "Ulm", "text": f"The minster, on {wire}."})
         read = await c.read_resource("guide://Ulm")
         assert f"The minster, on {wire}." in str(read.contents)
+        if wire == HTTP_SSE:  # its one stream is there from the start; also, the client may not leave in mid-message
+            with anyio.fail_after(20):
+                await changed.wait()
 
 
 @pytest.mark.anyio
@@ -158,7 +170,8 @@ async def test_every_key_in_the_store_is_in_the_table_of_records(fleet: Fleet, s
     for wire in WIRES:
         async with client(fleet, wire) as c:
             await c.call_tool("cancel_trip", {"city": "Oslo"})
-            await c.call_tool("publish_guide", {"city": "Ulm", "text": "Nothing new."})
+    async with client(fleet, MODERN) as c:
+        await c.call_tool("publish_guide", {"city": "Ulm", "text": "Nothing new."})
     with closing(sqlite3.connect(store)) as db:
         keys: list[str] = [key for (key,) in db.execute("SELECT key FROM records UNION SELECT key FROM atomics")]
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
