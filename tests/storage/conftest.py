@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
 
 import pytest
 
+from mcp_edge.storage.dynamodb_table import create_table
 from tests.storage.clock import Clock
 from tests.storage.miniflare import Bridge, bridge, miniflare
+from tests.support.ministack import CREDENTIALS, ministack
 
 pytest.register_assert_rewrite("tests.storage.record_contract", "tests.storage.atomic_contract")
 
@@ -33,3 +36,25 @@ async def engine(miniflare_url: str) -> AsyncIterator[Bridge]:
     """Miniflare's KV and D1, empty."""
     async with bridge(miniflare_url) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def dynamodb_url() -> Iterator[str]:
+    with ministack("dynamodb") as url:
+        yield url
+
+
+@pytest.fixture
+def dynamodb(dynamodb_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The endpoint of a DynamoDB that takes this process's credentials."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return dynamodb_url
+
+
+@pytest.fixture
+async def table(dynamodb: str) -> str:
+    """A new table."""
+    name = f"table-{uuid4().hex}"
+    await create_table(name, endpoint_url=dynamodb)
+    return name

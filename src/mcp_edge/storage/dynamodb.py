@@ -12,7 +12,7 @@ from mcp_edge.storage.dynamodb_table import DynamoDBTable, Item
 from mcp_edge.storage.keys import checked
 from mcp_edge.storage.ports import Entry
 
-PAST = 8
+PAST = 16
 """Versions for which a record remembers which call wrote it."""
 
 _NAMES = {f"#{name}": name for name in ("ttl", "value", "blob", "parts", "version", "nonce", "past")}

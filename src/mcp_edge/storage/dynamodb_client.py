@@ -80,7 +80,7 @@ class DynamoDBClient:
     def __init__(
         self, endpoint_url: str | None, region: str | None, *, patience_s: float = 10, timeout_s: float = 3
     ) -> None:
-        """An attempt may take `timeout_s`, a call with its attempts and pauses `patience_s`.
+        """An attempt may take `timeout_s`; for `patience_s`, a call begins further ones.
 
         Raises:
             ConfigurationError: there is no region, or the endpoint is no URL.
@@ -115,8 +115,7 @@ class DynamoDBClient:
         for attempt in count():
             cause: Exception | None = None
             try:
-                left_s = max(deadline - anyio.current_time(), 0)
-                status, raw = await self._attempt(operation, payload, min(self._timeout_s, left_s))
+                status, raw = await self._attempt(operation, payload)
             except _NotSent as e:
                 cause, problem = e, str(e)
             except (OSError, h11.ProtocolError) as e:
@@ -144,7 +143,7 @@ class DynamoDBClient:
         for connection in self._idle.pop(asyncio.get_running_loop(), []):
             await connection.aclose()
 
-    async def _attempt(self, operation: str, payload: bytes, timeout_s: float) -> tuple[int, bytes]:
+    async def _attempt(self, operation: str, payload: bytes) -> tuple[int, bytes]:
         headers = await self._signed(operation, payload)
         idle = self._connections()
         connection = None
@@ -154,9 +153,9 @@ class DynamoDBClient:
                 connection.close()
                 connection = None
         reused = connection is not None
-        connection = connection or await self._connect(timeout_s)
+        connection = connection or await self._connect()
         try:
-            with anyio.fail_after(timeout_s):
+            with anyio.fail_after(self._timeout_s):
                 answer = await connection.exchange(headers, payload)
         except BaseException:
             connection.close()
@@ -179,11 +178,11 @@ class DynamoDBClient:
             self._idle[loop] = []
         return self._idle[loop]
 
-    async def _connect(self, timeout_s: float) -> _Connection:
+    async def _connect(self) -> _Connection:
         if self._tls and self._context is None:
             self._context = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
         try:
-            with anyio.fail_after(timeout_s):
+            with anyio.fail_after(self._timeout_s):
                 return _Connection(*await asyncio.open_connection(self._host, self._port, ssl=self._context))
         except OSError as e:
             raise _NotSent(f"{self._address} cannot be reached: {e}") from e
@@ -234,15 +233,16 @@ class _Connection:
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
-                self._http.receive_data(await self._reader.read(65536))
+                data = await self._reader.read(65536)
+                if not data:
+                    raise ConnectionResetError("closed before the whole answer came")
+                self._http.receive_data(data)
             elif isinstance(event, h11.Response):
                 status = event.status_code
             elif isinstance(event, h11.Data):
                 parts.append(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
                 return status, b"".join(parts)
-            elif isinstance(event, h11.ConnectionClosed):
-                raise ConnectionResetError("closed before the answer")
 
     def next_cycle(self) -> bool:
         """Prepare for another request; False when the other end will close."""
