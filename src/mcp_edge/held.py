@@ -77,7 +77,7 @@ class Sole:
 
     def __init__(self, platform: Platform, session: str) -> None:
         self._store = platform.atomics
-        self._ttl_s = platform.settings.session_ttl_s
+        self._ttl_s = platform.stream_budget_s + HOLD_S  # nobody holds one for longer
         self._nonce = mint().encode()
         self._key = f"listener/{session}"
 

@@ -83,10 +83,11 @@ class Mailbox:
     async def append(self, message: bytes) -> int:
         """Write the stream's next message; its number."""
         ttl_s = self._platform.settings.stream_ttl_s
-        while not await self._store.create(self._key(self._last + 1), message, nonce=mint(), ttl_s=ttl_s):
-            self._last += 1  # another instance still finishes calls of this session
-        self._last += 1
-        return self._last
+        number = self._last + 1
+        while not await self._store.create(self._key(number), message, nonce=mint(), ttl_s=ttl_s):
+            number += 1  # another call has just written, or another instance that still finishes its calls
+        self._last = max(self._last, number)
+        return number
 
     async def news(self) -> AsyncIterator[tuple[int, bytes]]:
         """The messages after the last one sent, in order."""

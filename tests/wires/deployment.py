@@ -209,6 +209,26 @@ class Instance:
         assert answer.json["result"]["protocolVersion"] == version
         return Session(answer.headers["mcp-session-id"], version, key)
 
+    def fail_once(self, method: str, prefix: str, part: bytes = b"", *, done: bool = False) -> asyncio.Event:
+        """Fail the next call of an atomic method for a key with `prefix`, and with `part` in its value if it has one.
+
+        With `done` it is carried out, and only its answer is lost.
+        """
+        atomics: Any = self.platform.atomics
+        original = getattr(atomics, method)
+        failed = asyncio.Event()
+
+        async def failing(key: str, *value: bytes, **named: Any) -> Any:
+            if failed.is_set() or not key.startswith(prefix) or any(part not in v for v in value):
+                return await original(key, *value, **named)
+            failed.set()
+            if done:
+                await original(key, *value, **named)
+            raise StoreUnavailable("the store is away")
+
+        setattr(atomics, method, failing)
+        return failed
+
 
 NAMED = ("tools/call", "prompts/get", "resources/read")
 

@@ -378,14 +378,31 @@ async def test_what_a_killed_instance_had_taken_of_duplicates_is_run_on_each(edg
     assert {text(await resumed.message()) for _ in range(2)} == {"one by B", "two by B"}
 
 
-async def test_a_heartbeat_whose_answer_was_lost_loses_no_call(edge: Deployment) -> None:
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_momentary_store_error_ends_the_stream_and_no_call(edge: Deployment, done: bool) -> None:
     a, b = edge.pair(lease_s=1)
     client = await Client(a, b).open()
     await client.call("change", {"topic": "x"}, id=9)
     await edge.until(lambda: bool(edge.desk.runs))
-    failed = fail_once(a, "swap", "running/", done=True)
+    await asyncio.wait_for(a.fail_once("swap", "running/", done=done).wait(), 10)
+    events = await client.stream.rest()
+    resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", client.stream.last_id)])
+    await resumed.event()
     edge.desk.gate("A").set()
-    answer = await client.stream.message()
 
-    assert failed.is_set()
-    assert text(answer) == "x by A"
+    assert events[-1].retry_ms == 500
+    assert text(await resumed.message()) == "x by A"
+
+
+async def test_a_response_that_could_not_be_stored_is_made_up_for_after_the_lease(edge: Deployment) -> None:
+    a, b = edge.pair()
+    client = await Client(a, b).open()
+    failed = a.fail_once("create", "outbox/")
+    await client.call("echo", {"text": "x"}, id=9)
+    await asyncio.wait_for(failed.wait(), 10)
+    seen = await lost(client)
+    edge.clock.advance(60)
+    resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
+    await resumed.event()
+
+    assert (await resumed.message())["error"]["data"]["interrupted"] is True

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import pytest
 
-from mcp_edge.errors import StoreUnavailable
 from tests.wires.asgi import Call
-from tests.wires.deployment import Deployment, Instance, notification, text
+from tests.wires.deployment import Deployment, notification, text
 
 pytestmark = pytest.mark.anyio
 
@@ -98,27 +96,6 @@ async def test_a_call_under_way_outlives_a_short_absence(edge: Deployment, tool:
     assert "x by A" in json.dumps(last) or "Hello, Ann!" in json.dumps(last)
 
 
-def fail_once(at: Instance, method: str, prefix: str, part: bytes = b"", *, done: bool = False) -> asyncio.Event:
-    """Fail the next call of an atomic method for a key with `prefix`, and with `part` in its value if it has one.
-
-    With `done` it is carried out, and only its answer is lost.
-    """
-    atomics: Any = at.platform.atomics
-    original = getattr(atomics, method)
-    failed = asyncio.Event()
-
-    async def failing(key: str, *value: bytes, **named: Any) -> Any:
-        if failed.is_set() or not key.startswith(prefix) or any(part not in v for v in value):
-            return await original(key, *value, **named)
-        failed.set()
-        if done:
-            await original(key, *value, **named)
-        raise StoreUnavailable("the store is away")
-
-    setattr(atomics, method, failing)
-    return failed
-
-
 @pytest.mark.parametrize(
     ("method", "prefix", "part"), [("create", "stream/", b'f{"jsonrpc"'), ("get", "logged/", b"")], ids=["log", "count"]
 )
@@ -129,7 +106,7 @@ async def test_a_call_that_is_done_is_answered_once_though_its_end_cannot_be_sto
     session = await a.initialize()
     call = session.call(a, "change", {"topic": "x"}, token="p")
     await call.message()
-    failed = fail_once(a, method, prefix, part)
+    failed = a.fail_once(method, prefix, part)
     edge.desk.gate("A").set()
     last = (await call.messages())[-1]
     await call.gone()
@@ -146,7 +123,7 @@ async def test_a_cancelled_call_ends_though_its_end_cannot_be_logged(edge: Deplo
     session = await a.initialize()
     call = session.call(a, "change", {"topic": "y"}, token="p")
     await call.message()
-    failed = fail_once(a, "create", "stream/", b"x")
+    failed = a.fail_once("create", "stream/", b"x")
     await session.post(a, notification("notifications/cancelled", {"requestId": 1})).whole()
     await call.rest()
     await call.gone()
@@ -160,7 +137,7 @@ async def test_a_heartbeat_whose_answer_was_lost_loses_no_call(edge: Deployment)
     session = await a.initialize()
     call = session.call(a, "change", {"topic": "x"}, token="p")
     await call.message()
-    await asyncio.wait_for(fail_once(a, "swap", "stream/", done=True).wait(), 10)
+    await asyncio.wait_for(a.fail_once("swap", "stream/", done=True).wait(), 10)
     stream = f"stream/{call.last_id.partition('.')[0]}"
     before = await edge.atomics.get(stream)
     async with asyncio.timeout(10):
@@ -178,8 +155,8 @@ async def test_a_progress_message_that_cannot_be_logged_costs_neither_the_call_n
     session = await a.initialize()
     call = session.call(a, "rush", {}, token="p")
     await call.message()
-    await asyncio.wait_for(fail_once(a, "create", "stream/", b'"progress":100').wait(), 10)
-    await asyncio.wait_for(fail_once(a, "swap", "stream/", done=True).wait(), 10)
+    await asyncio.wait_for(a.fail_once("create", "stream/", b'"progress":100').wait(), 10)
+    await asyncio.wait_for(a.fail_once("swap", "stream/", done=True).wait(), 10)
     edge.desk.gate("A").set()
 
     assert text((await call.messages())[-1]) == "rushed"
@@ -188,7 +165,7 @@ async def test_a_progress_message_that_cannot_be_logged_costs_neither_the_call_n
 async def test_a_stream_that_cannot_be_logged_at_its_beginning_is_sent_all_the_same(edge: Deployment) -> None:
     a = edge.instance("A")
     session = await a.initialize()
-    failed = fail_once(a, "create", "stream/")
+    failed = a.fail_once("create", "stream/")
     call = session.call(a, "count", {"to": 2}, token="p")
     messages = await call.messages()
 

@@ -242,7 +242,7 @@ class Stream:
     async def answer(self, body: bytes, letter: Letter | None) -> None:
         """Put a response on the stream, unless another instance was faster to take its request up."""
         if letter is None or await self._box.holds(letter):
-            await self._box.append(body)
+            await self.emit(body)
 
     async def _serve(self, letter: Letter, run: bool) -> None:
         """Run one request, or say that it was interrupted, and put its answer on the stream."""
@@ -274,7 +274,7 @@ class StreamReply(PlainReply):
         self._stream = stream
         self._letter = letter
         self.untold = False
-        """Whether the response may not have reached the outbox; then whoever takes the request up has to say something."""
+        """Whether the response may not be in the outbox: then whoever takes the request up has to say something."""
 
     @property
     def can_ask(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
