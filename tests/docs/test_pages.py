@@ -57,6 +57,11 @@ def test_every_relative_link_leads_to_a_file_and_its_heading(path: Path) -> None
         assert not anchor or anchor in anchors(target), f"{path.name} links to {link}, a heading that is not there"
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    linked = set(_LINK.findall(prose(PAGES[0])))
+    assert [path.name for path in PAGES[1:] if f"docs/{path.name}" not in linked] == []
+
+
 def test_the_table_of_options_is_that_of_the_settings() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "write it: python -m tests.docs.options"
 
