@@ -287,14 +287,10 @@ class Kernel:
             and result.meta is None
             and result.result_type == "complete"
             and (version == MODERN or result.structured_content is None or type(result.structured_content) is dict)
-            and all(type(b) in _PLAIN_BLOCKS and b.meta is None and b.annotations is None for b in result.content)
         ):
-            try:
-                if version == MODERN:
-                    return _RESULT.to_json(result, by_alias=True, exclude_none=True)[:-1] + self._stamp
-                return _RESULT.to_json(result, by_alias=True, exclude_none=True, exclude={"result_type"})
-            except ValueError:
-                pass  # a lone surrogate: escaped, below
+            wire = _plain_result(result)
+            if wire is not None:
+                return wire[:-1] + b',"resultType":"complete"' + self._stamp if version == MODERN else wire
         if isinstance(result, t.ErrorData):
             raise MCPError.from_error_data(result)
         return encode(self._sieve("tools/call", result, version))
@@ -323,6 +319,26 @@ def _plain(result: HandlerResult) -> dict[str, Any]:
     if isinstance(result, dict):
         return dict(result)
     return result.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def _plain_result(result: t.CallToolResult) -> bytes | None:
+    """The JSON of a result of plain blocks but for its type; None when it must go the SDK's way.
+
+    One text, the commonest result, is written without the model's serializer.
+    """
+    blocks = result.content
+    if not all(type(b) in _PLAIN_BLOCKS and b.meta is None and b.annotations is None for b in blocks):
+        return None
+    try:
+        if len(blocks) != 1 or type(blocks[0]) is not t.TextContent:
+            return _RESULT.to_json(result, by_alias=True, exclude_none=True, exclude={"result_type"})
+        wire = b'{"content":[{"type":"text","text":' + to_json(blocks[0].text)
+        if result.structured_content is not None:
+            wire += b'}],"structuredContent":' + to_json(result.structured_content, by_alias=True, exclude_none=True)
+            return wire + (b',"isError":true}' if result.is_error else b',"isError":false}')
+        return wire + (b'}],"isError":true}' if result.is_error else b'}],"isError":false}')
+    except ValueError:
+        return None  # a lone surrogate: escaped by `encode`
 
 
 def _asked(result: Any) -> Asked:
