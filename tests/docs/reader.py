@@ -129,7 +129,7 @@ class Reader:
         if _SERVES.search(text):
             self._serve(text)
         else:
-            self.said[text.strip()] = self._run(["bash", "-euc", text], dry=text.strip() in _DRY_RUN)
+            self.said[text.strip()] = self._run(["sh", "-euc", text], dry=text.strip() in _DRY_RUN)
 
     def _run(self, command: list[str], *, dry: bool = False) -> str:
         env = {**self._env, **({"MAKEFLAGS": "n"} if dry else {})}
@@ -150,7 +150,7 @@ class Reader:
         """Commands after `$ `, each with what it prints; `…` stands for anything."""
         for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             command, _, expected = part.partition("\n")
-            said = self.said[command] = self._run(["bash", "-euc", command])
+            said = self.said[command] = self._run(["sh", "-euc", command])
             pattern = re.sub(r"([*?[])", r"[\1]", expected.strip()).replace("…", "*")
             assert fnmatch.fnmatchcase(said.strip(), pattern), f"{command} printed\n{said}\nand not\n{expected}"
 
@@ -159,7 +159,7 @@ class Reader:
         text = re.sub(r"(mcp-edge serve)\b", rf"\1 --port {self.port}", text)
         with self._log.open("ab") as log:
             self._server = subprocess.Popen(
-                ["bash", "-euc", text],
+                ["sh", "-euc", text],
                 cwd=self.root,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
@@ -178,12 +178,16 @@ class Reader:
         server, self._server = self._server, None
         if server is None:
             return
-        try:
+        deadline = time.monotonic() + _DEADLINE_S
+        with suppress(ProcessLookupError):  # raised once the whole group is gone: the port is free then
             os.killpg(server.pid, signal.SIGINT)
-            server.wait(_DEADLINE_S)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)
+            while time.monotonic() < deadline:
+                server.poll()
+                os.killpg(server.pid, 0)
+                time.sleep(0.02)
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+            raise AssertionError(f"Ctrl-C does not end it\n{self.log}")
         assert not TRACEBACK.search(self.log), self.log
 
     def _request(self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None) -> int:
