@@ -13,13 +13,16 @@ from typing import Any
 import mcp_types as t
 
 from mcp_edge.context import User
-from mcp_edge.errors import NotFound
+from mcp_edge.errors import BadRequest, NotFound, TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.tokens import Signer, mint, short_hash
 
 FORMAT = 1
 _KNOWN = 1024
+_KNOWN_BYTES = 4096
 _ELDEST = 16
+_MOST_SUBSCRIPTIONS = 256
+_MAX_URI_BYTES = 2048
 
 LEVELS: tuple[str, ...] = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """RFC 5424 severities, least first."""
@@ -126,8 +129,7 @@ class Sessions:
 
     async def end(self, session: Session) -> None:
         """Remove the session; streams held for it on other instances see it and close."""
-        await self._records.delete(f"session/{session.key}")
-        await self._records.delete(self._roll(session.principal, session.created, session.key))
+        await self._forget(session.key, self._roll(session.principal, session.created, session.key))
 
     async def set_level(self, session: Session, level: str) -> None:
         """Send only log messages of at least `level` from now on."""
@@ -139,9 +141,21 @@ class Sessions:
         return 0 if raw is None else LEVELS.index(raw.decode())
 
     async def subscribe(self, session: Session, uri: str) -> None:
-        """Send `resources/updated` for `uri` to this session's listener."""
-        key, ttl_s = f"subscription/{session.key}/{short_hash(uri)}", self._platform.settings.session_ttl_s
-        await self._records.put(key, uri.encode("utf-8", "surrogatepass"), ttl_s=ttl_s)
+        """Send `resources/updated` for `uri` to this session's listener.
+
+        Raises:
+            BadRequest: the URI is too long.
+            TooMany: the session has too many subscriptions.
+        """
+        raw = uri.encode("utf-8", "surrogatepass")
+        if len(raw) > _MAX_URI_BYTES:
+            raise BadRequest(f"The URI is over {_MAX_URI_BYTES} bytes.", code=-32602)
+        prefix = f"subscription/{session.key}/"
+        key = prefix + short_hash(uri)
+        known = await self._records.list(prefix, limit=_MOST_SUBSCRIPTIONS)
+        if len(known) >= _MOST_SUBSCRIPTIONS and key not in known:
+            raise TooMany(f"A session has at most {_MOST_SUBSCRIPTIONS} subscriptions.")
+        await self._records.put(key, raw, ttl_s=self._platform.settings.session_ttl_s)
 
     async def unsubscribe(self, session: Session, uri: str) -> None:
         """Stop sending it."""
@@ -153,7 +167,7 @@ class Sessions:
 
     async def subscriptions(self, session: Session) -> list[str]:
         """Every URI that the session asked for."""
-        keys = await self._records.list(f"subscription/{session.key}/", limit=1000)
+        keys = await self._records.list(f"subscription/{session.key}/", limit=_MOST_SUBSCRIPTIONS)
         found = [await self._records.get(key) for key in keys]
         return [raw.decode("utf-8", "surrogatepass") for raw in found if raw is not None]
 
@@ -163,6 +177,20 @@ class Sessions:
         renewed = json.dumps(record, separators=(",", ":")).encode()
         await self._records.put(f"session/{session.key}", renewed, ttl_s=ttl_s)
         await self._records.put(self._roll(session.principal, session.created, session.key), b"", ttl_s=ttl_s)
+        for key in await self._belongings(session.key):
+            value = await self._records.get(key)
+            if value is not None:
+                await self._records.put(key, value, ttl_s=ttl_s)
+
+    async def _belongings(self, key: str) -> list[str]:
+        """The keys of what changes in a session; it lives and ends with the session."""
+        return [f"level/{key}", *await self._records.list(f"subscription/{key}/", limit=_MOST_SUBSCRIPTIONS)]
+
+    async def _forget(self, key: str, roll: str) -> None:
+        await self._records.delete(f"session/{key}")
+        await self._records.delete(roll)
+        for belonging in await self._belongings(key):
+            await self._records.delete(belonging)
 
     async def _make_room(self, principal: str) -> None:
         most = self._platform.settings.max_sessions
@@ -176,8 +204,7 @@ class Sessions:
             raw = await self._records.get(f"session/{roll.rpartition('-')[2]}")
             expiry[roll] = 0 if raw is None else json.loads(raw)["expires"]
         roll = min(expiry, key=lambda r: expiry[r])
-        await self._records.delete(f"session/{roll.rpartition('-')[2]}")
-        await self._records.delete(roll)
+        await self._forget(roll.rpartition("-")[2], roll)
 
     @staticmethod
     def _roll(principal: str, created: float, key: str) -> str:
@@ -198,5 +225,6 @@ class Sessions:
         )
         if len(self._decoded) >= _KNOWN:
             self._decoded.clear()
-        self._decoded[raw] = session
+        if len(raw) <= _KNOWN_BYTES:
+            self._decoded[raw] = session
         return session

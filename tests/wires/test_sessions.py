@@ -100,3 +100,34 @@ async def test_the_log_level_of_a_session_counts_on_every_instance_and_for_that_
     assert heard[0] == ["alert", "emergency"]
     assert heard[1][0] == "debug"
     assert len(heard[1]) == 8
+
+
+async def test_what_belongs_to_a_session_lives_as_long_as_it_and_ends_with_it(edge: Deployment) -> None:
+    a, b = edge.pair()
+    session = await a.initialize()
+    await session.request(a, "resources/subscribe", {"uri": "note://fixed"}).whole()
+    await session.request(b, "logging/setLevel", {"level": "alert"}).whole()
+    for at in (a, b, a):
+        edge.clock.advance(20 * 86400)
+        assert (await session.request(at, "ping").whole()).status == 200
+    said = await session.call(b, "say").messages()
+    subscribed = await edge.records.list("subscription/")
+    await session.delete(a)
+
+    assert [message["params"]["level"] for message in said[:-1]] == ["alert", "emergency"]
+    assert len(subscribed) == 1
+    assert [key for kind in ("session", "level", "subscription") for key in await edge.records.list(kind + "/")] == []
+
+
+async def test_a_session_cannot_fill_the_store_with_subscriptions(edge: Deployment) -> None:
+    a = edge.instance("A")
+    session = await a.initialize()
+    statuses = [
+        (await session.request(a, "resources/subscribe", {"uri": f"note://{n}"}).whole()).status for n in range(257)
+    ]
+    again = await session.request(a, "resources/subscribe", {"uri": "note://0"}).whole()
+    long = await session.request(a, "resources/subscribe", {"uri": "note://" + "x" * 2048}).whole()
+
+    assert statuses == [200] * 256 + [429]
+    assert again.status == 200
+    assert (long.status, long.json["error"]["code"]) == (400, -32602)
