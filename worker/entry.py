@@ -11,7 +11,7 @@ from workers import Request, WorkerEntrypoint
 
 from mcp_edge.app import create_app
 from mcp_edge.cli.exposure import refuse_unsafe
-from mcp_edge.cloudflare import bridge, console, environment, limiter, preload, upstream
+from mcp_edge.cloudflare import bridge, budget, console, environment, limiter, preload, upstream
 from mcp_edge.platform import Cadence, Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.cloudflare import open_cloudflare
@@ -41,7 +41,8 @@ class Isolate:
         refuse_unsafe(self.settings, "a Worker", insecure=environment.variable(env, "MCP_AUTH") == "none")
         self.telemetry = console.configure(self.settings.log_format, self.settings.log_level)
         kv, d1 = environment.binding(env, "KV"), environment.binding(env, "DB")
-        self.records, self.atomics = open_cloudflare(kv, d1)
+        self.records, self.atomics = open_cloudflare(budget.counted_kv(kv), budget.counted_d1(d1))
+        self.budget = budget.Budget(int(environment.variable(env, "SUBREQUESTS") or budget.FREE_PLAN))
         self.shared = d1 is not None
         self.limiter = limiter.rate_limit(environment.binding(env, "RATE_LIMIT"))
         self.app_at = lru_cache(DOMAINS)(self._app_at)
@@ -57,8 +58,8 @@ class Isolate:
             http=cache(upstream.client),
             limiter=self.limiter,
             shared=self.shared,
-            cadence=Cadence(0.1, 2),
-            stream_budget_s=20,
+            cadence=Cadence(0.25, 4),
+            drain=self.budget,
         )
         return create_app(create_server, platform)
 

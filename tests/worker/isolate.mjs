@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import { Readable } from "node:stream";
 import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
 import { loadPyodide } from "pyodide";
-import { connect } from "./relay.mjs";
+import { connect, invocation } from "./relay.mjs";
 
 process.on("uncaughtException", (e) => {
   console.error("Traceback (most recent call last) in the host:", String(e.stack).slice(-4000)); // else Node shows Pyodide's source
@@ -110,22 +110,23 @@ sys.pycache_prefix = "/pycache"
 `);
 const loading = performance.now();
 const host = python.pyimport("_host");
-const worker = host.load(`${ROOT}/python_modules`);
+const worker = host.load(`${ROOT}/python_modules`, process.pid);
 const loaded = performance.now();
 host.ready();
 entropy.importing = false;
 
 const operations = {};
-const bindings = connect(config.bindings, operations, config.hostile);
+const bindings = connect(config.bindings, operations, Number(config.vars.SUBREQUESTS));
 const env = { ...bindings, ...config.vars };
 const Default = worker.Default;
 
-async function run(name, ...args) {
-  const ctx = new ExecutionContext();
-  const instance = Default(ctx, env);
-  const result = await host.call(instance, name, ...args);
-  instance.destroy();
-  return [result, ctx];
+function run(name, ...args) {
+  return invocation.run({ calls: 0 }, async () => {
+    const instance = Default(new ExecutionContext(), env);
+    const result = await host.call(instance, name, ...args);
+    instance.destroy();
+    return result;
+  });
 }
 
 async function answer(incoming, outgoing) {
@@ -139,7 +140,7 @@ async function answer(incoming, outgoing) {
     headers,
     ...(bodied ? { body: Readable.toWeb(incoming), duplex: "half" } : {}),
   });
-  const [response] = await run("fetch", request);
+  const response = await run("fetch", request);
   outgoing.writeHead(response.status, [...response.headers].flat());
   outgoing.flushHeaders();
   if (response.body === null) return void outgoing.end();

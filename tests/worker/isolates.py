@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import tempfile
 import time
+import tomllib
 import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -17,7 +18,7 @@ from typing import Any, Self
 from tests.support.fleet import ROOT, TRACEBACK, free_port
 from tests.support.node import node_command, node_env
 from tests.support.round_robin import RoundRobin
-from tests.worker.vendor import BUILD, SHIMS, vendored
+from tests.worker.vendor import BUILD, CONFIG, SHIMS, vendored
 
 HERE = Path(__file__).parent
 START_S = 90.0
@@ -35,6 +36,7 @@ class Isolates:
         self._app = app
         self._count = count
         self._vars = {
+            **tomllib.loads(CONFIG.read_text())["vars"],
             "MCP_SECRET_KEYS": secrets.token_hex(32),
             "MCP_AUTH": "none",
             "MCP_PUBLIC_URL": "https://mcp.example.com",
@@ -84,8 +86,16 @@ class Isolates:
             raise AssertionError("\n".join(faults))
 
     def logs(self, i: int) -> str:
-        """What isolate `i` has printed so far."""
+        """What isolate `i` has logged so far as information."""
         return self._log(f"isolate {i}")
+
+    def errors(self, i: int) -> str:
+        """What isolate `i` has logged so far as warnings and errors."""
+        return self._log(f"isolate {i}", "err")
+
+    def pid(self, i: int) -> int:
+        """What `os.getpid` says in isolate `i`."""
+        return self._processes[f"isolate {i}"].pid
 
     def control(self, i: int, name: str) -> Any:
         """Ask the host of isolate `i`: `operations`, `forget`, `memory`, `scheduled`."""
@@ -118,14 +128,14 @@ class Isolates:
         return self._announced(name)
 
     def _start(self, name: str, command: Sequence[str]) -> None:
-        with (self._logs / f"{name}.log").open("ab") as log:
+        with (self._logs / f"{name}.log").open("ab") as log, (self._logs / f"{name}.err").open("ab") as errors:
             self._processes[name] = subprocess.Popen(
                 [*node_command(), "--experimental-wasm-jspi", *command],
                 cwd=HERE,
                 env=node_env(),
                 stdin=subprocess.PIPE,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=errors,
             )
 
     def _announced(self, name: str) -> dict[str, Any]:
@@ -137,11 +147,14 @@ class Isolates:
             code = self._processes[name].poll()
             if code is not None or time.monotonic() > deadline:
                 what = f"exited with {code}" if code is not None else f"did not listen within {START_S:.0f} s"
-                raise AssertionError(f"{name} {what}\n{self._log(name)}")
+                raise AssertionError(f"{name} {what}\n{self._all(name)}")
             time.sleep(0.02)  # a poll under a deadline: a file announces nothing
 
-    def _log(self, name: str) -> str:
-        return (self._logs / f"{name}.log").read_text(errors="replace")
+    def _log(self, name: str, kind: str = "log") -> str:
+        return (self._logs / f"{name}.{kind}").read_text(errors="replace")
+
+    def _all(self, name: str) -> str:
+        return self._log(name) + self._log(name, "err")
 
     def _end(self) -> None:
         for process in reversed(list(self._processes.values())):
@@ -157,8 +170,9 @@ class Isolates:
     def _faults(self) -> list[str]:
         found: list[str] = []
         for name, process in self._processes.items():
-            if TRACEBACK.search(self._log(name)):
-                found.append(f"{name} printed a traceback:\n{self._log(name)[-8000:]}")
+            log = self._all(name)
+            if TRACEBACK.search(log):
+                found.append(f"{name} printed a traceback:\n{log[-8000:]}")
             if process.poll() is not None:
-                found.append(f"{name} exited unasked with {process.returncode}:\n{self._log(name)[-8000:]}")
+                found.append(f"{name} exited unasked with {process.returncode}:\n{log[-8000:]}")
         return found

@@ -1,5 +1,9 @@
 // The bindings of an isolate, relayed to Miniflare: classes with workerd's names, so that the Workers SDK wraps them.
+import { AsyncLocalStorage } from "node:async_hooks";
 import { Agent, request } from "node:http";
+
+/** The request under way: `{ calls }`. */
+export const invocation = new AsyncLocalStorage();
 
 const agent = new Agent({ keepAlive: true });
 
@@ -16,11 +20,15 @@ const decode = (value) => {
   return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
 };
 
-/** The `env` of an isolate. `operations` counts what was asked of each binding. */
-export function connect(port, operations) {
+/** The `env` of an isolate. `operations` counts what was asked of each binding; a request gets `most` answers. */
+export function connect(port, operations, most) {
   const ask = (binding, method, ...args) => {
     const name = `${binding}.${method}`;
     operations[name] = (operations[name] ?? 0) + 1;
+    const under = invocation.getStore();
+    under.calls += 1;
+    operations.most = Math.max(operations.most ?? 0, under.calls);
+    if (under.calls > most) return Promise.reject(new Error("Too many API requests by single Worker invocation."));
     const body = JSON.stringify({ binding, method, args: args.map(encode) });
     return new Promise((resolve, reject) => {
       const asked = request({ host: "127.0.0.1", port, method: "POST", agent }, (response) => {

@@ -84,7 +84,8 @@ def test_uploaded_are_the_entry_the_sources_and_the_vendored_packages_alone(chec
 def test_each_environment_has_bindings_of_its_own(checkout: Path, environment: str) -> None:
     _, said = _dry_run(checkout, f"--env={environment}")
     bound = {line.split()[0] for line in said.splitlines() if line.startswith("env.")}
-    assert bound == {"env.KV", "env.DB", "env.RATE_LIMIT", "env.MCP_AUTH", "env.MCP_KEYS"}
+    names = {"MCP_AUTH", "MCP_KEYS", "MCP_LEASE_S", "SUBREQUESTS", "KV", "DB", "RATE_LIMIT"}
+    assert bound == {f"env.{name}" for name in names}
     assert "WARNING" not in said
 
 

@@ -17,6 +17,7 @@ import js
 from pyodide.ffi import JsException, jsnull, to_js
 from starlette.types import ASGIApp, Message
 
+from mcp_edge.cloudflare import budget
 from mcp_edge.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class _Call:
 
     async def run(self, app_at: Callable[[str], ASGIApp]) -> None:
         """Run the app to its end; what it raises is logged, for nobody waits for this task."""
+        budget.begin()
         try:
             scope = self._scope()
             await app_at(f"{scope['scheme']}://{scope['server'][0]}")(scope, self._receive, self._send)

@@ -9,6 +9,8 @@ import httpx
 import js
 from pyodide.ffi import JsException, to_js
 
+from mcp_edge.cloudflare import budget
+
 _DECODED = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 """What no longer holds once `fetch` has decoded the body."""
 
@@ -36,6 +38,7 @@ class FetchTransport(httpx.AsyncBaseTransport):
         timeout_s: float | None = request.extensions.get("timeout", {}).get("read")
         try:
             async with asyncio.timeout(timeout_s):
+                budget.count()
                 answer = await js.fetch(str(request.url), to_js(options, dict_converter=js.Object.fromEntries))
                 content = (await answer.arrayBuffer()).to_bytes()
         except TimeoutError as e:

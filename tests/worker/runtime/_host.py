@@ -6,6 +6,7 @@ It does what workerd's own Python does around a Worker; it knows nothing of the 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from contextlib import contextmanager
 from inspect import isawaitable
@@ -29,8 +30,12 @@ def _seed(random: Any) -> None:
     random.seed()
 
 
-def load(packages: str) -> Any:
-    """Import the Worker's main module as workerd does: after the `.pth` files of its packages."""
+def load(packages: str, pid: int) -> Any:
+    """Import the Worker's main module as workerd does: after the `.pth` files of its packages.
+
+    `pid` is what `os.getpid` says, so that a tool can tell which isolate it runs in.
+    """
+    os.getpid = lambda: pid
     import_patch_manager.install()
     addsitedir(packages)
     return importlib.import_module("entry")
