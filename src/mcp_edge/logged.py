@@ -295,5 +295,6 @@ class LoggedReply(PlainReply):
             if self.writer.detached and self._journal is not None:
                 async with self.writer.lock:
                     await self._journal.release()
+                    self._settle()  # or the next heartbeat takes the lease back
                 raise Released("the client will come back")
         raise AssertionError  # the pauses never end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -365,3 +367,27 @@ async def test_a_cancelled_question_ends_its_call(edge: Deployment) -> None:
         assert await call.messages() == []
 
     assert await edge.atomics.read("hold/") == []
+
+
+async def test_a_suspended_call_that_was_left_is_free_at_once(edge: Deployment) -> None:
+    a = edge.instance("A", lease_s=1)
+    session = await a.initialize()
+    call = session.call(a, "greet")
+    await call.message()
+    atomics: Any = a.platform.atomics
+    delete = atomics.delete
+    beaten = False
+
+    async def slow(key: str) -> None:
+        nonlocal beaten
+        if key.startswith("hold/"):  # the question's hold is given back after the lease, and a heartbeat is due
+            beat = a.fail_once("swap", "stream/")
+            with contextlib.suppress(TimeoutError):
+                beaten = await asyncio.wait_for(beat.wait(), 0.7)
+        await delete(key)
+
+    atomics.delete = slow
+    await call.disconnect()
+    await call.gone()
+
+    assert not beaten
