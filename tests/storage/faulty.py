@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -58,6 +59,8 @@ class FaultyProxy:
         self._target = parts.hostname, parts.port
         self.plan: Callable[[str], Fault] = lambda _: Fault.NONE
         self.counted: Counter[str] = Counter()
+        self.heads: list[bytes] = []
+        """The heads of the requests, as they came."""
         self.url = ""
         self._held: set[asyncio.Task[None]] = set()
 
@@ -80,6 +83,7 @@ class FaultyProxy:
         found = re.search(rb"(?i)x-amz-target: DynamoDB_20120810\.(\w+)", head)
         assert found is not None
         operation = found[1].decode()
+        self.heads.append(head)
         self.counted[operation] += 1
         fault = self.plan(operation)
         answer = await self._forward(head + body) if fault in CARRIED_OUT else b""
@@ -125,11 +129,11 @@ def _answer(status: bytes, kind: str) -> bytes:
 
 
 @asynccontextmanager
-async def faulty_proxy(target: str) -> AsyncGenerator[FaultyProxy]:
-    """A proxy that has no faults until it is given a plan."""
+async def faulty_proxy(target: str, tls: ssl.SSLContext | None = None) -> AsyncGenerator[FaultyProxy]:
+    """A proxy that has no faults until it is given a plan, over TLS when it is given the means."""
     proxy = FaultyProxy(target)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=tls)
+    proxy.url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield proxy
     finally:
