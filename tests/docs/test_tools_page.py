@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -16,10 +18,13 @@ from mcp.client.session import ClientRequestContext, IncomingMessage, MessageHan
 from mcp.client.sse import sse_client
 from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, ResourceListChangedNotification, TextContent
 
+from mcp_edge.settings import Settings
 from tests.docs.pages import blocks
 from tests.support.fleet import ROOT, Fleet
 
 MODERN, HANDSHAKE, HTTP_SSE = "2026-07-28", "2025-11-25", "sse"
+RUN_S = 120
+"""No test of this page runs for longer, so no record can be older."""
 WIRES = [MODERN, HANDSHAKE, HTTP_SSE]
 CODE = "\n\n".join(block.text for block in blocks(ROOT / "docs" / "tools.md") if block.kind == "python")
 """The page as one module: it makes `server` and adds its tools."""
@@ -166,19 +171,45 @@ async def test_a_bug_tells_the_client_the_name_of_the_tool_alone() -> None:
 
 
 @pytest.mark.anyio
-async def test_every_key_in_the_store_is_in_the_table_of_records(fleet: Fleet, store: Path) -> None:
+async def test_every_key_in_the_store_is_in_the_table_of_records_with_its_life(fleet: Fleet, store: Path) -> None:
     for wire in WIRES:
         async with client(fleet, wire) as c:
             await c.call_tool("cancel_trip", {"city": "Oslo"})
     async with client(fleet, MODERN) as c:
         await c.call_tool("publish_guide", {"city": "Ulm", "text": "Nothing new."})
     with closing(sqlite3.connect(store)) as db:
-        keys: list[str] = [key for (key,) in db.execute("SELECT key FROM records UNION SELECT key FROM atomics")]
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"^\| `([a-z]+)/", page, re.MULTILINE))
-    stored = {key.partition("/")[0] for key in keys}
-    assert {"session", "stream", "answer", "user", "changes", "door"} <= stored
-    assert stored <= documented, f"not in the table: {stored - documented}"
+        rows = db.execute("SELECT key, expires_at FROM records UNION SELECT key, expires_at FROM atomics").fetchall()
+    lives = dict(documented_lives())
+    assert {"session", "stream", "answer", "user", "changes", "door"} <= {prefix(key) for key, _ in rows}
+    for key, expires_at in rows:
+        assert prefix(key) in lives, f"{key} is not in the table"
+        shortest_s, longest_s = lives[prefix(key)]
+        left_s = math.inf if expires_at is None else expires_at - time.time()
+        assert shortest_s - RUN_S <= left_s <= longest_s, f"{key} has another life"
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "mcp_edge").glob("*.py"))
-    for prefix in documented - stored:
-        assert re.search(rf'f"{prefix}/', sources), f"nothing writes {prefix}/ any more"
+    for unseen in lives.keys() - {prefix(key) for key, _ in rows}:
+        assert re.search(rf'f"{unseen}/', sources), f"nothing writes {unseen}/ any more"
+
+
+def prefix(key: str) -> str:
+    """The first part of a key."""
+    return key.partition("/")[0]
+
+
+def documented_lives() -> Iterator[tuple[str, tuple[float, float]]]:
+    """The first part of each documented key with its shortest and longest life in seconds, at the default settings."""
+    units = {"s": 1, "minutes": 60, "h": 3600, "days": 86400}
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for name, life in re.findall(r"^\| `([a-z]+)/.*\| ([^|]+) \|$", page, re.MULTILINE):
+        options = re.findall(r"`MCP_(\w+)`", life)
+        number = re.match(r"(\d+) (\w+)", life)
+        if options:
+            life_s = sum(Settings.model_fields[option.lower()].default for option in options)
+        elif number:
+            life_s = float(number[1]) * units[number[2]]
+        elif life == "as its head":  # whose first part is the head's
+            continue
+        else:
+            assert life in ("no end", "as the tool says"), life
+            life_s = math.inf
+        yield name, (0 if life == "as the tool says" else life_s, life_s)
