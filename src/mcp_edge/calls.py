@@ -53,6 +53,8 @@ async def run(
         result = await reply.watch(job)
         if isinstance(result, Asked):
             result = await _ask(core, x, link, method, params, reply, result)
+        if reply.why:  # the handler took its cancellation for something else
+            raise asyncio.CancelledError
         body = jsonrpc.result(x.request_id, result)
         status = "tool_error" if x.failed else "ok"
         await reply.finish(http, body)

@@ -197,6 +197,16 @@ def _waiting_tools(server: MCPServer[Any], desk: Desk, instance: str) -> None:
         return await wait(ctx, "change", topic)
 
     @server.tool(structured_output=False)
+    async def stubborn(ctx: Context) -> str:
+        """Answers although it is cancelled."""
+        await ctx.report_progress(0, 1)
+        try:
+            await desk.gate(instance).wait()
+        except asyncio.CancelledError:
+            desk.ends.append(f"{instance}:stubborn:cancelled")
+        return "all the same"
+
+    @server.tool(structured_output=False)
     async def leave_early(ctx: Context) -> str:
         """Closes its stream before it has its answer."""
         await ctx.close_sse_stream()

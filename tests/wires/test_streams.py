@@ -499,3 +499,16 @@ async def test_what_a_call_brings_along_counts_against_the_byte_quota_however_it
     await over.rest()
 
     assert over.last_id == ""
+
+
+async def test_a_cancelled_call_has_no_answer_even_if_its_tool_gives_one(edge: Deployment) -> None:
+    a, b = edge.pair()
+    session = await a.initialize()
+    call = session.call(a, "stubborn", token="p")
+    await call.message()
+    await cancel(session, b).whole()
+    rest = await call.messages()
+    await call.gone()
+
+    assert (rest, edge.desk.ends) == ([], ["A:stubborn:cancelled"])
+    assert a.book.events[-1].status == "cancelled"
