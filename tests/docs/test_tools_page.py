@@ -201,15 +201,11 @@ def documented_lives() -> Iterator[tuple[str, tuple[float, float]]]:
     units = {"s": 1, "minutes": 60, "h": 3600, "days": 86400}
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for name, life in re.findall(r"^\| `([a-z]+)/.*\| ([^|]+) \|$", page, re.MULTILINE):
-        options = re.findall(r"`MCP_(\w+)`", life)
-        number = re.match(r"(\d+) (\w+)", life)
-        if options:
-            life_s = sum(Settings.model_fields[option.lower()].default for option in options)
-        elif number:
-            life_s = float(number[1]) * units[number[2]]
-        elif life == "as its head":  # whose first part is the head's
+        options = [Settings.model_fields[name.lower()].default for name in re.findall(r"`MCP_(\w+)`", life)]
+        times = [float(number) * units[unit] for number, unit in re.findall(r"(\d+) (\w+)", life)]
+        if life == "as its head":  # whose first part is the head's
             continue
+        if life in ("no end", "as the tool says"):
+            yield name, (math.inf if life == "no end" else 0, math.inf)
         else:
-            assert life in ("no end", "as the tool says"), life
-            life_s = math.inf
-        yield name, (0 if life == "as the tool says" else life_s, life_s)
+            yield name, (sum(options + times), sum(options + times))
