@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".venv-lambda" / "bin"
@@ -47,6 +49,13 @@ def build(folder: Path, *, arch: str = ARCH, interpreter: str = sys.executable) 
 def artefact(folder: Path) -> Path:
     """The built function of `folder`."""
     return folder / "build" / "McpFunction"
+
+
+def template() -> dict[str, Any]:
+    """template.yaml, its short intrinsics written out."""
+    code = "import json, sys; from samcli.yamlhelper import yaml_parse; print(json.dumps(yaml_parse(sys.stdin.read())))"
+    text = (ROOT / "template.yaml").read_text()
+    return json.loads(subprocess.check_output([str(TOOLS / "python"), "-c", code], input=text, text=True))
 
 
 def fork(built: Path, target: Path, app: str) -> Path:

@@ -18,13 +18,13 @@ _START_S = 60
 
 
 @contextmanager
-def ministack(services: str) -> Generator[str]:
-    """Its URL, while it runs with these services (comma-separated)."""
+def ministack(services: str, python: str = sys.executable) -> Generator[str]:
+    """Its URL, while it runs with these services (comma-separated), as `python` has it installed."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     own = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": services, "LOG_LEVEL": "ERROR"}
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MINISTACK_"))} | own
-    command = [sys.executable, "-W", "ignore", "-m", "ministack"]
+    command = [python, "-W", "ignore", "-m", "ministack"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + _START_S
