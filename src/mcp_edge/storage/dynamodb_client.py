@@ -1,9 +1,7 @@
 """Signed calls to DynamoDB's HTTP API, and when they are repeated. It knows no record, only operations and their JSON.
 
-AWS's own code finds the credentials and signs (botocore); h11 over asyncio's streams carries the bytes. Measured on the
-engine of the tests, after `mcp` was imported, TLS context included: cold 110 ms of CPU and 0.7 ms warm (0.3 ms of CPU),
-where boto3 in a thread takes 175 and 1.8 (1.3), the signer over httpx2 189 and 1.5 (1.0), over httpx 190 and 1.9 (1.2),
-over http.client in a thread 111 and 0.8 (0.4).
+AWS's own code finds the credentials and signs (botocore); h11 over asyncio's streams carries the bytes. docs/storage.md
+has the measurements that chose them.
 """
 
 from __future__ import annotations
@@ -98,7 +96,9 @@ class DynamoDBClient:
         self._timeout_s = timeout_s
         self._idle: dict[asyncio.AbstractEventLoop, list[_Connection]] = {}
         self._credentials: Credentials | None = None
-        self._context: ssl.SSLContext | None = None
+        # Made here, because on Lambda the time before the first request has more CPU and costs nobody a wait.
+        trusted = os.environ.get("AWS_CA_BUNDLE") or None
+        self._context = ssl.create_default_context(cafile=trusted) if self._tls else None
         self._worked = False
 
     async def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,8 +179,6 @@ class DynamoDBClient:
         return self._idle[loop]
 
     async def _connect(self) -> _Connection:
-        if self._tls and self._context is None:
-            self._context = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
         try:
             with anyio.fail_after(self._timeout_s):
                 return _Connection(*await asyncio.open_connection(self._host, self._port, ssl=self._context))
