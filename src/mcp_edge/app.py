@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 from mcp.server.mcpserver import MCPServer
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from mcp_edge import endpoint, jsonrpc, sse
 from mcp_edge.core import Core
@@ -22,6 +23,9 @@ from mcp_edge.wires import http_sse
 
 logger = logging.getLogger(__name__)
 
+PATIENCE_S = 10.0
+"""A start that takes longer was given up by its host, or is tried once more beside it."""
+
 Endpoint = Callable[[Core, Request, Any], Awaitable[None]]
 
 ROUTES: dict[str, Endpoint] = {
@@ -32,7 +36,7 @@ ROUTES: dict[str, Endpoint] = {
 """Paths that need a user."""
 
 
-def create_app(create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> ASGIApp:
+def create_app(create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> App:
     """The server as a long-lived ASGI callable.
 
     It needs no lifespan event and tolerates one per request; the server is created at the first request, since some
@@ -50,7 +54,7 @@ class App:
         self._guards = Guards(platform.settings)
         self._authenticator = authenticator(platform.settings)
         self._core: Core | None = None
-        self._ready = False
+        self._starting_at = -PATIENCE_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -86,7 +90,7 @@ class App:
         limiter = self._platform.limiter
         if limiter is not None and not await limiter.allow(user.principal):
             raise TooMany("Too many requests; try again in a minute.", headers={"retry-after": "60"})
-        await route(self._core if self._ready and self._core else await self._start(), request, user)
+        await route(self._core or await self.start(), request, user)
 
     async def _open_paths(self, request: Request) -> None:
         """Paths that need no user: liveness, readiness, and a hint for everything else."""
@@ -101,27 +105,37 @@ class App:
         if self._platform.drain.draining:
             await request.answer(503, b'{"status":"draining"}')
             return
-        await self._start()
+        await self.start()
         await self._platform.records.get("ready")
         await request.answer(200, b'{"status":"ready"}')
 
-    async def _start(self) -> Core:
-        """Make the server at its first request. No lock: requests that come meanwhile may be on other event loops."""
-        while not self._ready or self._core is None:
-            if self._core is not None:
+    async def start(self) -> Core:
+        """Make the server and enter its lifespan, which otherwise happens at its first request.
+
+        No lock: requests that come meanwhile may be on other event loops. Nor do they wait for ever: a host may drop
+        the request that has begun it without another word.
+        """
+        while self._core is None:
+            if time.monotonic() - self._starting_at < PATIENCE_S:
                 await anyio.sleep(0.005)  # an event would belong to one loop
                 continue
-            core = self._core = Core.build(self._create_server, self._platform)
+            self._starting_at = time.monotonic()
+            core = Core.build(self._create_server, self._platform)
             try:
                 await core.kernel.start()
                 await core.announce_catalogue()
-                self._ready = True
+                self._core = self._core or core
             finally:
-                if not self._ready:  # the next request tries again
-                    self._core = None
+                if self._core is not core:
+                    self._starting_at = -PATIENCE_S  # the next request tries again
                     with anyio.CancelScope(shield=True):
                         await core.kernel.stop()
         return self._core
+
+    async def stop(self) -> None:
+        """Leave the server's lifespan, in the task that called `start`."""
+        if self._core is not None:
+            await self._core.kernel.stop()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

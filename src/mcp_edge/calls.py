@@ -53,8 +53,7 @@ async def run(
         result = await reply.watch(job)
         if isinstance(result, Asked):
             result = await _ask(core, x, link, method, params, reply, result)
-        if reply.why:  # the handler took its cancellation for something else
-            raise asyncio.CancelledError
+        _heed(reply)
         body = jsonrpc.result(x.request_id, result)
         status = "tool_error" if x.failed else "ok"
         await reply.finish(http, body)
@@ -76,6 +75,12 @@ async def run(
     if "exit_stack" in link.__dict__:
         await link.aclose()
     _record(core, x, method, params, link.protocol_version, status, (time.perf_counter() - started) * 1000)
+
+
+def _heed(reply: PlainReply) -> None:
+    """Be cancelled where the handler took its cancellation for something else."""
+    if reply.why:
+        raise asyncio.CancelledError
 
 
 def _was_ours(reply: PlainReply) -> bool:

@@ -97,9 +97,13 @@ async def _over_http(
     server = load(app)(settings)  # now, so that its errors end the process rather than the first request
     async with _platform(settings) as platform:
         asgi = create_app(lambda _: server, platform)
-        if announcement:
-            print(announcement, flush=True)
-        await EdgeServer(asgi, platform, worker_of=parent_fd).serve(sockets=[sock])
+        await asgi.start()  # in this task, which outlives every request: a lifespan may hold a task group
+        try:
+            if announcement:
+                print(announcement, flush=True)
+            await EdgeServer(asgi, platform, worker_of=parent_fd).serve(sockets=[sock])
+        finally:
+            await asgi.stop()
 
 
 async def _over_stdio(app: str, settings: Settings) -> None:
