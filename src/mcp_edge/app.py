@@ -119,8 +119,8 @@ class App:
             if time.monotonic() - self._starting_at < PATIENCE_S:
                 await anyio.sleep(0.005)  # an event would belong to one loop
                 continue
-            self._starting_at = time.monotonic()
             core = Core.build(self._create_server, self._platform)
+            self._starting_at = time.monotonic()
             try:
                 await core.kernel.start()
                 await core.announce_catalogue()

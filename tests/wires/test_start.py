@@ -13,7 +13,7 @@ from mcp.server.mcpserver import MCPServer
 from pydantic import SecretStr
 
 from mcp_edge import app as app_module
-from mcp_edge.app import App, create_app
+from mcp_edge.app import PATIENCE_S, App, create_app
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
@@ -92,3 +92,15 @@ async def test_a_lifespan_with_a_task_group_is_entered_and_left_by_the_task_that
 
     assert statuses == [200, 200]
     assert steps == ["entered", "left"]
+
+
+async def test_a_server_that_cannot_be_made_fails_each_request_at_once() -> None:
+    def broken(_: Settings) -> MCPServer[Any]:
+        raise ZeroDivisionError
+
+    settings = Settings(secret_keys=(SecretStr("k" * 43),), store="memory:")
+    app = create_app(broken, Platform(settings, *open_memory()))
+    with anyio.fail_after(PATIENCE_S / 2):
+        statuses = [(await ready(app).whole()).status for _ in range(2)]
+
+    assert statuses == [500, 500]
