@@ -65,10 +65,14 @@ class Lambda:
         timeout_s: float = 30,
         tracebacks: bool = False,
     ) -> FunctionUrl:
-        """Put the artefact, or a fork of it that serves `app`, behind a Function URL until the tests are over."""
+        """Put the artefact, or a fork of it that serves `app`, behind a Function URL until the tests are over.
+
+        `variables` go over the usual ones; an empty one is not there.
+        """
         code = artefact.fork(self.built, self._folder / uuid4().hex, app) if app else self.built
         command = artefact.streaming_command(code) if mode == "streamed" else artefact.buffered_command()
-        env = {**self.variables(code, settings or {}), **(variables or {})}
+        env = self.variables(code, settings or {})
+        env = {k: v for k, v in (env | (variables or {})).items() if v}
         front = FunctionUrl(command, env, code, count=count, timeout_s=timeout_s, tracebacks=tracebacks)
         return self._stack.enter_context(front)
 
