@@ -76,7 +76,7 @@ class EdgeServer(uvicorn.Server):
         if self._worker_of is not None:
             # The terminal's Ctrl-C reaches the whole group; the supervisor passes it on in its own way.
             before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the supervisor blocks what it waits for
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the supervisor started it with them blocked
         try:
             yield
         finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -19,12 +20,40 @@ from mcp_edge.cli.main import EXIT_REFUSED
 
 log = logging.getLogger(__name__)
 
-_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 _TICK_S = 0.5
 _YOUNG_S = 1.0
 """A worker that dies younger than this is replaced only this long after its start: no loop at full speed."""
 _MARGIN_S = 5.0
 """Workers end within drain and grace; after this much more they are killed."""
+
+
+class Inbox:
+    """The signals of this process, taken one after the other; one that comes between two looks is not lost."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        for number in _SIGNALS:
+            signal.signal(number, _noted)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+
+    def take(self, timeout_s: float) -> int | None:
+        """The next signal's number, or None when none comes in time."""
+        ready, _, _ = select.select([self._read], [], [], timeout_s)
+        return os.read(self._read, 1)[0] if ready else None
+
+    def close(self) -> None:
+        """Back to the default actions."""
+        signal.set_wakeup_fd(-1)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        os.close(self._read)
+        os.close(self._write)
+
+
+def _noted(number: int, frame: object) -> None:
+    """The wake-up descriptor has it."""
 
 
 class Supervisor:
@@ -44,10 +73,11 @@ class Supervisor:
 
     def run(self) -> int:
         """Supervise until a signal comes or a worker refuses its settings. The exit code of this process."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # taken by sigtimedwait, so that none is lost
+        self._inbox = Inbox()
         try:
             return self._supervise()
         finally:
+            self._inbox.close()
             self._sock.close()
             os.close(self._life_held)
             os.close(self._life)
@@ -71,9 +101,9 @@ class Supervisor:
         while True:
             while len(self._born) < self._count and time.monotonic() >= self.not_before:
                 self._born[self._start()] = time.monotonic()
-            received = signal.sigtimedwait(_SIGNALS, _TICK_S)
-            if received is not None and received.si_signo != signal.SIGCHLD:
-                self._stop(signal.SIGTERM if received.si_signo == signal.SIGTERM else HURRY)
+            received = self._inbox.take(_TICK_S)
+            if received not in (None, signal.SIGCHLD):
+                self._stop(signal.SIGTERM if received == signal.SIGTERM else HURRY)
                 return 0
             for worker, age_s in self._reap():
                 log.warning("worker %d ended with %d", worker.pid, worker.returncode)
@@ -86,7 +116,11 @@ class Supervisor:
         shared = (self._sock.fileno(), self._life)
         descriptors = ["--listen-fd", str(shared[0]), "--parent-fd", str(shared[1])]
         command = [sys.executable, "-m", "mcp_edge.cli", *self._argv, *descriptors]
-        return subprocess.Popen(command, pass_fds=shared)  # noqa: S603  # our own command line again
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the worker takes them when it can handle them
+        try:
+            return subprocess.Popen(command, pass_fds=shared)  # noqa: S603  # our own command line again
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _reap(self) -> list[tuple[subprocess.Popen[bytes], float]]:
         ended = [worker for worker in self._born if worker.poll() is not None]
@@ -106,8 +140,7 @@ class Supervisor:
         """Wait for all workers; a further signal hurries them, the end of the patience kills them."""
         deadline = time.monotonic() + self._patience_s
         while self._born:
-            received = signal.sigtimedwait(_SIGNALS, _TICK_S)
-            if received is not None and received.si_signo != signal.SIGCHLD:
+            if self._inbox.take(_TICK_S) not in (None, signal.SIGCHLD):
                 self._signal(HURRY)
             if time.monotonic() > deadline:
                 self._signal(signal.SIGKILL)
