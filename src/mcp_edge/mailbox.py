@@ -20,6 +20,8 @@ from mcp_edge.tokens import mint
 
 _INBOX_S = 300
 _INBOX_MOST = 64
+_INBOX_BODIES = 2
+"""So many messages of the largest size may wait; and so many bytes, of whatever messages."""
 _PAGE = 100
 _MOST_RUNNING = 1000
 
@@ -58,10 +60,13 @@ class Mailbox:
             TooMany: nobody has taken the last ones.
         """
         prefix = f"inbox/{self._session}/"
-        if len(await self._store.read(prefix, limit=_INBOX_MOST)) >= _INBOX_MOST:
+        body = jsonrpc.encode(message)
+        waiting = await self._store.read(prefix, limit=_INBOX_MOST)
+        size = len(body) + sum(len(entry.value) for entry in waiting)
+        if len(waiting) >= _INBOX_MOST or size > _INBOX_BODIES * self._platform.settings.max_body_bytes:
             raise TooMany("Too many messages wait for this stream.", headers={"retry-after": "1"})
         name = f"{prefix}{int(self._platform.clock() * 1e6):018d}-{mint()[:8]}"
-        await self._store.create(name, jsonrpc.encode(message), nonce=mint(), ttl_s=_INBOX_S)
+        await self._store.create(name, body, nonce=mint(), ttl_s=_INBOX_S)
 
     async def take(self) -> AsyncIterator[Letter]:
         """The messages that have arrived; of two holders only one gets each."""

@@ -406,3 +406,12 @@ async def test_a_response_that_could_not_be_stored_is_made_up_for_after_the_leas
     await resumed.event()
 
     assert (await resumed.message())["error"]["data"]["interrupted"] is True
+
+
+async def test_more_bytes_than_a_stream_takes_are_refused(edge: Deployment) -> None:
+    a, b = edge.pair(max_body_bytes=1024)
+    client = await Client(a, b).open()
+    a.cable.cut()
+    statuses = [(await client.post(request("ping", {"x": "y" * 800}, id=n))).status for n in range(4)]
+
+    assert statuses == [202, 202, 429, 429]
