@@ -52,8 +52,8 @@ export async function drive(kit) {
   });
   say('call', { answer: await call('echo', { text: 'hi' }) });
 
-  if (streaming) await listening(me);
-  if (kit.era !== 'sse') {
+  if (streaming && !kit.brief) await listening(me);
+  if (kit.era !== 'sse' && !kit.brief) {
     const [a, b, c] = [await call('pid'), await call('pid'), await call('pid')];
     say('processes', { turns: a === c && a !== b });
   }
@@ -63,11 +63,12 @@ export async function drive(kit) {
   const counted = await call('count', { to: 3, pace_s: 0.05 }, { onprogress: p => progress.push([p.progress, p.message]) });
   say('count', { answer: counted, progress, logs: [...logs] });
 
-  if (kit.era !== 'modern') say('ask', { answer: await call('ask') });
+  if (kit.era !== 'modern' && !kit.brief) say('ask', { answer: await call('ask') });
   say('confirm', { answer: await call('confirm', { action: 'delete' }) });
   say('sample', { answer: await call('sample', { topic: 'rain' }) });
   say('roots', { answer: await call('roots') });
   say('asked', { asked: [...asked] });
+  if (kit.brief) return kit.close(me);
 
   await cancel(call, streaming ? seen : undefined);
   if (streaming) await resume(call, seen);

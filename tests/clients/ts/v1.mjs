@@ -14,7 +14,7 @@ import {
 } from '@modelcontextprotocol/sdk/types.js';
 import { ANSWERS, drive, noting } from './steps.mjs';
 
-const [url, era] = process.argv.slice(2);
+const [url, era, brief] = process.argv.slice(2); // `brief`: only what needs no stream of the server's own
 
 async function connect(wire = era) {
   const me = { seen: [], asked: [], logs: [], changes: [] };
@@ -46,6 +46,7 @@ async function connect(wire = era) {
 
 await drive({
   era,
+  brief: brief === 'brief',
   connect,
   call: (client, name, args, options) => client.callTool({ name, arguments: args }, CallToolResultSchema, options),
   subscribe: async ({ client }, uri) => {

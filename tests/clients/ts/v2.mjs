@@ -3,7 +3,7 @@
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { ANSWERS, drive, noting } from './steps.mjs';
 
-const [url, era] = process.argv.slice(2);
+const [url, era, brief] = process.argv.slice(2); // `brief`: only what needs no stream of the server's own
 
 async function connect(wire = era) {
   const me = { seen: [], asked: [], logs: [], changes: [] };
@@ -39,6 +39,7 @@ const meta = era === 'modern' ? { _meta: { 'io.modelcontextprotocol/logLevel': '
 
 await drive({
   era,
+  brief: brief === 'brief',
   connect,
   call: (client, name, args, options) => client.callTool({ name, arguments: args, ...meta }, options),
   subscribe: async ({ client }, uri) => {
