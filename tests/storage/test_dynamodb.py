@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,42 @@ def everything_together(_: str) -> str:
     return "all"
 
 
-class Counting(DynamoDBClient):
-    """A client that counts its operations."""
+class Watched(DynamoDBClient):
+    """A client that tells its operations, each before it is sent."""
 
-    counted: Counter[str]
+    async def told(self, operation: str, body: Mapping[str, Any]) -> None:
+        """Override it."""
 
     async def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        self.counted[operation] += 1
+        await self.told(operation, body)
         return await super().call(operation, body)
+
+
+class Counting(Watched):
+    """A client that counts its operations, and those of them that read consistently."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(endpoint, None)
+        self.counted: Counter[str] = Counter()
+        self.consistent: Counter[str] = Counter()
+
+    async def told(self, operation: str, body: Mapping[str, Any]) -> None:
+        self.counted[operation] += 1
+        self.consistent[operation] += body.get("ConsistentRead", False)
+
+
+class Overtaken(Watched):
+    """A client that another writer comes before, each time that it reads the parts of a large value."""
+
+    def __init__(self, endpoint: str, other: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(endpoint, None)
+        self.other: Callable[[], Awaitable[object]] | None = other
+
+    async def told(self, operation: str, body: Mapping[str, Any]) -> None:
+        values = body.get("ExpressionAttributeValues", {})
+        if operation == "Query" and values[":pk"]["S"].startswith("p/") and self.other is not None:
+            other, self.other = self.other, None
+            await other()
 
 
 async def items(endpoint: str, table: str) -> list[dict[str, Any]]:
@@ -190,6 +218,47 @@ async def test_parts_outlive_the_record_that_points_to_them_and_expire(
     assert [int(part["ttl"]["N"]) > clock.now + 3600 for part in parts] == [True, True]
 
 
+async def test_a_value_with_a_part_missing_is_unavailable_not_shorter(
+    dynamodb: str, table: str, stores: Stores
+) -> None:
+    _, atomics = stores
+    await atomics.create("a/b/c", bytes(2 * PART_BYTES), nonce="n1")
+    client = DynamoDBClient(dynamodb, None)
+    gone = next(item for item in await items(dynamodb, table) if item["pk"]["S"].startswith("p/"))
+    await client.call("DeleteItem", {"TableName": table, "Key": {name: gone[name] for name in ("pk", "sk")}})
+    with pytest.raises(StoreUnavailable, match="parts of a record"):
+        await atomics.get("a/b/c")
+    with pytest.raises(StoreUnavailable, match="parts of a record"):
+        await atomics.read("a/b/")
+    await client.aclose()
+
+
+@pytest.mark.parametrize("newer", [b"small", bytes(2 * PART_BYTES), None])
+async def test_a_reader_that_a_writer_overtakes_gets_the_newer_record(
+    dynamodb: str, table: str, stores: Stores, newer: bytes | None
+) -> None:
+    _, atomics = stores
+
+    async def overtake() -> None:
+        if newer is None:
+            await atomics.delete("a/b/c")
+        else:
+            await atomics.swap("a/b/c", newer, version=1, nonce="n2")
+
+    expected = None if newer is None else Entry("a/b/c", newer, 2)
+    for whole in (False, True):
+        await atomics.create("a/b/c", b"old" * PART_BYTES, nonce="n1")
+        client = Overtaken(dynamodb, overtake)
+        reader = DynamoDBAtomics(DynamoDBTable(client, table))
+        if whole:
+            assert await reader.read("a/b/") == [entry for entry in [expected] if entry]
+        else:
+            assert await reader.get("a/b/c") == expected
+        assert client.other is None
+        await atomics.delete("a/b/c")
+        await client.aclose()
+
+
 async def test_a_reader_never_sees_a_large_value_half_written(dynamodb: str, table: str, stores: Stores) -> None:
     _, atomics = stores
     peer, reader = (open_dynamodb(table, endpoint_url=dynamodb) for _ in range(2))
@@ -220,8 +289,7 @@ async def test_a_reader_never_sees_a_large_value_half_written(dynamodb: str, tab
 
 
 async def test_each_call_of_a_port_is_one_operation(dynamodb: str, table: str) -> None:
-    client = Counting(dynamodb, None)
-    client.counted = Counter()
+    client = Counting(dynamodb)
     shared = DynamoDBTable(client, table)
     records, atomics = DynamoDBRecords(shared), DynamoDBAtomics(shared)
     await records.put("a/b/c", b"")
@@ -236,6 +304,7 @@ async def test_each_call_of_a_port_is_one_operation(dynamodb: str, table: str) -
     await records.sweep()
     await atomics.sweep()
     assert client.counted == {"GetItem": 2, "PutItem": 2, "UpdateItem": 1, "Query": 2, "DeleteItem": 2}
+    assert +client.consistent == {"GetItem": 2, "Query": 2}
     await client.aclose()
 
 
