@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from math import ceil
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from mcp_edge.errors import ConfigurationError, StoreUnavailable
 from mcp_edge.storage.dynamodb import DynamoDBAtomics, DynamoDBRecords, open_dynamodb
@@ -22,6 +25,7 @@ from mcp_edge.storage.ports import Entry
 from tests.storage.atomic_contract import AtomicStoreContract
 from tests.storage.clock import Clock
 from tests.storage.record_contract import ORDERED, RecordStoreContract
+from tests.storage.test_models import Machine
 
 pytestmark = pytest.mark.anyio
 
@@ -117,6 +121,20 @@ class TestDynamoDBAtomics(AtomicStoreContract):
     @pytest.fixture
     def peer(self, together: Callable[[], DynamoDBTable]) -> DynamoDBAtomics:
         return DynamoDBAtomics(together())
+
+
+def test_any_sequence_of_operations_answers_as_on_a_dict(dynamodb: str) -> None:
+    class DynamoDBMachine(Machine):
+        def open(self) -> tuple[DynamoDBRecords, DynamoDBAtomics]:
+            name = f"table-{uuid4().hex}"
+            self.run(create_table(name, endpoint_url=dynamodb))
+            partitions = (everything_together, everything_together)
+            table = DynamoDBTable(DynamoDBClient(dynamodb, None), name, self.clock, partitions=partitions)
+            return DynamoDBRecords(table), DynamoDBAtomics(table)
+
+    run_state_machine_as_test(  # pyright: ignore[reportUnknownVariableType] - hypothesis does not say
+        DynamoDBMachine, settings=settings(max_examples=15, stateful_step_count=30, deadline=None)
+    )
 
 
 @pytest.fixture

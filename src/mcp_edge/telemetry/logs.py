@@ -8,7 +8,7 @@ import sys
 
 from mcp_edge.telemetry.lines import LEVELS, Format, LineFormatter
 
-_QUIET = ("mcp", "httpx", "httpcore", "asyncio")
+_QUIET = ("mcp", "httpx", "httpcore", "botocore", "asyncio")
 """Loggers whose INFO says something for each request; the call line says it once."""
 
 
