@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [--only cpu,http,import,growth] [--json]`: one table, then the targets.
+"""`python -m benchmarks [--quick] [--only cpu,http,import,growth,lambda,worker] [--json]`: one table, then the targets.
 
 It is a report, not a test: it ends with status 0 whatever it finds.
 """
@@ -17,6 +17,8 @@ PARTS = {
     "http": "benchmarks.throughput",
     "import": "benchmarks.imports",
     "growth": "benchmarks.growth",
+    "lambda": "benchmarks.invocations",
+    "worker": "benchmarks.worker",
 }
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 

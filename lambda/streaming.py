@@ -7,6 +7,10 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html, "Response str
 
 from __future__ import annotations
 
+import gc
+
+gc.disable()  # as in handler.py
+
 import asyncio
 import base64
 import json
@@ -177,6 +181,8 @@ async def run(variables: Mapping[str, str]) -> None:
         await report(api, "init/error", e)
         api.drop()
         raise
+    gc.freeze()
+    gc.enable()
     if variables.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         api.drop()  # no connection is alive in a snapshot
         await api.request("GET", "restore/next")
