@@ -119,7 +119,7 @@ class App:
             if time.monotonic() - self._starting_at < PATIENCE_S:
                 await anyio.sleep(0.005)  # an event would belong to one loop
                 continue
-            core = Core.build(self._create_server, self._platform)
+            core = Core.build(self._create_server, self._platform, self._authenticator)
             self._starting_at = time.monotonic()
             try:
                 await core.kernel.start()

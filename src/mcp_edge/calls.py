@@ -73,8 +73,16 @@ async def run(
         http, body, status = failure(e, x, modern=link.protocol_version == MODERN)
         await reply.finish(http, body)
     if "exit_stack" in link.__dict__:
-        await link.aclose()
+        await _clean_up(link, x)
     _record(core, x, method, params, link.protocol_version, status, (time.perf_counter() - started) * 1000)
+
+
+async def _clean_up(link: Link, x: Exchange) -> None:
+    """Run what the handler left to be run at the end; the response is sent, so a failure is only logged."""
+    try:
+        await link.aclose()
+    except Exception:
+        logger.exception("request %s: its clean-up failed", x.request.trace_id())
 
 
 def _heed(reply: PlainReply) -> None:

@@ -12,6 +12,7 @@ from mcp.server.request_state import RequestStateSecurity
 
 from mcp_edge.changes import EVERYBODY, Change, Changes
 from mcp_edge.context import CURRENT, User
+from mcp_edge.credentials import Authenticator, still_valid
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.exchange import Exchange, Reply
 from mcp_edge.handlers import register_handlers
@@ -38,9 +39,12 @@ class Core:
     questions: Questions
     changes: Changes
     quotas: Quotas
+    authenticator: Authenticator
 
     @classmethod
-    def build(cls, create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> Core:
+    def build(
+        cls, create_server: Callable[[Settings], MCPServer[Any]], platform: Platform, authenticator: Authenticator
+    ) -> Core:
         """Make the parts. Called at the first request: a Worker allows no randomness before it.
 
         Raises:
@@ -55,9 +59,9 @@ class Core:
         )
         sessions, changes = Sessions(platform, signer), Changes(platform)
         kernel = Kernel(create_server(platform.settings), security)
-        register_handlers(kernel.low, platform, sessions, changes)
+        register_handlers(kernel.low, platform, sessions, changes, authenticator)
         page_lists(kernel.low, platform.settings.page_size)
-        return cls(platform, kernel, sessions, Questions(platform, signer), changes, Quotas(platform))
+        return cls(platform, kernel, sessions, Questions(platform, signer), changes, Quotas(platform), authenticator)
 
     def exchange(
         self,
@@ -72,6 +76,10 @@ class Core:
         x = Exchange(request, user, self.platform, self.changes, self.sessions, session, request_id, params, reply)
         CURRENT.set(x)
         return x
+
+    async def still_valid(self, request: Request, principal: str) -> bool:
+        """Whether a stream that was opened with the credential of `request` may still be held for `principal`."""
+        return await still_valid(self.authenticator, request, principal)
 
     async def announce_catalogue(self) -> None:
         """Send list_changed to everybody when a deploy has changed the catalogue since the last start on this store."""

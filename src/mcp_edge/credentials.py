@@ -53,6 +53,14 @@ class BearerKeys:
         return user
 
 
+async def still_valid(authenticator: Authenticator, request: Request, principal: str) -> bool:
+    """Whether the credential with which a held stream was opened is still that of its principal."""
+    try:
+        return (await authenticator.authenticate(request)).principal == principal
+    except Unauthenticated:
+        return False
+
+
 def _refusal(message: str, challenge: str) -> Unauthenticated:
     return Unauthenticated(message, code=-32000, headers={"www-authenticate": challenge, "cache-control": "no-store"})
 

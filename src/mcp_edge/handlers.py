@@ -13,6 +13,7 @@ from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp_edge.cadence import Pauses
 from mcp_edge.changes import METHODS, Change, Changes
 from mcp_edge.context import CURRENT
+from mcp_edge.credentials import Authenticator, still_valid
 from mcp_edge.exchange import Exchange
 from mcp_edge.platform import Platform
 from mcp_edge.quotas import HOLD_S, Quotas
@@ -21,7 +22,9 @@ from mcp_edge.sessions import Session, Sessions
 Context = ServerRequestContext[Any, Any]
 
 
-def register_handlers(low: Server[Any], platform: Platform, sessions: Sessions, changes: Changes) -> None:
+def register_handlers(
+    low: Server[Any], platform: Platform, sessions: Sessions, changes: Changes, authenticator: Authenticator
+) -> None:
     """Register them on the low-level server, in place of handlers that keep their state in the process."""
 
     def session() -> Session:
@@ -46,15 +49,16 @@ def register_handlers(low: Server[Any], platform: Platform, sessions: Sessions, 
     low.add_request_handler("resources/subscribe", t.SubscribeRequestParams, subscribe)
     low.add_request_handler("resources/unsubscribe", t.UnsubscribeRequestParams, unsubscribe)
     if low.get_request_handler("subscriptions/listen") is not None:
-        listener = Listener(platform, changes, Quotas(platform))
+        listener = Listener(platform, changes, Quotas(platform), authenticator)
         low.add_request_handler("subscriptions/listen", t.SubscriptionsListenRequestParams, listener.listen)
 
 
 class Listener:
     """`subscriptions/listen` (MCP 2026-07-28): the answer is a stream of the changes that the client asked for."""
 
-    def __init__(self, platform: Platform, changes: Changes, quotas: Quotas) -> None:
+    def __init__(self, platform: Platform, changes: Changes, quotas: Quotas, authenticator: Authenticator) -> None:
         self._platform = platform
+        self._authenticator = authenticator
         self._changes = changes
         self._quotas = quotas
 
@@ -71,7 +75,7 @@ class Listener:
             honored = wanted.model_dump(by_alias=True, mode="json", exclude_none=True)
             honored = {kind: value for kind, value in honored.items() if value}
             await x.notify("notifications/subscriptions/acknowledged", {"notifications": honored, "_meta": meta})
-            started = renewed = self._platform.clock()
+            started = renewed = checked = self._platform.clock()
             async for _ in Pauses(self._platform):
                 for change, place in await self._changes.since(principal, cursor):
                     cursor = place
@@ -80,6 +84,10 @@ class Listener:
                 now = self._platform.clock()
                 if self._platform.drain.draining or now - started > self._platform.stream_budget_s:
                     break
+                if now - checked > self._platform.settings.recheck_s:
+                    checked = now
+                    if not await still_valid(self._authenticator, x.request, principal):
+                        break
                 if now - renewed > HOLD_S / 3:
                     renewed = now
                     await hold.renew()

@@ -28,7 +28,7 @@ class Held:
         self._principal = principal
         self._writer = writer
         self._hold: Hold | None = None
-        self._started = self._renewed = core.platform.clock()
+        self._started = self._renewed = self._checked = core.platform.clock()
         self._leaving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Held:
@@ -52,7 +52,10 @@ class Held:
             self._leaving = None
 
     async def goes_on(self) -> bool:
-        """Keep the stream alive. False when the client has left, the process drains, or the budget is used up."""
+        """Keep the stream alive.
+
+        False when the client has left, its credential is no longer valid, the process drains, or the budget is used up.
+        """
         platform = self._core.platform
         now = platform.clock()
         if self._writer.detached or self._leaving is None or self._leaving.done() or platform.drain.draining:
@@ -60,6 +63,10 @@ class Held:
         if now - self._renewed > HOLD_S / 3 and self._hold is not None:
             self._renewed = now
             await self._hold.renew()
+        if now - self._checked > platform.settings.recheck_s:
+            self._checked = now
+            if not await self._core.still_valid(self._request, self._principal):
+                return False
         await self._writer.keep_alive(platform.settings.keepalive_s)
         return now - self._started < platform.stream_budget_s
 

@@ -124,7 +124,9 @@ class Kernel:
         if version != MODERN and method in methods.INPUT_REQUIRED_METHODS:
             return await self._suspendable(x, link, method, params, version)
         runner = ServerRunner(self.low, link, self._state, init_options=self._options)
-        return encode(await runner.on_request(x, method, params))
+        result = await runner.on_request(x, method, params)
+        x.failed = method == "tools/call" and result.get("isError") is True
+        return encode(result)
 
     async def notify(self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None) -> None:
         """Hand a client notification to the server's handlers; a failing handler is logged by the SDK."""

@@ -64,6 +64,7 @@ class LoggedReply(PlainReply):
     _head: Head | None = None
     _journal: Journal | None = None
     _beat_at = 0.0
+    _checked_at = 0.0
 
     def __init__(
         self, request: Request, core: Core, session: Session, call: Call, writer: sse.Writer | None = None
@@ -224,13 +225,22 @@ class LoggedReply(PlainReply):
             return
         if time.monotonic() - self._beat_at >= settings.lease_s / 3:
             self._beat_at = time.monotonic()
-            if not await core.sessions.alive(self._session):
+            if not await self._may_go_on():
                 self.cancel("ended")
             elif self._journal is not None and self.running:
                 async with self.writer.lock:
                     await self._journal.beat()
         if self.platform.drain.draining and not self.writer.detached:
             await self._close_early()
+
+    async def _may_go_on(self) -> bool:
+        """Whether the session still exists and the credential is still good, which is asked less often."""
+        now = time.monotonic()
+        if now - self._checked_at >= self.platform.settings.recheck_s:
+            self._checked_at = now
+            if not await self._core.still_valid(self.request, self._session.principal):
+                return False
+        return await self._core.sessions.alive(self._session)
 
     # -- questions ----------------------------------------------------------------------------------------------------
 

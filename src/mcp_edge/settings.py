@@ -104,7 +104,9 @@ class Settings(BaseModel):
     )
     drain_s: float = Field(default=5, ge=0, description="Seconds between SIGTERM and the end of listening.")
     max_sessions: int = Field(default=1000, ge=1, description="Sessions per principal; the oldest one gives way.")
-    max_streams: int = Field(default=64, ge=1, description="Event streams that a principal may hold open at once.")
+    max_streams: int = Field(
+        default=64, ge=1, description="Streams that a principal may hold open to listen or to resume."
+    )
     max_questions: int = Field(default=64, ge=1, description="Questions that may be open per principal.")
     max_log_bytes: int = Field(
         default=64 * 1024 * 1024, ge=65536, description="Bytes of event streams that are logged per principal and hour."

@@ -208,11 +208,10 @@ class Log:
     async def take_over(self, head: Head, version: int) -> Journal | None:
         """Become the runner of a stream whose lease has ended; None when another reader was quicker.
 
-        The fence entry comes at the end of the log, wherever that is by now: from then on the old runner can
-        append nothing.
+        Called by a reader who has seen all there was. The fence entry comes at the end of the log, wherever that is by
+        now: from then on the old runner can append nothing.
         """
-        last = max((entry.seq for entry in await self.all()), default=0)
-        journal = Journal(self._platform, self.stream, head, version, last)
+        journal = Journal(self._platform, self.stream, head, version, self.seq)
         head.owner = journal._nonce  # pyright: ignore[reportPrivateUsage] # its own class's other face
         try:
             await journal.beat()

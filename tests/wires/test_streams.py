@@ -466,7 +466,7 @@ async def test_a_cancellation_that_came_while_the_instance_was_dead_counts_for_t
     rest = await session.get(b, last).messages()
 
     assert [message for message in rest if "id" in message] == []
-    assert edge.desk.ends == ["B:look_up:cancelled"]
+    assert edge.desk.runs == ["A:look_up"]
 
 
 async def test_of_two_cancellations_of_one_id_the_later_counts_for_the_later_request(edge: Deployment) -> None:

@@ -25,7 +25,7 @@ from mcp_edge.cadence import Pauses
 from mcp_edge.changes import Cursor
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.errors import BadRequest, MethodNotAllowed, NotFound, StoreUnavailable
+from mcp_edge.errors import BadRequest, MethodNotAllowed, NotFound, StoreUnavailable, TooMany
 from mcp_edge.exchange import Exchange
 from mcp_edge.held import Held, Sole
 from mcp_edge.kernel import Asked
@@ -41,7 +41,6 @@ from mcp_edge.wires.streaming import messages_of
 
 logger = logging.getLogger(__name__)
 
-_LOOK_S = 0.05
 _ALL: dict[str, Any] = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
 
 
@@ -62,8 +61,10 @@ async def post(core: Core, request: Request, user: User) -> None:
             raise BadRequest("This session was never asked that: the response's id is unknown.")
     elif kind == "notification" and message["method"] == "notifications/cancelled":
         await cancelled(core, key, message.get("params"))
-    else:
+    elif await core.quotas.may_log(user.principal):
         await Mailbox(core.platform, key).put(message)
+    else:
+        raise TooMany("The streams of this hour hold too many bytes.", headers={"retry-after": "60"})
     await request.answer(202, b"Accepted", kind=b"text/plain")
 
 
@@ -89,7 +90,7 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
         await stream.open()
         async with anyio.create_task_group() as group:
             try:
-                async for _ in (looking := Pauses(core.platform, _LOOK_S)):
+                async for _ in (looking := Pauses(core.platform, core.platform.cadence.inbox)):
                     if await stream.work(group):
                         looking.soon()
                     if not await line.goes_on() or not await stream.sole.is_mine():
@@ -121,6 +122,8 @@ class Stream:
         self._cursor = Cursor()
         self._calls: dict[str, tuple[StreamReply, Letter]] = {}
         self._beat_at = 0.0
+        self._logged = 0
+        """Bytes not counted yet."""
 
     async def open(self) -> None:
         """Tell the client where to post. The one secret in a URL: good for posting only, bound to the user."""
@@ -183,12 +186,13 @@ class Stream:
                 await self._look_after(None)
                 if not self._writer.detached:
                     await self.send_news()
-            await anyio.sleep(_LOOK_S)
+            await anyio.sleep(self._core.platform.cadence.inbox)
 
     async def emit(self, message: bytes) -> None:
         """Put one message on the stream, and send it at once if it is the next one."""
         async with self._writer.lock:
             number = await self._box.append(message)
+            self._logged += len(message)
             if number == self._box.sent + 1:
                 self._box.sent = number
                 await self._writer.send(sse.frame(message, f"{self._id}:{number}"))
@@ -202,6 +206,9 @@ class Stream:
         if time.monotonic() - self._beat_at < lease_s / 3:
             return
         self._beat_at = time.monotonic()
+        logged, self._logged = self._logged, 0
+        if logged:
+            await self._core.quotas.logged(self._user.principal, logged)
         for name in await self._box.beat():
             if name in self._calls:
                 self._calls[name][0].cancel("lost")

@@ -13,7 +13,7 @@ from mcp_edge.context import User
 from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest, MethodNotAllowed
 from mcp_edge.held import Held, Sole
-from mcp_edge.logged import PRIMED_SINCE, LoggedReply
+from mcp_edge.logged import PRIMED_SINCE, LoggedReply, was_cancelled
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
 from mcp_edge.streams import END, FINAL, MESSAGE, Head, Journal, Log, parse_event_id
@@ -155,6 +155,10 @@ async def _run_on(
     head = journal.head
     reply = LoggedReply(request, core, session, (head.method, head.params, head.request_id), writer)
     reply.adopt(journal)
+    if await was_cancelled(core, session.key, head.request_id, head.began):
+        reply.why = "cancelled"
+        await reply.abandon()
+        return
     x = core.exchange(request, user, session, head.request_id, head.params, reply)
     link = link_of(x, session)
     if head.suspended:
