@@ -71,6 +71,8 @@ class Cadence:
 
     first: float = 0.02
     most: float = 0.25
+    inbox: float = 0.05
+    """The same for what a client has posted for the /sse stream that is held: it waits for this at every call."""
 
 
 @dataclass(frozen=True, slots=True)
