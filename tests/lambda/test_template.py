@@ -134,13 +134,24 @@ def test_the_table_is_billed_per_request_forgets_what_has_expired_and_can_be_res
     assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 
-def test_everybody_may_call_the_url_on_the_alias(deployed: Deployed) -> None:
+def test_everybody_may_call_the_url(deployed: Deployed) -> None:
     client, name = deployed.client("lambda"), deployed.physical("McpFunction")
-    url = client.get_function_url_config(FunctionName=name, Qualifier="live")
+    url = client.get_function_url_config(FunctionName=name)
     assert (url["AuthType"], url["InvokeMode"]) == ("NONE", "BUFFERED")
-    resources = deployed.client("cloudformation").describe_stack_resources(StackName="mcp")["StackResources"]
-    kinds = [resource["ResourceType"] for resource in resources]
-    assert kinds.count("AWS::Lambda::Permission") == 2  # InvokeFunctionUrl and InvokeFunction
+    policy = json.loads(client.get_policy(FunctionName=name)["Policy"])
+    assert sorted((said["Action"], said["Principal"]) for said in policy["Statement"]) == [
+        ("lambda:InvokeFunction", "*"),
+        ("lambda:InvokeFunctionUrl", "*"),
+    ]
+
+
+def test_the_url_is_on_the_alias_when_something_is_warm_there() -> None:
+    template = artefact.template()
+    either = {"Fn::If": ["OnAlias", {"Ref": "McpFunction.Alias"}, {"Fn::GetAtt": ["McpFunction", "Arn"]}]}
+    resources = {name: resource["Properties"] for name, resource in template["Resources"].items()}
+    assert resources["Url"]["TargetFunctionArn"] == either
+    assert [resources[name]["FunctionName"] for name in ("UrlPermission", "UrlInvokePermission")] == [either, either]
+    assert template["Conditions"]["OnAlias"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "WarmStart"}, "none"]}]}
 
 
 def test_the_deployed_function_answers_over_its_table(deployed: Deployed) -> None:
