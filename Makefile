@@ -26,7 +26,7 @@ check: $(VENV)/.dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(BENCH)/.installed
+bench: $(BENCH)/.installed $(NPM_STAMP)
 	$(BENCH)/bin/python -m benchmarks
 
 # A venv is made once; each lock is a stamp in it. What builds the project (hatchling) is in every lock, so that

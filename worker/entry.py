@@ -58,7 +58,7 @@ class Isolate:
             http=cache(upstream.client),
             limiter=self.limiter,
             shared=self.shared,
-            cadence=Cadence(0.25, 4),
+            cadence=Cadence(0.25, 4, inbox=1),
             drain=self.budget,
         )
         return create_app(create_server, platform)

@@ -1,133 +1,9 @@
-// One isolate: Pyodide with the modules of a Worker, served over node:http. Prints one line of JSON when it listens.
-// Takes its configuration as JSON in the first argument and ends with its standard input.
+// One isolate, served over node:http. Prints one line of JSON when it listens, and ends with its standard input.
+import { AsyncResource } from "node:async_hooks";
 import { createServer } from "node:http";
 import { Readable } from "node:stream";
-import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
-import { loadPyodide } from "pyodide";
-import { connect, invocation } from "./relay.mjs";
-
-process.on("uncaughtException", (e) => {
-  console.error("Traceback (most recent call last) in the host:", String(e.stack).slice(-4000)); // else Node shows Pyodide's source
-  process.exit(1);
-});
-const config = JSON.parse(process.argv[2]);
-const began = performance.now();
-
-const python = await loadPyodide({
-  env: { HOME: "/tmp", PYTHONPYCACHEPREFIX: "/pycache" },
-  stdout: (line) => console.log(line),
-  stderr: (line) => console.error(line), // workerd shows what Python writes there as errors
-});
-
-// -- the file system: the bundle at /session/metadata, as workerd lays it out ----------------------------------------
-
-const ROOT = "/session/metadata";
-const mount = (host, path) => {
-  python.FS.mkdirTree(path);
-  python.FS.mount(python.FS.filesystems.NODEFS, { root: host }, path);
-};
-for (const [path, host] of Object.entries(config.mounts)) mount(host, path);
-for (const [path, text] of Object.entries(config.files)) {
-  python.FS.mkdirTree(path.slice(0, path.lastIndexOf("/")));
-  python.FS.writeFile(path, text);
-}
-
-// -- what workerd registers ------------------------------------------------------------------------------------------
-
-class ExecutionContext {
-  constructor() {
-    this.waiting = [];
-    this.props = {};
-  }
-  get [Symbol.toStringTag]() {
-    return "ExecutionContext";
-  }
-  waitUntil(promise) {
-    this.waiting.push(promise);
-  }
-  passThroughOnException() {}
-}
-const patchWaitUntil = (ctx) => {
-  const original = ctx.waitUntil.bind(ctx);
-  ctx.waitUntil = (given) => {
-    const kept = "copy" in given ? given.copy() : given;
-    original(
-      (async () => {
-        try {
-          await kept;
-        } finally {
-          kept.destroy?.();
-        }
-      })(),
-    );
-  };
-};
-python.registerJsModule("_pyodide_entrypoint_helper", {
-  cloudflareWorkersModule: { env: {}, waitUntil: () => {} },
-  cloudflareSocketsModule: {},
-  patchWaitUntil,
-  doAnImport: (name) => import(name),
-});
-python.registerJsModule("_cloudflare_compat_flags", {
-  python_workflows_implicit_dependencies: true,
-  python_request_headers_preserve_commas: true,
-});
-
-const concat = (...parts) => new Uint8Array(Buffer.concat(parts));
-python.registerJsModule("_node_crypto", {
-  seal(key, nonce, data, context) {
-    const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(context);
-    return concat(cipher.update(data), cipher.final(), cipher.getAuthTag());
-  },
-  open(key, nonce, data, context) {
-    const cipher = createDecipheriv("aes-256-gcm", key, nonce).setAAD(context);
-    cipher.setAuthTag(data.slice(-16));
-    return concat(cipher.update(data.slice(0, -16)), cipher.final());
-  },
-  derive: (hash, key, salt, info, length) => new Uint8Array(hkdfSync(hash, key, salt, info, length)),
-});
-
-// -- no randomness while modules are imported ------------------------------------------------------------------------
-
-const entropy = { importing: true, allowed: 0 };
-const getRandomValues = crypto.getRandomValues.bind(crypto);
-crypto.getRandomValues = (view) => {
-  if (entropy.importing) {
-    if (entropy.allowed <= 0) throw new Error("Disallowed operation called within global scope: crypto.getRandomValues");
-    entropy.allowed -= 1;
-  }
-  return getRandomValues(view);
-};
-python.registerJsModule("_entropy", entropy);
-
-// -- the Worker ------------------------------------------------------------------------------------------------------
-
-python.runPython(`
-import sys
-sys.path[:0] = ["${ROOT}", "/host", "/shims"]
-sys.path.append("${ROOT}/python_modules")
-sys.pycache_prefix = "/pycache"
-`);
-const loading = performance.now();
-const host = python.pyimport("_host");
-const worker = host.load(`${ROOT}/python_modules`, process.pid);
-const loaded = performance.now();
-host.ready();
-entropy.importing = false;
-
-const operations = {};
-const bindings = connect(config.bindings, operations, Number(config.vars.SUBREQUESTS));
-const env = { ...bindings, ...config.vars };
-const Default = worker.Default;
-
-function run(name, ...args) {
-  return invocation.run({ calls: 0 }, async () => {
-    const instance = Default(new ExecutionContext(), env);
-    const result = await host.call(instance, name, ...args);
-    instance.destroy();
-    return result;
-  });
-}
+import { config, host, operations, python, run, times } from "./load.mjs";
+import { invocation } from "./relay.mjs";
 
 async function answer(incoming, outgoing) {
   const headers = new Headers();
@@ -140,12 +16,12 @@ async function answer(incoming, outgoing) {
     headers,
     ...(bodied ? { body: Readable.toWeb(incoming), duplex: "half" } : {}),
   });
-  const response = await run("fetch", request);
+  const response = await run("fetch", [request]);
   outgoing.writeHead(response.status, [...response.headers].flat());
   outgoing.flushHeaders();
   if (response.body === null) return void outgoing.end();
   const reader = response.body.getReader();
-  const gone = () => void reader.cancel().catch(() => {});
+  const gone = AsyncResource.bind(() => void reader.cancel().catch(() => {}));
   outgoing.on("close", gone);
   for (;;) {
     const { done, value } = await reader.read();
@@ -160,13 +36,13 @@ async function answer(incoming, outgoing) {
 const controls = {
   "/-/operations": () => JSON.stringify(operations),
   "/-/forget": () => (Object.keys(operations).forEach((key) => delete operations[key]), "{}"),
-  "/-/scheduled": async () => (await run("scheduled", { cron: "0 3 * * *" }), "{}"),
+  "/-/scheduled": async () => (await run("scheduled", [{ cron: "17 * * * *" }]), "{}"),
   "/-/memory": () => JSON.stringify({ heap: python._module.HEAPU8.length, modules: host.modules() }),
 };
 
 const server = createServer((incoming, outgoing) => {
   const control = controls[incoming.url];
-  const work = control ? Promise.resolve(control()).then((text) => outgoing.end(text)) : answer(incoming, outgoing);
+  const work = control ? Promise.resolve(control()).then((text) => outgoing.end(text)) : invocation.run({ calls: 0 }, answer, incoming, outgoing);
   work.catch((e) => {
     console.error("Traceback (most recent call last) in the host:", e);
     if (!outgoing.headersSent) outgoing.writeHead(500);
@@ -175,7 +51,6 @@ const server = createServer((incoming, outgoing) => {
 });
 server.keepAliveTimeout = 75000;
 server.listen(config.port, "127.0.0.1", () => {
-  const times = { pyodide_ms: loading - began, import_ms: loaded - loading, total_ms: performance.now() - began };
   console.log(JSON.stringify({ port: server.address().port, ...times }));
 });
 process.stdin.on("end", () => process.exit(0));

@@ -47,6 +47,8 @@ class Isolates:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._logs = Path()
         self.ports: list[int] = []
+        self.relay = 0
+        """The port of the bindings."""
         self.started: list[dict[str, float]] = []
         """What each isolate said of its start, in milliseconds."""
         self.proxy: RoundRobin | None = None
@@ -55,13 +57,13 @@ class Isolates:
     def __enter__(self) -> Self:
         self._logs = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="isolates-")))
         try:
-            relay = self._launch("bindings", [str(HERE / "bindings.mjs")])["port"]
+            relay = self.relay = self._launch("bindings", [str(HERE / "bindings.mjs")])["port"]
             ports: list[int] = []
             while len(ports) < self._count:
                 if (port := free_port()) not in ports:
                     ports.append(port)
             for i, port in enumerate(ports):
-                self._start(f"isolate {i}", [str(HERE / "isolate.mjs"), json.dumps(self._config(port, relay))])
+                self._start(f"isolate {i}", [str(HERE / "isolate.mjs"), json.dumps(self.config(port, relay))])
             self.started = [self._announced(f"isolate {i}") for i in range(self._count)]
             self.ports = ports
             self.url = f"http://127.0.0.1:{ports[0]}"
@@ -102,7 +104,8 @@ class Isolates:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[i]}/-/{name}", timeout=30) as answer:
             return json.load(answer)
 
-    def _config(self, port: int, relay: int) -> dict[str, Any]:
+    def config(self, port: int, relay: int) -> dict[str, Any]:
+        """What load.mjs takes: the port to listen on, that of the bindings, and the bundle."""
         packages = vendored()
         (BUILD / "pycache").mkdir(parents=True, exist_ok=True)
         root = "/session/metadata"
@@ -118,7 +121,8 @@ class Isolates:
             mounts[f"{root}/my_server"] = str(ROOT / "src" / "my_server")
         else:
             module, _, function = self._app.partition(":")
-            mounts[f"{root}/tests"] = str(ROOT / "tests")
+            package = module.partition(".")[0]
+            mounts[f"{root}/{package}"] = str(ROOT / package)
             files[f"{root}/my_server/__init__.py"] = ""
             files[f"{root}/my_server/server.py"] = f"from {module} import {function} as create_server\n"
         return {"port": port, "bindings": relay, "mounts": mounts, "files": files, "vars": self._vars}

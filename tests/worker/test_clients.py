@@ -19,6 +19,6 @@ globals().update(TESTS)
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Isolates]:
-    """What the tests are tried on."""
-    with Isolates(app=APP) as running:
+    """What the tests are tried on. The paid plan's budget: the Python client never comes back to an /sse stream."""
+    with Isolates(app=APP, env={"SUBREQUESTS": "1000"}) as running:
         yield running

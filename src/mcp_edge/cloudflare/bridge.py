@@ -28,6 +28,9 @@ _EVENTS = b"text/event-stream"
 _AHEAD = 16
 """Parts that may wait for a reader. One who lets more wait stalls the app."""
 Header = tuple[bytes, bytes]
+_Task: Any = asyncio.Task
+"""Python's own, begun at once: each turn of Pyodide's event loop is a call into JavaScript and back, of which its own
+tasks and futures need two more."""
 
 
 def serve(app_at: Callable[[str], ASGIApp], request: Any, ctx: Any) -> asyncio.Future[Any]:
@@ -37,7 +40,7 @@ def serve(app_at: Callable[[str], ASGIApp], request: Any, ctx: Any) -> asyncio.F
     about 30 seconds after the client has left a stream.
     """
     call = _Call(request.js_object, ctx)
-    call.task = asyncio.ensure_future(call.run(app_at))
+    call.task = _Task(call.run(app_at), loop=asyncio.get_running_loop(), eager_start=True)
     return call.response
 
 
@@ -45,7 +48,7 @@ class _Call:
     """One request."""
 
     def __init__(self, request: Any, ctx: Any) -> None:
-        self.response: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.response: asyncio.Future[Any] = asyncio.Future(loop=asyncio.get_running_loop())
         self.task: asyncio.Task[None] | None = None
         self._request = request
         self._ctx = ctx
