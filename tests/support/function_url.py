@@ -79,7 +79,10 @@ class FunctionUrl:
         self._started.wait()
         if self._failure is not None:
             self._thread.join(10)
-            raise RuntimeError(f"{self._failure}\n{self.logs()}") from self._failure
+            logs = self.logs()
+            self._socket.close()
+            self._exit.close()
+            raise RuntimeError(f"{self._failure}\n{logs}") from self._failure
         return self
 
     def __exit__(
