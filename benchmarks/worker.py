@@ -51,7 +51,7 @@ def _requests(isolates: Isolates) -> dict[str, dict[str, Any]]:
 
 def run(*, quick: bool) -> Part:
     """Measure in one isolate what another has opened a session for."""
-    with Isolates(app=APP, count=1) as isolates:
+    with Isolates(app=APP, count=1, late=False) as isolates:
         what = {"seconds": 15 if quick else 60, "calls": CALLS, "contenders": _requests(isolates)}
         progress(f"worker: {len(LABELS)} contenders taking turns for {what['seconds']} s on Pyodide")
         script = str(Path(__file__).with_suffix(".mjs"))

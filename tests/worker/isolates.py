@@ -30,10 +30,19 @@ class Isolates:
     the test."""
 
     def __init__(
-        self, *, app: str | None = None, count: int = 2, env: Mapping[str, str] | None = None, proxy: bool | None = None
+        self,
+        *,
+        app: str | None = None,
+        count: int = 2,
+        env: Mapping[str, str] | None = None,
+        proxy: bool | None = None,
+        late: bool = True,
     ) -> None:
-        """`app` is served in place of the fork's server, as `module:function`; `env` adds variables and secrets."""
+        """`app` is served in place of the fork's server, as `module:function`; `env` adds variables and secrets.
+        `late`: KV shows a write after five seconds only, and answers what it has read, misses included, for a minute.
+        """
         self._app = app
+        self._late = late
         self._count = count
         self._vars = {
             **tomllib.loads(CONFIG.read_text())["vars"],
@@ -125,7 +134,8 @@ class Isolates:
             mounts[f"{root}/{package}"] = str(ROOT / package)
             files[f"{root}/my_server/__init__.py"] = ""
             files[f"{root}/my_server/server.py"] = f"from {module} import {function} as create_server\n"
-        return {"port": port, "bindings": relay, "mounts": mounts, "files": files, "vars": self._vars}
+        bundle = {"mounts": mounts, "files": files}
+        return {"port": port, "bindings": relay, "vars": self._vars, "late": self._late, **bundle}
 
     def _launch(self, name: str, command: Sequence[str]) -> dict[str, Any]:
         self._start(name, command)

@@ -114,7 +114,7 @@ entropy.importing = false;
 
 export const operations = {};
 export const env = {
-  ...connect(config.bindings, operations, Number(config.vars.SUBREQUESTS)),
+  ...connect(config.bindings, operations, Number(config.vars.SUBREQUESTS), config.late),
   ...config.vars,
 };
 
