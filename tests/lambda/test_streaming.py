@@ -113,7 +113,7 @@ def test_a_held_stream_ends_with_retry_before_the_deadline_and_goes_on_elsewhere
 )
 def test_a_call_that_outlives_the_deadline_ends_in_order(once: Lambda, mode: Mode, tool: str, outcome: str) -> None:
     """Its stream closes with an id before the deadline. Resumed, it is run again where that does no harm."""
-    short = once.deploy(mode, app=APP, timeout_s=6)
+    short = once.deploy(mode, app=APP, settings={"lease_s": "2"}, timeout_s=6)
     session = session_at(short)
     began = session.call(tool)
     last = began.events()[-1]
