@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
@@ -40,7 +40,7 @@ async def run(
     method: str,
     params: dict[str, Any] | None,
     reply: PlainReply,
-    job: Awaitable[bytes | Asked],
+    job: Coroutine[Any, Any, bytes | Asked],
 ) -> None:
     """Await `job`, the kernel's result, and answer the request with it; where the handler asks, ask the client first.
 
@@ -50,7 +50,9 @@ async def run(
     assert x.request_id is not None
     http = 200
     try:
-        result = await reply.watch(job)
+        result = reply.watch(job)
+        if not isinstance(result, (bytes, Asked)):  # a union is slower, and this is every call
+            result = await result
         if isinstance(result, Asked):
             result = await _ask(core, x, link, method, params, reply, result)
         _heed(reply)

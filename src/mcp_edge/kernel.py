@@ -6,7 +6,7 @@ them); whatever is unusual takes the runner itself, and is decided before any si
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -92,7 +92,9 @@ class Kernel:
 
     # -- requests ------------------------------------------------------------------------------------------------
 
-    def request(self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None) -> Awaitable[bytes | Asked]:
+    def request(
+        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None
+    ) -> Coroutine[Any, Any, bytes | Asked]:
         """The bytes of the JSON-RPC `result`, or what must be asked first.
 
         On handshake versions a handler may answer with `InputRequiredResult` as on 2026-07-28; the caller asks the

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,10 +58,15 @@ class PlainReply:
             self._writer = sse.Writer(self.request)
         return self._writer
 
-    def watch(self, job: Awaitable[T]) -> Awaitable[T]:
-        """Await `job`; the quiet period begins when it first waits for something."""
+    def watch(self, job: Coroutine[Any, Any, T]) -> T | Awaitable[T]:
+        """Begin `job`: its result, if it waits for nothing; else the rest to await, and the quiet period begins."""
         self._task = asyncio.current_task()
-        return _noticing(job, self._waits)
+        try:
+            waits_for = job.send(None)
+        except StopIteration as done:
+            return done.value
+        self._waits()
+        return _rest(job, waits_for)
 
     def _waits(self) -> None:
         if self._keeper is None:
@@ -243,22 +248,16 @@ class SilentReply:
 
 
 @coroutine
-def _noticing(job: Awaitable[T], on_wait: Callable[[], None]) -> Generator[Any, Any, T]:
-    """Await `job` in the caller's own task and call `on_wait` when it suspends for the first time."""
-    steps = job.__await__()
-    noticed = False
-    step: Callable[[Any], Any] = steps.send
-    value: Any = None
+def _rest(job: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    """Await the rest of a job that was begun and waits for `waits_for`, in the caller's own task."""
     while True:
+        try:
+            value = yield waits_for
+        except BaseException as e:  # noqa: BLE001 # a cancellation, too, belongs to the job
+            step, value = job.throw, e
+        else:
+            step = job.send
         try:
             waits_for = step(value)
         except StopIteration as done:
             return done.value
-        if not noticed:
-            noticed = True
-            on_wait()
-        try:
-            value = yield waits_for
-            step = steps.send
-        except BaseException as e:  # noqa: BLE001 # a cancellation, too, belongs to the job
-            value, step = e, steps.throw
