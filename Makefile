@@ -85,6 +85,8 @@ lock: $(VENV)/.dev npm-lock
 npm-lock: $(VENV)/.dev
 	cd tests && $(NPM) install --package-lock-only
 	@! grep -n '"resolved"' tests/package-lock.json
+	@grep -q workerd-darwin-arm64\": tests/package-lock.json || { \
+	  echo "This registry lacks some platforms' workerd: take their entries from the lock before."; exit 1; }
 
 clean:
 	rm -rf $(VENV) $(BENCH) $(LAMBDA) .aws-sam tests/node_modules build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
