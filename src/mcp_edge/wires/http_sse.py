@@ -41,6 +41,8 @@ from mcp_edge.wires.streaming import messages_of
 
 logger = logging.getLogger(__name__)
 
+_SELDOM = 4
+"""Only the inbox is looked into every time; all else every so many times, since each look costs a read of the store."""
 _ALL: dict[str, Any] = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
 
 
@@ -93,8 +95,10 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
                 async for _ in (looking := Pauses(core.platform, core.platform.cadence.inbox)):
                     if await stream.work(group):
                         looking.soon()
-                    if not await line.goes_on() or not await stream.sole.is_mine():
+                    if not await line.goes_on():
                         break
+            except Overtaken:
+                pass
             except StoreUnavailable as e:
                 logger.warning("the store is away; the stream ends, its calls go on: %s", e)
                 await writer.end(sse.retry())
@@ -102,6 +106,10 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
             group.cancel_scope.cancel()
         await stream.send_news()
         await writer.end(sse.retry())
+
+
+class Overtaken(Exception):  # a reason to stop, and no error
+    """The client came back: a newer GET holds the session's stream."""
 
 
 class Stream:
@@ -121,6 +129,7 @@ class Stream:
         self._session: Session | None = None
         self._cursor = Cursor()
         self._calls: dict[str, tuple[StreamReply, Letter]] = {}
+        self._looks = 0
         self._beat_at = 0.0
         self._logged = 0
         """Bytes not counted yet."""
@@ -158,11 +167,20 @@ class Stream:
         return await self._core.sessions.open(self._id, self._user, client, version)
 
     async def work(self, group: anyio.abc.TaskGroup) -> bool:
-        """Take what has arrived, look after what runs, send what is new. False when there was nothing."""
+        """Take what has arrived, look after what runs, send what is new. False when there was nothing.
+
+        Raises:
+            Overtaken
+        """
         received = False
         async for letter in self._box.take():
             received = True
             await self._receive(group, letter, run=True)
+        self._looks += 1
+        if self._looks % _SELDOM and not received:
+            return False
+        if not await self.sole.is_mine():
+            raise Overtaken
         if self._session is not None:
             for change, cursor in await self._core.changes.since(self._user.principal, self._cursor):
                 self._cursor = cursor
