@@ -9,6 +9,9 @@ NPM_STAMP := tests/node_modules/.installed
 PIP := -m pip --disable-pip-version-check --quiet
 SOURCE := --no-build-isolation --no-deps --no-index --editable .
 
+# uv trusts what the system trusts, as pip does.
+export UV_SYSTEM_CERTS = 1
+
 .PHONY: run setup test check bench lock npm-lock clean
 .DELETE_ON_ERROR:
 
@@ -85,7 +88,7 @@ lock: $(VENV)/.dev npm-lock
 npm-lock: $(VENV)/.dev
 	cd tests && $(NPM) install --package-lock-only
 	@! grep -n '"resolved"' tests/package-lock.json
-	@grep -q workerd-darwin-arm64\": tests/package-lock.json || { \
+	@grep -q 'workerd-darwin-arm64": {' tests/package-lock.json || { \
 	  echo "This registry lacks some platforms' workerd: take their entries from the lock before."; exit 1; }
 
 clean:
