@@ -28,7 +28,7 @@ async def serve(core: Core, request: Request, user: User) -> None:
             request_id = jsonrpc.member(message, "id")
             e.request_id = request_id if jsonrpc.is_id(request_id) else None
             raise
-    elif request.raw.get(b"mcp-protocol-version") == b"2026-07-28":
+    elif request.raw.get(b"mcp-protocol-version") == modern.VERSION:
         raise MethodNotAllowed("Revision 2026-07-28 has POST only.", headers={"allow": "POST"})
     elif request.method == "GET":
         from mcp_edge.wires import streaming  # noqa: PLC0415 # not loaded by a host that only answers POSTs

@@ -16,6 +16,7 @@ import mcp_types as t
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.mcpserver import MCPServer
+from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.runner import ServerRunner
 from mcp.server.session import ServerSession
@@ -57,7 +58,7 @@ class Kernel:
         self._install_boundary(state_security)
         self.chain = list(self.low.middleware)
         self._boundary = self._only_boundary()
-        self._options = self.low.create_initialization_options(NotificationOptions(True, True, True))
+        self._options: InitializationOptions | None = None
         self._stamp = b',"_meta":' + to_json({t.SERVER_INFO_META_KEY: self.low.server_info_stamp}) + b"}"
         self._annotated: dict[str, tuple[Any, bool]] = {}
         self._lifespan: AsyncExitStack | None = None
@@ -66,9 +67,8 @@ class Kernel:
     def _install_boundary(self, security: RequestStateSecurity) -> None:
         """Give the request-state boundary the shared keys: the SDK's default key lives and dies with its process."""
         chain = self.low.middleware
-        if isinstance(
-            get_tracer_provider(), ProxyTracerProvider
-        ):  # nobody collects spans: opt out, as the SDK documents
+        if isinstance(get_tracer_provider(), ProxyTracerProvider):
+            # Nobody collects spans: opt out, as the SDK documents.
             chain[:] = [m for m in chain if type(m).__name__ != "OpenTelemetryMiddleware"]
         boundary = RequestStateBoundary(security, default_audience=self.low.name)
         chain[:] = [boundary if isinstance(m, RequestStateBoundary) else m for m in chain]
@@ -145,7 +145,7 @@ class Kernel:
         result = await entry.handler(ctx, typed)
         if type(result) is t.CallToolResult:
             x.failed = result.is_error is True
-        if type(result) is not t.CallToolResult and self._boundary is not None:
+        elif self._boundary is not None:
 
             async def answered(_: ServerRequestContext[Any, Any]) -> HandlerResult:
                 return result

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from mcp_edge.errors import BadRequest, CallerError, TooLarge
+from mcp_edge.errors import BadRequest, MethodNotAllowed, TooLarge
 from mcp_edge.tokens import mint
 
 JSON = b"application/json"
@@ -126,8 +126,6 @@ class Request:
         Raises:
             MethodNotAllowed
         """
-        from mcp_edge.errors import MethodNotAllowed  # noqa: PLC0415 # cold path
-
         if self.method not in allowed:
             raise MethodNotAllowed(f"{self.path} answers {', '.join(allowed)}.", headers={"allow": ", ".join(allowed)})
 
@@ -145,6 +143,3 @@ def _resumed(reading: Coroutine[Any, Any, bytes], pending: Any) -> Generator[Any
                 pending = reading.send(value)
     except StopIteration as done:
         return done.value
-
-
-__all__ = ["JSON", "CallerError", "Gone", "Header", "Request"]

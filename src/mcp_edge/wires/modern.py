@@ -21,12 +21,12 @@ from mcp_edge.link import MODERN, Link, envelope_of
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
 
-_VERSION = MODERN.encode()
+VERSION = MODERN.encode()
 
 
 def claims(request: Request, message: Any) -> bool:
     """Whether a POST is of this revision: by its header, or by the envelope in `_meta`."""
-    if request.raw.get(b"mcp-protocol-version") == _VERSION:
+    if request.raw.get(b"mcp-protocol-version") == VERSION:
         return True
     meta: Any = jsonrpc.member(jsonrpc.member(message, "params"), "_meta")
     return type(meta) is dict and t.PROTOCOL_VERSION_META_KEY in meta
@@ -72,7 +72,7 @@ async def _acknowledge(request: Request) -> None:
 def _agrees(request: Request, method: str, params: Any) -> bool:
     """Whether headers and envelope agree beyond doubt. False lets the SDK's ladder decide and word the refusal."""
     raw = request.raw
-    if raw.get(b"mcp-protocol-version") != _VERSION or raw.get(b"mcp-method") != method.encode("latin-1", "replace"):
+    if raw.get(b"mcp-protocol-version") != VERSION or raw.get(b"mcp-method") != method.encode("latin-1", "replace"):
         return False
     meta = jsonrpc.member(params, "_meta")
     if jsonrpc.member(meta, t.PROTOCOL_VERSION_META_KEY) != MODERN or t.CLIENT_CAPABILITIES_META_KEY not in meta:
