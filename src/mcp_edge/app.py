@@ -13,11 +13,12 @@ from starlette.types import Receive, Scope, Send
 
 from mcp_edge import endpoint, jsonrpc, sse
 from mcp_edge.core import Core
-from mcp_edge.credentials import authenticator
 from mcp_edge.errors import STATUS, CallerError, StoreUnavailable, TooMany
+from mcp_edge.gate import gate
 from mcp_edge.guards import Guards
 from mcp_edge.platform import Platform
 from mcp_edge.request import Gone, Header, Request
+from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.wires import http_sse
 
@@ -52,7 +53,7 @@ class App:
         self._create_server = create_server
         self._platform = platform
         self._guards = Guards(platform.settings)
-        self._authenticator = authenticator(platform.settings)
+        self._gate = gate(platform, self._scopes)
         self._core: Core | None = None
         self._starting_at = -PATIENCE_S
 
@@ -86,18 +87,21 @@ class App:
         if request.method == "OPTIONS":
             await self._guards.preflight(request)
             return
-        user = await self._authenticator.authenticate(request)
+        user = await self._gate.authenticator.authenticate(request)
         limiter = self._platform.limiter
         if limiter is not None and not await limiter.allow(user.principal):
             raise TooMany("Too many requests; try again in a minute.", headers={"retry-after": "60"})
         await route(self._core or await self.start(), request, user)
 
     async def _open_paths(self, request: Request) -> None:
-        """Paths that need no user: liveness, readiness, and a hint for everything else."""
+        """Paths that need no credential: liveness, readiness, authorization itself; a hint for everything else."""
         if request.path == "/healthz":
             await request.answer(200, b'{"status":"alive"}')
         elif request.path == "/readyz":
             await self._readiness(request)
+        elif (handler := self._gate.route(request.path)) is not None:
+            self._guards.check_host(request)
+            await handler(request)
         else:
             await request.answer(404, b'{"error":"There is nothing here. The MCP endpoint is /mcp."}')
 
@@ -119,7 +123,7 @@ class App:
             if time.monotonic() - self._starting_at < PATIENCE_S:
                 await anyio.sleep(0.005)  # an event would belong to one loop
                 continue
-            core = Core.build(self._create_server, self._platform, self._authenticator)
+            core = Core.build(self._create_server, self._platform, self._gate.authenticator)
             self._starting_at = time.monotonic()
             try:
                 await core.kernel.start()
@@ -131,6 +135,9 @@ class App:
                     with anyio.CancelScope(shield=True):
                         await core.kernel.stop()
         return self._core
+
+    async def _scopes(self) -> Scopes:
+        return (self._core or await self.start()).scopes
 
     async def stop(self) -> None:
         """Leave the server's lifespan, in the task that called `start`."""

@@ -30,7 +30,12 @@ class User:
     subject: str
     tenant: str = ""
     name: str = ""
-    scopes: frozenset[str] = frozenset()
+    scopes: frozenset[str] | None = None
+    """What the credential allows, with what that implies; None where nothing is restricted."""
+    client: str = ""
+    """The OAuth client that acts for the user; empty where there is none."""
+    grant: str = ""
+    """The id of the grant that the credential belongs to; empty where there is none."""
 
     @property
     def principal(self) -> str:

@@ -22,6 +22,7 @@ from mcp_edge.platform import Platform
 from mcp_edge.questions import Questions
 from mcp_edge.quotas import Quotas
 from mcp_edge.request import Request
+from mcp_edge.scopes import Scopes
 from mcp_edge.sessions import Session, Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.tokens import Signer, short_hash
@@ -40,6 +41,7 @@ class Core:
     changes: Changes
     quotas: Quotas
     authenticator: Authenticator
+    scopes: Scopes
 
     @classmethod
     def build(
@@ -61,7 +63,8 @@ class Core:
         kernel = Kernel(create_server(platform.settings), security)
         register_handlers(kernel.low, platform, sessions, changes, authenticator)
         page_lists(kernel.low, platform.settings.page_size)
-        return cls(platform, kernel, sessions, Questions(platform, signer), changes, Quotas(platform), authenticator)
+        questions, quotas = Questions(platform, signer), Quotas(platform)
+        return cls(platform, kernel, sessions, questions, changes, quotas, authenticator, Scopes())
 
     def exchange(
         self,

@@ -8,7 +8,6 @@ from typing import Protocol
 from mcp_edge.context import User
 from mcp_edge.errors import Unauthenticated
 from mcp_edge.request import Request
-from mcp_edge.settings import Settings
 
 
 class Authenticator(Protocol):
@@ -63,8 +62,3 @@ async def still_valid(authenticator: Authenticator, request: Request, principal:
 
 def _refusal(message: str, challenge: str) -> Unauthenticated:
     return Unauthenticated(message, code=-32000, headers={"www-authenticate": challenge, "cache-control": "no-store"})
-
-
-def authenticator(settings: Settings) -> Authenticator:
-    """The authenticator that the settings ask for."""
-    return BearerKeys(settings.keys) if settings.auth == "keys" else Nobody()

@@ -50,11 +50,7 @@ class Guards:
             Misdirected: the Host is not ours.
             Forbidden: the Origin is not admitted.
         """
-        if len(request.raw) != len(request.pairs):
-            _refuse_duplicates(request)
-        host = request.raw.get(b"host", b"")
-        if host not in self._good_hosts:
-            self._check_host(host)
+        self.check_host(request)
         origin = request.raw.get(b"origin")
         if origin is not None:
             if origin not in self._good_origins:
@@ -64,6 +60,18 @@ class Guards:
                 (b"access-control-expose-headers", _EXPOSED),
                 (b"vary", b"Origin"),
             ]
+
+    def check_host(self, request: Request) -> None:
+        """Admit or refuse a request whose origin does not matter: to a page, or to what is open to every origin.
+
+        Raises:
+            BadRequest, Misdirected: as `check`.
+        """
+        if len(request.raw) != len(request.pairs):
+            _refuse_duplicates(request)
+        host = request.raw.get(b"host", b"")
+        if host not in self._good_hosts:
+            self._check_host(host)
 
     async def preflight(self, request: Request) -> None:
         """Answer a CORS preflight; `check` has admitted its origin."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -47,8 +48,14 @@ def _pairs(value: object) -> object:
     return pairs
 
 
+def _documents(value: object) -> object:
+    """A JSON list of objects."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
+Documents = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_documents)]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 SecretPairs = Annotated[dict[str, SecretStr], BeforeValidator(_pairs)]
 
@@ -65,17 +72,79 @@ class Settings(BaseModel):
     store: str = Field(
         default="sqlite:.data/mcp.db", description="Where state lives: `sqlite:PATH`, `dynamodb:TABLE` or `memory:`."
     )
-    auth: Literal["none", "keys"] = Field(
-        default="none", description="Who may call: `none` (loopback only) or `keys` (static bearer keys)."
+    auth: Literal["none", "keys", "oauth", "jwt", "access"] = Field(
+        default="none",
+        description="Who may call: `none` (loopback only), `keys` (static bearer keys), `oauth` (this server "
+        "authorizes clients itself), `jwt` (another authorization server does) or `access` (Cloudflare Access does).",
     )
     keys: Pairs = Field(
         default_factory=dict[str, str],
-        description="With `auth=keys`: `user:sha256-of-the-key` pairs; `mcp-edge keys create` makes one.",
+        description="With `auth=keys`, and with `auth=oauth` beside tokens: `user:sha256` pairs of access keys; "
+        "`mcp-edge keys create` makes one.",
     )
     secret_keys: Secrets = Field(
         default=(),
         description="Secrets of at least 32 bytes that sign and seal, newest first; the same on every instance.",
     )
+    identity: Literal["dev", "keys", "github", "sentry", "oidc"] = Field(
+        default="dev",
+        description="With `auth=oauth`, who says who the user is: `dev` (loopback only: pick a name), `keys` (the "
+        "user's access key), `github`, `sentry`, or `oidc` (any OpenID Connect provider).",
+    )
+    identity_issuer: str | None = Field(
+        default=None,
+        description="Issuer URL of the identity provider (`oidc`), or its base URL where it is self-hosted.",
+    )
+    identity_client_id: str | None = Field(
+        default=None, description="This server's client id at the identity provider."
+    )
+    identity_client_secret: SecretStr | None = Field(
+        default=None, description="This server's client secret at the identity provider; none for a public client."
+    )
+    identity_scopes: Words = Field(
+        default=(), description="Scopes asked of the identity provider besides those that signing in needs."
+    )
+    allowed_users: Words = Field(
+        default=(),
+        description="Who may sign in through a provider: verified e-mail addresses, `@domain` of one, subjects, "
+        "or `*` for everybody.",
+    )
+    clients: Documents = Field(
+        default=(),
+        description="OAuth clients known beforehand: a JSON list of RFC 7591 documents with `client_id`, "
+        "`redirect_uris` and, if confidential, `client_secret_sha256`.",
+    )
+    registration: Words = Field(
+        default=("cimd", "dcr"),
+        description="How unknown OAuth clients make themselves known: `cimd` (a document at their URL) and `dcr` "
+        "(RFC 7591).",
+    )
+    code_ttl_s: int = Field(default=60, ge=1, le=600, description="Life of an authorization code in seconds.")
+    access_token_ttl_s: int = Field(default=3600, ge=60, description="Life of an access token in seconds.")
+    refresh_token_ttl_s: int = Field(
+        default=30 * 86400, ge=60, description="Life of an unused refresh token in seconds; each use starts it anew."
+    )
+    refresh_grace_s: int = Field(
+        default=45, ge=0, le=300, description="Seconds for which a used refresh token gets the same answer once more."
+    )
+    sign_in_ttl_s: int = Field(default=8 * 3600, ge=60, description="Seconds for which a browser stays signed in.")
+    client_address_header: str | None = Field(
+        default=None,
+        description="Header in which a trusted proxy states the client's address (`CF-Connecting-IP` behind a tunnel).",
+    )
+    jwt_issuer: str | None = Field(
+        default=None, description="With `auth=jwt`: the authorization server's issuer URL, as its tokens name it."
+    )
+    jwt_audience: Words = Field(
+        default=(), description="With `auth=jwt`: audiences to accept instead of the URL of the MCP endpoint."
+    )
+    jwt_jwks_url: str | None = Field(
+        default=None, description="With `auth=jwt`: where its keys are, if its metadata does not say so."
+    )
+    access_team_domain: str | None = Field(
+        default=None, description="With `auth=access`: the team's domain, `TEAM.cloudflareaccess.com`."
+    )
+    access_audience: Words = Field(default=(), description="With `auth=access`: the application's AUD tags.")
     allowed_hosts: Words = Field(
         default=(), description="Host names to answer besides that of the public URL and loopback."
     )
@@ -122,6 +191,22 @@ class Settings(BaseModel):
     upstream_tokens: SecretPairs = Field(
         default_factory=dict[str, SecretStr], description="Upstream credentials per user: `user:token` pairs."
     )
+    upstream_account: Literal["settings", "identity", "connect"] = Field(
+        default="settings",
+        description="Whose credential tools use upstream: that of these settings, the user's own from the `identity` "
+        "provider, or an account that each user is asked to `connect`.",
+    )
+    connect_provider: Literal["github", "sentry", "oidc"] = Field(
+        default="github", description="With `upstream_account=connect`: whose accounts are connected."
+    )
+    connect_issuer: str | None = Field(default=None, description="As `identity_issuer`, for the connected account.")
+    connect_client_id: str | None = Field(
+        default=None, description="As `identity_client_id`, for the connected account."
+    )
+    connect_client_secret: SecretStr | None = Field(
+        default=None, description="As `identity_client_secret`, for the connected account."
+    )
+    connect_scopes: Words = Field(default=(), description="Scopes asked for the connected account.")
 
     @field_validator("public_url")
     @classmethod

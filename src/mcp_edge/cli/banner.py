@@ -24,7 +24,13 @@ def banner(app: str, settings: Settings, host: str, port: int) -> str:
     if settings.auth == "keys":
         entry["headers"] = {"Authorization": "Bearer YOUR_KEY"}
         header = ' --header "Authorization: Bearer YOUR_KEY"'
-    who = {"none": "none: whoever reaches this address is one local user", "keys": "keys: " + ", ".join(settings.keys)}
+    who = {
+        "none": "none: whoever reaches this address is one local user",
+        "keys": "keys: " + ", ".join(settings.keys),
+        "oauth": f"oauth: this server authorizes clients, users sign in with {settings.identity}",
+        "jwt": f"jwt: tokens of {settings.jwt_issuer}",
+        "access": f"access: Cloudflare Access of {settings.access_team_domain}",
+    }
     lines = [
         f"Serving {app}",
         f"  URL        {base}/mcp",

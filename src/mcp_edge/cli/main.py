@@ -43,7 +43,11 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=_port, default=8000, help="port to listen on, 0 for any (default: %(default)s)")
     add("--store", metavar="URL", help="sqlite:PATH, dynamodb:TABLE or memory: (MCP_STORE)")
-    add("--auth", choices=["none", "keys"], help="who may call; none only on loopback (MCP_AUTH)")
+    add(
+        "--auth",
+        choices=["none", "keys", "oauth", "jwt", "access"],
+        help="who may call; none only on loopback (MCP_AUTH)",
+    )
     add("--log-format", choices=["text", "json"], help="form of the log lines (MCP_LOG_FORMAT)")
     add("--workers", type=_count, default=1, metavar="N", help="processes that share the port (default: %(default)s)")
     add("--reload", action="store_true", help="for development: start again when a Python file changes")

@@ -15,8 +15,8 @@ from pathlib import Path
 import anyio
 import httpx
 
-from mcp_edge.cli.banner import banner
-from mcp_edge.cli.exposure import refuse_unsafe, with_secret
+from mcp_edge.cli.banner import banner, base_url
+from mcp_edge.cli.exposure import is_loopback, refuse_unsafe, with_secret
 from mcp_edge.cli.loading import load
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.platform import Platform
@@ -94,6 +94,9 @@ async def _over_http(
     from mcp_edge.app import create_app
     from mcp_edge.cli.server import EdgeServer
 
+    host, port, *_ = sock.getsockname()
+    if settings.public_url is None and is_loopback(host):
+        settings = settings.model_copy(update={"public_url": base_url(settings, host, port)})
     server = load(app)(settings)  # now, so that its errors end the process rather than the first request
     async with _platform(settings) as platform:
         asgi = create_app(lambda _: server, platform)

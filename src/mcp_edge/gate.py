@@ -1,0 +1,51 @@
+"""The way in that the settings ask for: who authenticates a request, and which paths authorization itself answers.
+
+Only what the settings ask for is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mcp_edge.credentials import Authenticator, BearerKeys, Nobody
+from mcp_edge.platform import Platform
+from mcp_edge.request import Request
+from mcp_edge.scopes import Scopes
+
+Handler = Callable[[Request], Awaitable[None]]
+
+
+def _nothing(path: str) -> Handler | None:
+    del path
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """See the module."""
+
+    authenticator: Authenticator
+    route: Callable[[str], Handler | None] = _nothing
+    """The handler of a path that needs no credential, or None."""
+
+
+def gate(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> Gate:
+    """The gate of one app. `scopes` starts the server, which declares them.
+
+    Raises:
+        ConfigurationError: what this way needs is not set.
+    """
+    match platform.settings.auth:
+        case "none":
+            return Gate(Nobody())
+        case "keys":
+            return Gate(BearerKeys(platform.settings.keys))
+        case "oauth":
+            from mcp_edge.oauth.routes import open_gate  # noqa: PLC0415
+
+            return Gate(*open_gate(platform, scopes))
+        case "jwt" | "access":
+            from mcp_edge.resource.routes import open_gate  # noqa: PLC0415
+
+            return Gate(*open_gate(platform, scopes))

@@ -1,0 +1,104 @@
+"""The two kinds of identity provider: one that the browser is sent to, and one that asks on a page of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mcp_edge.context import User
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSet:
+    """Tokens of an upstream. Times are epoch seconds."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(default="", repr=False)
+    expires_at: float | None = None
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Where the browser goes, and what must be remembered until it is back (sealed by the caller)."""
+
+    url: str
+    secrets: dict[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who signed in, and the provider's tokens for what tools do upstream."""
+
+    user: User
+    tokens: TokenSet | None = None
+
+
+class Refused(Exception):
+    """The user cannot be let in. `message` is for the user, `reason` for the log."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or message
+
+
+class RedirectProvider(Protocol):
+    """Signs users in on its own site (OIDC, OAuth)."""
+
+    @property
+    def label(self) -> str:
+        """Its name on our pages."""
+        ...
+
+    async def depart(self, *, state: str, callback: str) -> Departure:
+        """Begin.
+
+        Raises:
+            UpstreamError: the provider cannot be reached.
+        """
+        ...
+
+    async def arrive(self, query: Mapping[str, str], secrets: Mapping[str, str], *, callback: str) -> Identity:
+        """Finish with what the provider sent the browser back with.
+
+        Raises:
+            Refused: denied, expired, forged, or not on the list of users.
+            UpstreamError: the provider cannot be reached.
+        """
+        ...
+
+    async def refresh(self, tokens: TokenSet) -> TokenSet:
+        """Fresh tokens.
+
+        Raises:
+            Refused: the provider takes the refresh token no more.
+            UpstreamError: the provider cannot be reached.
+        """
+        ...
+
+
+class FormProvider(Protocol):
+    """Asks for one value on our own page: a name (`dev`), an access key (`keys`)."""
+
+    @property
+    def label(self) -> str:
+        """What the field is called."""
+        ...
+
+    @property
+    def secret(self) -> bool:
+        """Whether what is typed is hidden."""
+        ...
+
+    async def check(self, value: str) -> User:
+        """The user.
+
+        Raises:
+            Refused: nobody is known by this value.
+        """
+        ...
+
+
+Provider = RedirectProvider | FormProvider

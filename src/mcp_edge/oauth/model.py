@@ -1,0 +1,63 @@
+"""What the parts of the authorization server hand to each other. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mcp_edge.context import User
+
+AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client, however it became known: settings (`static`), its own document (`cimd`) or registration (`dcr`)."""
+
+    id: str
+    name: str
+    redirect_uris: tuple[str, ...]
+    kind: Literal["static", "cimd", "dcr"]
+    auth_method: AuthMethod = "none"
+    secret_hash: str = ""
+    """SHA-256 of the client's secret in hex; empty for a public client."""
+    uri: str = ""
+    """Its home page, http(s), shown on the consent page."""
+    grant_types: tuple[str, ...] = ("authorization_code", "refresh_token")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """A valid request to /authorize (RFC 6749 §4.1.1, RFC 7636, RFC 8707)."""
+
+    client_id: str
+    redirect_uri: str
+    """As it was sent; to be used for the answer."""
+    redirect_uri_given: bool
+    """Whether the client named it; then /token may have to repeat it (RFC 6749 §4.1.3)."""
+    state: str
+    code_challenge: str
+    resource: str
+    """One of ours: the public URL, `…/mcp` or `…/sse`. The public URL when the client named none."""
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What a user has granted: the scopes may be fewer than those asked for."""
+
+    request: AuthorizationRequest
+    client_name: str
+    user: User
+    scopes: frozenset[str]
+
+
+class OAuthError(Exception):
+    """An error of RFC 6749 §5.2 or of an extension. `description` is public; `reason` is for the log alone."""
+
+    def __init__(self, error: str, description: str, *, status: int = 400, reason: str = "") -> None:
+        super().__init__(f"{error}: {description}")
+        self.error = error
+        self.description = description
+        self.status = status
+        self.reason = reason or description
