@@ -102,7 +102,7 @@ class Settings(BaseModel):
         default=None, description="This server's client secret at the identity provider; none for a public client."
     )
     identity_scopes: Words = Field(
-        default=(), description="Scopes asked of the identity provider besides those that signing in needs."
+        default=(), description="Scopes asked of the identity provider besides those that a sign-in needs."
     )
     allowed_users: Words = Field(
         default=(),
