@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from mcp_edge.credentials import Authenticator, BearerKeys, Nobody
+from mcp_edge.errors import ConfigurationError
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
@@ -41,7 +42,13 @@ def gate(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> Gate:
             return Gate(Nobody())
         case "keys":
             return Gate(BearerKeys(platform.settings.keys))
+        case auth if platform.settings.public_url is None:
+            raise ConfigurationError(f"MCP_AUTH={auth} needs MCP_PUBLIC_URL: clients are told where to be authorized.")
         case "oauth":
+            if not platform.shared:
+                raise ConfigurationError(
+                    "MCP_AUTH=oauth needs a store where one write wins: on Workers, bind a D1 database as DB."
+                )
             from mcp_edge.oauth.routes import open_gate  # noqa: PLC0415
 
             return Gate(*open_gate(platform, scopes))

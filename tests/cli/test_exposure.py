@@ -31,6 +31,18 @@ KEYS = {"MCP_KEYS": "alice:" + "ab" * 32}
         (["--host", "0.0.0.0", "--insecure"], {}, ["MCP_SECRET_KEYS is required"]),
         (["--host", "0.0.0.0", "--auth", "keys"], {**KEYS, "MCP_SECRET_KEYS": f"{STRONG},short"}, ["Secret 2", "32"]),
         (["--host", "0.0.0.0", "--insecure"], {"MCP_SECRET_KEYS": "changeme" * 5}, ["placeholder"]),
+        (["--host", "0.0.0.0", "--auth", "oauth"], {"MCP_SECRET_KEYS": STRONG}, ["MCP_IDENTITY=dev", "loopback"]),
+        (["--auth", "oauth"], {"MCP_IDENTITY": "keys"}, ["MCP_KEYS", "mcp-edge keys create"]),
+        (
+            ["--host", "0.0.0.0", "--auth", "oauth"],
+            {**KEYS, "MCP_SECRET_KEYS": STRONG, "MCP_IDENTITY": "keys"},
+            ["MCP_AUTH=oauth", "MCP_PUBLIC_URL"],
+        ),
+        (
+            ["--host", "0.0.0.0", "--auth", "oauth"],
+            {**KEYS, "MCP_SECRET_KEYS": STRONG, "MCP_IDENTITY": "keys", "MCP_PUBLIC_URL": "http://mcp.example.com"},
+            ["not https", "TLS"],
+        ),
         (["--workers", "2", "--store", "memory:"], {}, ["memory:", "sqlite:PATH"]),
         (["--workers", "2", "--reload"], {}, ["--reload"]),
         (["--app", "nowhere.server:create_server"], {}, ["no module nowhere"]),

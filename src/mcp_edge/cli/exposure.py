@@ -8,6 +8,7 @@ import tempfile
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -46,10 +47,12 @@ def refuse_unsafe(settings: Settings, host: str, *, insecure: bool) -> None:
     """Let nothing be served that strangers could use or forge.
 
     Raises:
-        ConfigurationError: no authentication or no good secret outside loopback, or `auth=keys` without a key.
+        ConfigurationError: no authentication or no good secret outside loopback, or a way of signing in that cannot
+            work or is made for loopback.
     """
-    if settings.auth == "keys" and not settings.keys:
-        raise ConfigurationError("--auth keys needs at least one key in MCP_KEYS. Make one: mcp-edge keys create NAME")
+    by_keys = settings.auth == "keys" or (settings.auth == "oauth" and settings.identity == "keys")
+    if by_keys and not settings.keys:
+        raise ConfigurationError("Keys are asked for and MCP_KEYS has none. Make one: mcp-edge keys create NAME")
     if is_loopback(host):
         return
     if settings.auth == "none" and not insecure:
@@ -57,6 +60,17 @@ def refuse_unsafe(settings: Settings, host: str, *, insecure: bool) -> None:
             f"--auth none would let everybody who can reach {host} use this server and its data. Use --auth keys "
             "(mcp-edge keys create NAME makes one), listen on 127.0.0.1, or pass --insecure if something in front "
             "of this server decides who may call."
+        )
+    if settings.auth == "oauth" and settings.identity == "dev":
+        raise ConfigurationError(
+            "MCP_IDENTITY=dev lets everybody be whom they like, so it serves loopback only. Set MCP_IDENTITY to "
+            "github, sentry, oidc or keys."
+        )
+    public = urlsplit(settings.public_url or "")
+    if public.scheme == "http" and not is_loopback(public.hostname or "") and settings.auth != "none" and not insecure:
+        raise ConfigurationError(
+            f"{settings.public_url} is not https: every credential could be read on its way. Put TLS in front of the "
+            "server and set MCP_PUBLIC_URL to its https URL, or pass --insecure."
         )
     if not settings.secret_keys:
         raise ConfigurationError(
