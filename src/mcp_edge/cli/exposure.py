@@ -67,10 +67,10 @@ def refuse_unsafe(settings: Settings, host: str, *, insecure: bool) -> None:
             "github, sentry, oidc or keys."
         )
     public = urlsplit(settings.public_url or "")
-    if public.scheme == "http" and not is_loopback(public.hostname or "") and settings.auth != "none" and not insecure:
+    if public.scheme == "http" and not is_loopback(public.hostname or "") and settings.auth not in ("none", "keys"):
         raise ConfigurationError(
-            f"{settings.public_url} is not https: every credential could be read on its way. Put TLS in front of the "
-            "server and set MCP_PUBLIC_URL to its https URL, or pass --insecure."
+            f"{settings.public_url} is not https, which OAuth asks for: every token could be read on its way. Put TLS "
+            "in front of the server and set MCP_PUBLIC_URL to its https URL."
         )
     if not settings.secret_keys:
         raise ConfigurationError(
