@@ -52,7 +52,7 @@ def refuse_unsafe(settings: Settings, host: str, *, insecure: bool) -> None:
     """
     by_keys = settings.auth == "keys" or (settings.auth == "oauth" and settings.identity == "keys")
     if by_keys and not settings.keys:
-        raise ConfigurationError("Access by key needs at least one key in MCP_KEYS. Make one: mcp-edge keys create NAME")
+        raise ConfigurationError("This needs at least one key in MCP_KEYS. Make one: mcp-edge keys create NAME")
     if is_loopback(host):
         return
     if settings.auth == "none" and not insecure:
