@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
-import anyio
 import httpx
 
 from mcp_edge.errors import UpstreamError
+from mcp_edge.outbound import exchange
 from mcp_edge.platform import Platform
 
 if TYPE_CHECKING:
@@ -129,30 +129,7 @@ class Upstream:
         headers = {"authorization": f"Bearer {self.token}", "accept": "application/json"}
         url = self.base_url + path
         request = self.client.build_request("GET", url, params=params, headers=headers, timeout=timeout_s)
-        try:
-            # httpx's own timeout starts anew with every read; an answer that trickles in needs this one.
-            with anyio.fail_after(timeout_s):
-                response = await self.client.send(request, stream=True, follow_redirects=False)
-                try:
-                    return await _read(response, max_bytes)
-                finally:
-                    await response.aclose()
-        except (TimeoutError, httpx.TimeoutException) as e:
-            raise UpstreamError(f"The upstream API did not answer within {timeout_s:g} seconds.") from e
-        except httpx.HTTPError as e:
-            raise UpstreamError("The upstream API could not be reached, or broke off its answer.") from e
-
-
-async def _read(response: httpx.Response, max_bytes: int) -> httpx.Response:
-    """The response with its body, decoded, in memory."""
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > max_bytes:
-            raise UpstreamError(f"The upstream API's answer is larger than {max_bytes} bytes.")
-    # These two describe the encoded body, which is gone.
-    headers = [(k, v) for k, v in response.headers.multi_items() if k not in ("content-encoding", "content-length")]
-    return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
+        return await exchange(self.client, request, timeout_s=timeout_s, max_bytes=max_bytes)
 
 
 def upstream() -> Upstream:

@@ -1,0 +1,86 @@
+"""One request of ours to somebody else's server: bounded in time and in size, and never carried to another host."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+
+from mcp_edge.errors import UpstreamError
+
+
+async def exchange(
+    client: httpx.AsyncClient,
+    request: httpx.Request,
+    *,
+    timeout_s: float,
+    max_bytes: int,
+    whose: str = "The upstream API",
+) -> httpx.Response:
+    """The whole answer to `request`, whatever its status, with its body decoded and in memory.
+
+    Redirects are not followed, so that a credential reaches no other host.
+
+    Raises:
+        UpstreamError: no answer of at most `max_bytes` bytes came within `timeout_s` seconds. `whose` begins the
+            sentence.
+    """
+    try:
+        # httpx's own timeout starts anew with every read; an answer that trickles in needs this one.
+        with anyio.fail_after(timeout_s):
+            response = await client.send(request, stream=True, follow_redirects=False)
+            try:
+                return await _read(response, max_bytes, whose)
+            finally:
+                await response.aclose()
+    except (TimeoutError, httpx.TimeoutException) as e:
+        raise UpstreamError(f"{whose} did not answer within {timeout_s:g} seconds.") from e
+    except httpx.HTTPError as e:
+        raise UpstreamError(f"{whose} could not be reached, or broke off its answer.") from e
+
+
+async def _read(response: httpx.Response, max_bytes: int, whose: str) -> httpx.Response:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > max_bytes:
+            raise UpstreamError(f"{whose}'s answer is larger than {max_bytes} bytes.")
+    # These two describe the encoded body, which is gone.
+    headers = [(k, v) for k, v in response.headers.multi_items() if k not in ("content-encoding", "content-length")]
+    return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
+
+
+def json_object(response: httpx.Response, whose: str) -> dict[str, Any]:
+    """The JSON object in the body.
+
+    Raises:
+        UpstreamError: there is none.
+    """
+    try:
+        document: Any = json.loads(response.content)
+    except (ValueError, RecursionError) as e:
+        raise UpstreamError(f"{whose}'s answer is not JSON.") from e
+    if not isinstance(document, dict):
+        raise UpstreamError(f"{whose}'s answer does not have the expected form.")
+    return document  # pyright: ignore[reportUnknownVariableType] # the keys of a JSON object are text
+
+
+def is_protected(url: str) -> bool:
+    """Whether what is sent to `url` cannot be read or altered on its way: https, or http on loopback."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if not host or parts.username is not None or parts.fragment:
+        return False
+    if parts.scheme == "https":
+        return True
+    try:
+        return parts.scheme == "http" and ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return parts.scheme == "http" and host == "localhost"
