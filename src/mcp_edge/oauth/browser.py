@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mcp_edge.context import User
 from mcp_edge.keyring import KeyRing
-from mcp_edge.oauth.urls import Urls
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
+from mcp_edge.urls import Urls
 
 
 class Browsers:

@@ -13,9 +13,9 @@ from mcp_edge.oauth.browser import Browsers
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.grants import Grants
 from mcp_edge.oauth.limits import Limits
-from mcp_edge.oauth.urls import Urls
 from mcp_edge.platform import Platform
 from mcp_edge.scopes import Scopes
+from mcp_edge.urls import Urls
 
 
 class AuthorizationServer:

@@ -1,0 +1,76 @@
+"""How a request without the right credential is refused: `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1, MCP 2026-07-28
+authorization). Pure: it knows no token and no store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mcp_edge.errors import Forbidden, Unauthenticated
+from mcp_edge.urls import Urls
+
+_NOT_QUOTABLE = re.compile(r"[^\x20-\x7e]|[\"\\]")
+_REFUSED = -32000
+
+
+def missing(urls: Urls, path: str, scopes: Iterable[str]) -> Unauthenticated:
+    """401 for a request to `path` without a credential, which is no error (RFC 6750 §3.1). `scopes` are those to ask
+    for at first."""
+    return Unauthenticated(
+        "Authorization is required: send a bearer token.",
+        code=_REFUSED,
+        headers=_headers({"resource_metadata": metadata_url(urls, path), "scope": _joined(scopes)}),
+    )
+
+
+def invalid(urls: Urls, path: str, scopes: Iterable[str], description: str = "") -> Unauthenticated:
+    """401 for a credential that is not valid at `path`: unknown, expired, revoked, or for another audience, which all
+    look the same. `description` is public."""
+    description = description or "The access token is not valid here."
+    return Unauthenticated(
+        description,
+        code=_REFUSED,
+        headers=_headers(
+            {
+                "error": "invalid_token",
+                "error_description": description,
+                "resource_metadata": metadata_url(urls, path),
+                "scope": _joined(scopes),
+            }
+        ),
+    )
+
+
+def insufficient(urls: Urls, path: str, scopes: Iterable[str], description: str = "") -> Forbidden:
+    """403 for a credential without all of the `scopes` of an operation at `path`; the client is told every one of them
+    (MCP 2026-07-28 authorization, Scope Challenge Handling)."""
+    needed = _joined(scopes)
+    description = description or f"This needs the scope {needed}."
+    return Forbidden(
+        description,
+        code=_REFUSED,
+        headers=_headers(
+            {
+                "error": "insufficient_scope",
+                "error_description": description,
+                "resource_metadata": metadata_url(urls, path),
+                "scope": needed,
+            }
+        ),
+    )
+
+
+def metadata_url(urls: Urls, path: str) -> str:
+    """Where the resource at `path` describes itself (RFC 9728 §3.1). What is no endpoint is told of /mcp."""
+    endpoint = "/sse" if path in ("/sse", "/messages") else "/mcp"
+    return urls.well_known("oauth-protected-resource", endpoint)
+
+
+def _joined(scopes: Iterable[str]) -> str:
+    return " ".join(sorted(scopes))
+
+
+def _headers(parameters: dict[str, str]) -> dict[str, str]:
+    """The challenge; no parameter is empty (RFC 6750 §3 wants at least one scope where it names any)."""
+    told = ", ".join(f'{name}="{_NOT_QUOTABLE.sub(" ", value)}"' for name, value in parameters.items() if value)
+    return {"www-authenticate": f"Bearer {told}", "cache-control": "no-store"}
