@@ -59,7 +59,8 @@ class Fleet:
         check_s: float | None = None,
     ) -> None:
         """`store` as `--store` takes it; `env` adds to a clean environment without other `MCP_` names; `args` adds
-        options of `serve`. `proxy` defaults to True for more than one process; with `check_s` it asks for readiness."""
+        options of `serve`. `proxy` defaults to True for more than one process; with `check_s` it asks for readiness.
+        With `auth="oauth"` the processes know the one URL that they all have."""
         self.ports: list[int] = []
         while len(self.ports) < count:
             if (port := free_port()) not in self.ports:
@@ -78,6 +79,7 @@ class Fleet:
         self._asked: set[int] = set()
         self._exit = ExitStack()
         self._logs = Path()
+        self._auth = auth
         self._check_s = check_s
         self._with_proxy = count > 1 if proxy is None else proxy
         self.proxy: RoundRobin | None = None
@@ -87,14 +89,19 @@ class Fleet:
 
     def __enter__(self) -> Self:
         self._logs = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="fleet-")))
+        proxy = RoundRobin(self.ports, check_s=self._check_s) if self._with_proxy else None
         try:
+            if proxy is not None:
+                self._exit.callback(proxy.close)
+                self.url = proxy.url
+            if self._auth == "oauth":
+                self._env.setdefault("MCP_PUBLIC_URL", self.url)
             for i in range(len(self.ports)):
                 self._launch(i)
             for i in range(len(self.ports)):
                 self._await_ready(i)
-            if self._with_proxy:
-                self.proxy = self._exit.enter_context(RoundRobin(self.ports, check_s=self._check_s))
-                self.url = self.proxy.url
+            if proxy is not None:
+                self.proxy = self._exit.enter_context(proxy)
         except BaseException:
             self._end()
             raise

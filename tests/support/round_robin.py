@@ -124,6 +124,10 @@ class RoundRobin:
         assert done.wait(timeout=5), "the proxy's loop is busy"
         return len(cut)
 
+    def close(self) -> None:
+        """Give the address back; it is taken from the start, so that backends can be told of it before they listen."""
+        self._socket.close()
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
