@@ -118,7 +118,7 @@ class Request:
         if body:
             fields.append((b"content-type", kind))
         await self.send({"type": "http.response.start", "status": status, "headers": fields})
-        await self.send({"type": "http.response.body", "body": body})
+        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     def only(self, *allowed: str) -> None:
         """Refuse other HTTP methods (RFC 9110 §15.5.6).
