@@ -50,7 +50,7 @@ class AuthorizationServer:
     @cached_property
     def grants(self) -> Grants:
         """What users have granted."""
-        return Grants(self.platform, self.ring)
+        return Grants(self.platform, self.ring, self.urls, self.scopes)
 
     @cached_property
     def browsers(self) -> Browsers:

@@ -1,0 +1,104 @@
+"""Access tokens: opaque, kept under their hash, readable only with the token itself and the key ring.
+
+It knows no grant's record: who issues a token enters it there, and removes it when the grant ends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from mcp_edge.context import User
+from mcp_edge.keyring import KeyRing
+from mcp_edge.oauth import token_format
+from mcp_edge.oauth.grant_record import dump_user, load_user
+from mcp_edge.platform import Platform
+from mcp_edge.scopes import Scopes
+
+FORMAT = 1
+_PURPOSE = "access token"
+_KNOWN = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A live access token, as it was issued."""
+
+    user: User
+    """With the scopes, their closure, the client and the grant."""
+    scopes: frozenset[str]
+    """As granted, without what they imply."""
+    audience: str
+    issued_at: float
+    expires_at: float
+
+
+class AccessTokens:
+    """Issues, finds and removes them."""
+
+    def __init__(self, platform: Platform, ring: KeyRing, scopes: Callable[[], Awaitable[Scopes]]) -> None:
+        self._records = platform.records
+        self._clock = platform.clock
+        self._ring = ring
+        self._scopes = scopes
+        # By the record's key, which is the token's hash: a pure function of the record's bytes and the token, so it
+        # cannot go stale. The store is still read for each request.
+        self._opened: dict[str, tuple[bytes, AccessToken]] = {}
+
+    async def issue(
+        self, user: User, *, client: str, grant: str, scopes: frozenset[str], audience: str, ttl_s: int
+    ) -> tuple[str, str]:
+        """A new token, kept, and its digest."""
+        token = token_format.ACCESS + token_format.new_secret()
+        digest = token_format.digest(token)
+        now = self._clock()
+        record = {
+            "v": FORMAT,
+            "user": dump_user(user),
+            "client": client,
+            "grant": grant,
+            "scopes": sorted(scopes),
+            "audience": audience,
+            "issued_at": now,
+            "expires_at": now + ttl_s,
+        }
+        data = json.dumps(record, separators=(",", ":")).encode()
+        sealed = self._ring.seal(_PURPOSE, data, context=digest, secret=token.encode())
+        await self._records.put(f"token/{digest}", sealed, ttl_s=ttl_s)
+        return token, digest
+
+    async def find(self, token: bytes) -> AccessToken | None:
+        """The live token of these bytes. One read of the store; none for what cannot be a token."""
+        if not token_format.is_access_token(token):
+            return None
+        key = f"token/{sha256(token).hexdigest()}"
+        raw = await self._records.get(key)
+        if raw is None:
+            return None
+        known = self._opened.get(key)
+        found = known[1] if known is not None and known[0] == raw else await self._open(key, raw, token)
+        return found if found is not None and found.expires_at > self._clock() else None
+
+    async def remove(self, digest: str) -> None:
+        """End a token."""
+        await self._records.delete(f"token/{digest}")
+        self._opened.pop(f"token/{digest}", None)
+
+    async def _open(self, key: str, raw: bytes, token: bytes) -> AccessToken | None:
+        data = self._ring.open(_PURPOSE, raw, context=key.removeprefix("token/"), secret=token)
+        if data is None:
+            return None
+        record: dict[str, Any] = json.loads(data)
+        if record["v"] != FORMAT:
+            return None
+        scopes = frozenset[str](record["scopes"])
+        allowed = (await self._scopes()).closure(scopes)
+        user = replace(load_user(record["user"]), scopes=allowed, client=record["client"], grant=record["grant"])
+        found = AccessToken(user, scopes, record["audience"], record["issued_at"], record["expires_at"])
+        if len(self._opened) >= _KNOWN:
+            self._opened.clear()
+        self._opened[key] = raw, found
+        return found
