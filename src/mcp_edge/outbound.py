@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -60,13 +60,29 @@ def json_object(response: httpx.Response, whose: str) -> dict[str, Any]:
     Raises:
         UpstreamError: there is none.
     """
-    try:
-        document: Any = json.loads(response.content)
-    except (ValueError, RecursionError) as e:
-        raise UpstreamError(f"{whose}'s answer is not JSON.") from e
+    document = _json(response, whose)
     if not isinstance(document, dict):
         raise UpstreamError(f"{whose}'s answer does not have the expected form.")
-    return document  # pyright: ignore[reportUnknownVariableType] # the keys of a JSON object are text
+    return cast("dict[str, Any]", document)
+
+
+def json_list(response: httpx.Response, whose: str) -> list[Any]:
+    """The JSON list in the body.
+
+    Raises:
+        UpstreamError: there is none.
+    """
+    document = _json(response, whose)
+    if not isinstance(document, list):
+        raise UpstreamError(f"{whose}'s answer does not have the expected form.")
+    return cast("list[Any]", document)
+
+
+def _json(response: httpx.Response, whose: str) -> Any:
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError) as e:
+        raise UpstreamError(f"{whose}'s answer is not JSON.") from e
 
 
 def is_protected(url: str) -> bool:

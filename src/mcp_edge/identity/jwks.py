@@ -1,4 +1,4 @@
-"""The public keys of an issuer (RFC 7517), cached for a bounded time and fetched again when it rotates them.
+"""The public keys of an issuer (RFC 7517), found again when it rotates them.
 
 It verifies nothing itself; who verifies a token asks here for the key that its header names.
 """
@@ -6,15 +6,13 @@ It verifies nothing itself; who verifies a token asks here for the key that its 
 from __future__ import annotations
 
 import math
-import time
 from typing import Any, cast
 
-import anyio
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from mcp_edge.errors import ConfigurationError, UpstreamError
-from mcp_edge.outbound import exchange, is_protected, json_object
+from mcp_edge.errors import UpstreamError
+from mcp_edge.identity.documents import Document
 from mcp_edge.platform import Platform
 
 ALGORITHMS: dict[str, str] = {
@@ -24,17 +22,11 @@ ALGORITHMS: dict[str, str] = {
 }
 """Algorithms that are accepted anywhere, and the type of their keys. None is symmetric: a public key is no secret."""
 
-FRESH_S = 600
-"""Seconds for which the keys are used without another look: so long a key that the issuer has withdrawn may last."""
-STALE_S = 3600
-"""Seconds for which they are used when the issuer cannot be reached."""
 UNKNOWN_S = 60
 """Least seconds between two fetches on account of a key id that nobody knows: anybody can invent one."""
-RETRY_S = 5
-"""Seconds after a failure in which nobody asks the issuer again."""
-TIMEOUT_S = 5.0
-MAX_BYTES = 256 * 1024
 MAX_KEYS = 64
+
+_WHOSE = "The issuer's key endpoint"
 
 
 class Jwks:
@@ -46,16 +38,9 @@ class Jwks:
         Raises:
             ConfigurationError: it is neither.
         """
-        if not is_protected(url):
-            raise ConfigurationError(f"The keys at {url} cannot be trusted: the URL must be https.")
         self._platform = platform
-        self._url = url
-        self._keys: list[dict[str, Any]] = []
-        self._made: dict[tuple[int, str], PyJWK | None] = {}
-        self._generation = 0
-        self._fetched_at = self._searched_at = self._failed_at = -math.inf
-        self._failure = ""
-        self._fetching_at = -math.inf
+        self._document = Document(platform, url, _Keys.read, whose=_WHOSE)
+        self._searched_at = -math.inf
 
     async def key(self, kid: str | None, alg: str) -> PyJWK | None:
         """The key that a token's header names, or None: there is none, or none that fits `alg`.
@@ -67,71 +52,37 @@ class Jwks:
         """
         if alg not in ALGORITHMS:
             return None
-        await self._refresh()
-        found = self._find(kid, alg)
+        keys = await self._document.get()
+        found = keys.find(kid, alg)
         if found is None and self._may_search():
-            await self._fetch(self._generation)
-            found = self._find(kid, alg)
+            found = (await self._document.renewed(keys)).find(kid, alg)
         return found
-
-    async def _refresh(self) -> None:
-        if self._within(FRESH_S, self._fetched_at):
-            return
-        try:
-            await self._fetch(self._generation)
-        except UpstreamError:
-            if not self._within(STALE_S, self._fetched_at):
-                raise
 
     def _may_search(self) -> bool:
         """Whether it is time to look for an unknown key; those who ask while somebody looks wait for what he finds."""
-        if not self._fetching() and self._within(UNKNOWN_S, self._searched_at):
+        now = self._platform.clock()
+        if not self._document.renewing and 0 <= now - self._searched_at < UNKNOWN_S:
             return False
-        self._searched_at = self._platform.clock()
+        self._searched_at = now
         return True
 
-    def _within(self, seconds: float, since: float) -> bool:
-        return 0 <= self._platform.clock() - since < seconds
 
-    def _fetching(self) -> bool:
-        return time.monotonic() - self._fetching_at < TIMEOUT_S + 1
+class _Keys:
+    """One set of keys. A key is made of its document when it is first needed."""
 
-    async def _fetch(self, seen: int) -> None:
-        """Fetch the keys, or wait while another request does so. `seen` is the generation that does not suffice.
+    def __init__(self, keys: list[dict[str, Any]]) -> None:
+        self._keys = keys
+        self._made: dict[tuple[int, str], PyJWK | None] = {}
 
-        No lock: the requests may be on different event loops, and a host may drop one without another word.
-        """
-        while self._fetching():  # noqa: ASYNC110 # an event would belong to one loop
-            await anyio.sleep(0.01)
-        if self._generation != seen:
-            return
-        if self._within(RETRY_S, self._failed_at):
-            raise UpstreamError(self._failure)
-        self._fetching_at = time.monotonic()
-        try:
-            keys = await self._load()
-        except UpstreamError as e:
-            self._failed_at, self._failure = self._platform.clock(), str(e)
-            raise
-        finally:
-            self._fetching_at = -math.inf
-        self._keys, self._made = [key for key in keys if _verifies(key)], {}
-        self._fetched_at = self._platform.clock()
-        self._generation += 1
-
-    async def _load(self) -> list[dict[str, Any]]:
-        client = self._platform.http()
-        request = client.build_request("GET", self._url, headers={"accept": "application/json"}, timeout=TIMEOUT_S)
-        whose = "The issuer's key endpoint"
-        response = await exchange(client, request, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES, whose=whose)
-        if response.status_code != 200:
-            raise UpstreamError(f"{whose} answered with status {response.status_code}.")
-        keys = json_object(response, whose).get("keys")
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> _Keys:
+        keys = document.get("keys")
         if not isinstance(keys, list):
-            raise UpstreamError(f"{whose}'s answer does not have the expected form.")
-        return [cast("dict[str, Any]", k) for k in cast("list[Any]", keys)[:MAX_KEYS] if isinstance(k, dict)]
+            raise UpstreamError(f"{_WHOSE}'s answer does not have the expected form.")
+        known = [cast("dict[str, Any]", k) for k in cast("list[Any]", keys)[:MAX_KEYS] if isinstance(k, dict)]
+        return cls([key for key in known if _verifies(key)])
 
-    def _find(self, kid: str | None, alg: str) -> PyJWK | None:
+    def find(self, kid: str | None, alg: str) -> PyJWK | None:
         fitting = [
             n
             for n, key in enumerate(self._keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mcp_edge.context import User
 
@@ -44,6 +44,7 @@ class Refused(Exception):
         self.reason = reason or message
 
 
+@runtime_checkable
 class RedirectProvider(Protocol):
     """Signs users in on its own site (OIDC, OAuth)."""
 
@@ -79,6 +80,7 @@ class RedirectProvider(Protocol):
         ...
 
 
+@runtime_checkable
 class FormProvider(Protocol):
     """Asks for one value on our own page: a name (`dev`), an access key (`keys`)."""
 
