@@ -1,5 +1,17 @@
 """mcp-edge: one stateless core for remote MCP servers, wrapped by each host. What a fork's tools use is here."""
 
 from mcp_edge.context import Upstream, User, UserState, changes_bus, current_user, state, upstream
+from mcp_edge.scopes import Scope, declare_scopes, requires
 
-__all__ = ["Upstream", "User", "UserState", "changes_bus", "current_user", "state", "upstream"]
+__all__ = [
+    "Scope",
+    "Upstream",
+    "User",
+    "UserState",
+    "changes_bus",
+    "current_user",
+    "declare_scopes",
+    "requires",
+    "state",
+    "upstream",
+]

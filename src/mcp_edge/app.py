@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from mcp_edge import endpoint, jsonrpc, sse
 from mcp_edge.core import Core
+from mcp_edge.credentials import refusal_headers
 from mcp_edge.errors import STATUS, CallerError, StoreUnavailable, TooMany
 from mcp_edge.gate import gate
 from mcp_edge.guards import Guards
@@ -63,7 +64,7 @@ class App:
             try:
                 await self._serve(request)
             except CallerError as e:
-                await _refuse(request, e)
+                await self._refuse(request, e)
             except Gone:
                 pass
             except StoreUnavailable as e:
@@ -139,6 +140,11 @@ class App:
     async def _scopes(self) -> Scopes:
         return (self._core or await self.start()).scopes
 
+    async def _refuse(self, request: Request, e: CallerError) -> None:
+        body = jsonrpc.error(e.request_id, e.code, e.message, e.data)
+        headers = refusal_headers(self._gate.authenticator, e, request)
+        await _answer_or_end(request, STATUS[type(e)], body, headers)
+
     async def stop(self) -> None:
         """Leave the server's lifespan, in the task that called `start`."""
         if self._core is not None:
@@ -156,11 +162,6 @@ async def _unavailable(request: Request, e: Exception) -> None:
     logger.error("request %s: %s", request.trace_id(), e)
     body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.")
     await _answer_or_end(request, 503, body, [(b"retry-after", b"2")])
-
-
-async def _refuse(request: Request, e: CallerError) -> None:
-    headers = [(name.encode(), value.encode()) for name, value in e.headers.items()]
-    await _answer_or_end(request, STATUS[type(e)], jsonrpc.error(e.request_id, e.code, e.message, e.data), headers)
 
 
 async def _answer_or_end(request: Request, status: int, body: bytes, headers: list[Header]) -> None:

@@ -72,7 +72,7 @@ async def run(
         status = reply.why = "lost"
         await reply.abandon()
     except Exception as e:  # noqa: BLE001 # the boundary: see the module's docstring
-        http, body, status = failure(e, x, modern=link.protocol_version == MODERN)
+        http, body, status = failure(e, core, x, modern=link.protocol_version == MODERN)
         await reply.finish(http, body)
     if "exit_stack" in link.__dict__:
         await _clean_up(link, x)
@@ -131,7 +131,7 @@ async def _ask(
     raise MCPError(jsonrpc.INTERNAL_ERROR, "The tool asked too many times.")
 
 
-def failure(e: Exception, x: Exchange, *, modern: bool) -> tuple[int, bytes, str]:
+def failure(e: Exception, core: Core, x: Exchange, *, modern: bool) -> tuple[int, bytes, str]:
     """The HTTP status, the error response and the log's status of an exception."""
     http, data = 200, None
     match e:
@@ -141,7 +141,8 @@ def failure(e: Exception, x: Exchange, *, modern: bool) -> tuple[int, bytes, str
             code, message, data = jsonrpc.INVALID_PARAMS, "Invalid request parameters", ""
         case CallerError():
             code, message, data, http = e.code, e.message, e.data, STATUS[type(e)]
-            x.request.extra += [(name.encode(), value.encode()) for name, value in e.headers.items()]
+            if not x.request.begun:
+                x.request.extra += core.headers_of(e, x.request)
         case StoreUnavailable():
             logger.error("request %s: %s", x.request.trace_id(), e)
             code, message, http = jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.", 503

@@ -12,16 +12,16 @@ from mcp.server.request_state import RequestStateSecurity
 
 from mcp_edge.changes import EVERYBODY, Change, Changes
 from mcp_edge.context import CURRENT, User
-from mcp_edge.credentials import Authenticator, still_valid
-from mcp_edge.errors import ConfigurationError
+from mcp_edge.credentials import Authenticator, refusal_headers, still_valid
+from mcp_edge.errors import CallerError, ConfigurationError
 from mcp_edge.exchange import Exchange, Reply
 from mcp_edge.handlers import register_handlers
 from mcp_edge.kernel import Kernel
-from mcp_edge.paging import page_lists
+from mcp_edge.paging import keep_reads_private, page_lists
 from mcp_edge.platform import Platform
 from mcp_edge.questions import Questions
 from mcp_edge.quotas import Quotas
-from mcp_edge.request import Request
+from mcp_edge.request import Header, Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.sessions import Session, Sessions
 from mcp_edge.settings import Settings
@@ -41,7 +41,6 @@ class Core:
     changes: Changes
     quotas: Quotas
     authenticator: Authenticator
-    scopes: Scopes
 
     @classmethod
     def build(
@@ -61,10 +60,18 @@ class Core:
         )
         sessions, changes = Sessions(platform, signer), Changes(platform)
         kernel = Kernel(create_server(platform.settings), security)
-        register_handlers(kernel.low, platform, sessions, changes, authenticator)
-        page_lists(kernel.low, platform.settings.page_size)
+        register_handlers(kernel.low, platform, sessions, changes, authenticator, kernel.permissions)
+        private = platform.settings.auth != "none"
+        page_lists(kernel.low, platform.settings.page_size, kernel.permissions, private=private)
+        if private:
+            keep_reads_private(kernel.low, kernel.permissions)
         questions, quotas = Questions(platform, signer), Quotas(platform)
-        return cls(platform, kernel, sessions, questions, changes, quotas, authenticator, Scopes())
+        return cls(platform, kernel, sessions, questions, changes, quotas, authenticator)
+
+    @property
+    def scopes(self) -> Scopes:
+        """The scopes that the server declares."""
+        return self.kernel.permissions.scopes
 
     def exchange(
         self,
@@ -80,9 +87,13 @@ class Core:
         CURRENT.set(x)
         return x
 
-    async def still_valid(self, request: Request, principal: str) -> bool:
-        """Whether a stream that was opened with the credential of `request` may still be held for `principal`."""
-        return await still_valid(self.authenticator, request, principal)
+    def headers_of(self, e: CallerError, request: Request) -> list[Header]:
+        """The headers of a refusal, its challenge included."""
+        return refusal_headers(self.authenticator, e, request)
+
+    async def still_valid(self, request: Request, user: User) -> bool:
+        """Whether a stream that was opened with the credential of `request` may still be held for `user`."""
+        return await still_valid(self.authenticator, request, user)
 
     async def announce_catalogue(self) -> None:
         """Send list_changed to everybody when a deploy has changed the catalogue since the last start on this store."""

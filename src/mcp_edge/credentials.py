@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hashlib import sha256
 from typing import Protocol
 
 from mcp_edge.context import User
-from mcp_edge.errors import Unauthenticated
-from mcp_edge.request import Request
+from mcp_edge.errors import CallerError, InsufficientScope, Unauthenticated
+from mcp_edge.request import Header, Request
 
 
 class Authenticator(Protocol):
@@ -21,6 +22,10 @@ class Authenticator(Protocol):
         """
         ...
 
+    def step_up(self, request: Request, needed: Collection[str]) -> str:
+        """The `WWW-Authenticate` of a 403: what a credential needs for this request (RFC 6750 §3.1)."""
+        ...
+
 
 class Nobody:
     """`auth=none`: everybody is the one local user. For loopback only; the wrapper sees to that."""
@@ -32,6 +37,10 @@ class Nobody:
         """The local user."""
         del request
         return self._user
+
+    def step_up(self, request: Request, needed: Collection[str]) -> str:
+        """Nobody is restricted here; said all the same."""
+        return step_up(request, needed)
 
 
 class BearerKeys:
@@ -51,13 +60,37 @@ class BearerKeys:
             raise _refusal("The bearer key is not valid here.", 'Bearer error="invalid_token"')
         return user
 
+    def step_up(self, request: Request, needed: Collection[str]) -> str:
+        """A key has the scopes that it was made with: there is nowhere to ask for more."""
+        return step_up(request, needed)
 
-async def still_valid(authenticator: Authenticator, request: Request, principal: str) -> bool:
-    """Whether the credential with which a held stream was opened is still that of its principal."""
+
+def step_up(request: Request, needed: Collection[str]) -> str:
+    """The challenge where no metadata says who could grant more."""
+    del request
+    return f'Bearer error="insufficient_scope", scope="{" ".join(sorted(needed))}"'
+
+
+def refusal_headers(authenticator: Authenticator, e: CallerError, request: Request) -> list[Header]:
+    """The headers of an answer that refuses; one that lacks a scope says how to get it."""
+    headers = [(name.encode(), value.encode()) for name, value in e.headers.items()]
+    if isinstance(e, InsufficientScope):
+        headers += [
+            (b"www-authenticate", authenticator.step_up(request, e.needed).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+    return headers
+
+
+async def still_valid(authenticator: Authenticator, request: Request, user: User) -> bool:
+    """Whether the credential with which a held stream was opened is still its user's, and allows as much as it did."""
     try:
-        return (await authenticator.authenticate(request)).principal == principal
+        now = await authenticator.authenticate(request)
     except Unauthenticated:
         return False
+    return now.principal == user.principal and (
+        now.scopes is None or (user.scopes is not None and user.scopes <= now.scopes)
+    )
 
 
 def _refusal(message: str, challenge: str) -> Unauthenticated:

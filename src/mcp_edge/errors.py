@@ -5,6 +5,7 @@ EdgeError
 │   ├── BadRequest          400
 │   ├── Unauthenticated     401
 │   ├── Forbidden           403
+│   │   └── InsufficientScope  what the credential does not allow, and another one could
 │   ├── NotFound            404
 │   ├── MethodNotAllowed    405
 │   ├── NotAcceptable       406
@@ -20,7 +21,7 @@ A bug is any other exception: logged once with the request id, answered with a f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -59,6 +60,15 @@ class Unauthenticated(CallerError):
 
 class Forbidden(CallerError):
     """The credential or the origin may not do this."""
+
+
+class InsufficientScope(Forbidden):
+    """The credential is good, but does not allow this (RFC 6750 §3.1). `needed` are all scopes of the operation."""
+
+    def __init__(self, needed: Collection[str]) -> None:
+        words = " ".join(sorted(needed))
+        super().__init__(f"This needs the scope {words}.", code=-32000, data={"scope": words})
+        self.needed = frozenset(needed)
 
 
 class NotFound(CallerError):
@@ -106,6 +116,7 @@ STATUS: Mapping[type[EdgeError], int] = MappingProxyType(
         BadRequest: 400,
         Unauthenticated: 401,
         Forbidden: 403,
+        InsufficientScope: 403,
         NotFound: 404,
         MethodNotAllowed: 405,
         NotAcceptable: 406,

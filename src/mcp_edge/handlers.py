@@ -15,6 +15,7 @@ from mcp_edge.changes import METHODS, Change, Changes
 from mcp_edge.context import CURRENT
 from mcp_edge.credentials import Authenticator, still_valid
 from mcp_edge.exchange import Exchange
+from mcp_edge.permissions import Permissions
 from mcp_edge.platform import Platform
 from mcp_edge.quotas import HOLD_S, Quotas
 from mcp_edge.sessions import Session, Sessions
@@ -23,7 +24,12 @@ Context = ServerRequestContext[Any, Any]
 
 
 def register_handlers(
-    low: Server[Any], platform: Platform, sessions: Sessions, changes: Changes, authenticator: Authenticator
+    low: Server[Any],
+    platform: Platform,
+    sessions: Sessions,
+    changes: Changes,
+    authenticator: Authenticator,
+    permissions: Permissions,
 ) -> None:
     """Register them on the low-level server, in place of handlers that keep their state in the process."""
 
@@ -49,16 +55,24 @@ def register_handlers(
     low.add_request_handler("resources/subscribe", t.SubscribeRequestParams, subscribe)
     low.add_request_handler("resources/unsubscribe", t.UnsubscribeRequestParams, unsubscribe)
     if low.get_request_handler("subscriptions/listen") is not None:
-        listener = Listener(platform, changes, Quotas(platform), authenticator)
+        listener = Listener(platform, changes, Quotas(platform), authenticator, permissions)
         low.add_request_handler("subscriptions/listen", t.SubscriptionsListenRequestParams, listener.listen)
 
 
 class Listener:
     """`subscriptions/listen` (MCP 2026-07-28): the answer is a stream of the changes that the client asked for."""
 
-    def __init__(self, platform: Platform, changes: Changes, quotas: Quotas, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        changes: Changes,
+        quotas: Quotas,
+        authenticator: Authenticator,
+        permissions: Permissions,
+    ) -> None:
         self._platform = platform
         self._authenticator = authenticator
+        self._permissions = permissions
         self._changes = changes
         self._quotas = quotas
 
@@ -67,7 +81,7 @@ class Listener:
         x = cast(Exchange, CURRENT.get())
         if not (self._platform.streaming and self._platform.shared):
             raise MCPError(t.INVALID_REQUEST, "This host cannot hold streams: subscriptions/listen is not available.")
-        wanted, principal = params.notifications, x.user.principal
+        wanted, principal = await self._allowed(x, params.notifications), x.user.principal
         meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
         hold = await self._quotas.hold("streams", principal, self._platform.settings.max_streams)
         try:
@@ -86,7 +100,7 @@ class Listener:
                     break
                 if now - checked > self._platform.settings.recheck_s:
                     checked = now
-                    if not await still_valid(self._authenticator, x.request, principal):
+                    if not await still_valid(self._authenticator, x.request, x.user):
                         break
                 if now - renewed > HOLD_S / 3:
                     renewed = now
@@ -94,6 +108,14 @@ class Listener:
         finally:
             await hold.release()
         return t.SubscriptionsListenResult(_meta=meta)
+
+    async def _allowed(self, x: Exchange, wanted: t.SubscriptionFilter) -> t.SubscriptionFilter:
+        """Without what the user may not read; the acknowledgement says what is left."""
+        uris = wanted.resource_subscriptions
+        if x.user.scopes is None or not uris:
+            return wanted
+        readable = await self._permissions.readable(x.user, uris)
+        return wanted.model_copy(update={"resource_subscriptions": readable})
 
 
 def uris(change: Change, wanted: t.SubscriptionFilter) -> list[str]:

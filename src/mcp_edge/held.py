@@ -6,6 +6,7 @@ import asyncio
 from types import TracebackType
 
 from mcp_edge import sse
+from mcp_edge.context import User
 from mcp_edge.core import Core
 from mcp_edge.platform import Platform
 from mcp_edge.quotas import HOLD_S, Hold
@@ -14,18 +15,18 @@ from mcp_edge.tokens import mint
 
 
 class Held:
-    """`async with Held(core, request, principal) as line:` counts in the principal's quota while it is open.
+    """`async with Held(core, request, user, writer) as line:` counts in the principal's quota while it is open.
 
     Raises:
         TooMany: the principal holds too many streams.
     """
 
-    def __init__(self, core: Core, request: Request, principal: str, writer: sse.Writer, name: str = "") -> None:
+    def __init__(self, core: Core, request: Request, user: User, writer: sse.Writer, name: str = "") -> None:
         """`name` is that of what is held, if its client can come back to it."""
         self._core = core
         self._name = name
         self._request = request
-        self._principal = principal
+        self._user = user
         self._writer = writer
         self._hold: Hold | None = None
         self._started = self._renewed = self._checked = core.platform.clock()
@@ -33,7 +34,7 @@ class Held:
 
     async def __aenter__(self) -> Held:
         most = self._core.platform.settings.max_streams
-        self._hold = await self._core.quotas.hold("streams", self._principal, most, self._name)
+        self._hold = await self._core.quotas.hold("streams", self._user.principal, most, self._name)
         self._leaving = asyncio.ensure_future(self._watch())
         return self
 
@@ -54,7 +55,8 @@ class Held:
     async def goes_on(self) -> bool:
         """Keep the stream alive.
 
-        False when the client has left, its credential is no longer valid, the process drains, or the budget is used up.
+        False when the client has left, its credential is no longer valid or allows less, the process drains, or the
+        budget is used up.
         """
         platform = self._core.platform
         now = platform.clock()
@@ -65,7 +67,7 @@ class Held:
             await self._hold.renew()
         if now - self._checked > platform.settings.recheck_s:
             self._checked = now
-            if not await self._core.still_valid(self._request, self._principal):
+            if not await self._core.still_valid(self._request, self._user):
                 return False
         await self._writer.keep_alive(platform.settings.keepalive_s)
         return now - self._started < platform.stream_budget_s

@@ -30,6 +30,7 @@ from pydantic_core import to_json
 from mcp_edge.exchange import Exchange
 from mcp_edge.jsonrpc import encode
 from mcp_edge.link import ENVELOPE_KEYS, MODERN, Link
+from mcp_edge.permissions import Permissions
 from mcp_edge.tokens import short_hash
 
 _PARAMS = TypeAdapter(t.CallToolRequestParams).validator
@@ -55,6 +56,7 @@ class Kernel:
         server.streamable_http_app()  # makes the low-level server reachable by its public name; the app is dropped
         self.server = server
         self.low: Server[Any] = server.session_manager.app
+        self.permissions = Permissions(server, self.low.get_tool_input_schema or _no_schema)
         self._install_boundary(state_security)
         self.chain = list(self.low.middleware)
         self._boundary = self._only_boundary()
@@ -78,11 +80,16 @@ class Kernel:
         return first if isinstance(first, RequestStateBoundary) else None
 
     async def start(self) -> None:
-        """Enter the server's lifespan, once per process; later calls return at once."""
+        """Enter the server's lifespan, once per process; later calls return at once.
+
+        Raises:
+            ConfigurationError: the catalogue needs scopes that the server does not declare.
+        """
         if self._lifespan is None:
             self._lifespan = AsyncExitStack()
             self._state = await self._lifespan.enter_async_context(self.low.lifespan(self.low))
             self._options = self.low.create_initialization_options(NotificationOptions(True, True, True))
+            await self.permissions.start()
 
     async def stop(self) -> None:
         """Leave the lifespan."""
@@ -102,8 +109,25 @@ class Kernel:
 
         Raises:
             MCPError, ValidationError: the request's fault, as the SDK words it.
+            InsufficientScope: the user's credential does not allow it. Nothing has run.
             Exception: a bug in a handler.
         """
+        job = self._job(x, link, method, params)
+        return job if x.user.scopes is None else self._permitted(x, method, params, job)
+
+    async def _permitted(
+        self, x: Exchange, method: str, params: dict[str, Any] | None, job: Coroutine[Any, Any, bytes | Asked]
+    ) -> bytes | Asked:
+        try:
+            await self.permissions.check(x.user, method, params)
+        except BaseException:
+            job.close()
+            raise
+        return await job
+
+    def _job(
+        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None
+    ) -> Coroutine[Any, Any, bytes | Asked]:
         version = link.protocol_version
         if (
             method == "tools/call"
@@ -315,6 +339,10 @@ class Kernel:
 
 
 _EMPTY: dict[str, Any] = {}
+
+
+def _no_schema(name: str) -> None:
+    del name
 
 
 def _plain(result: HandlerResult) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from mcp_types import INVALID_REQUEST, REQUEST_TIMEOUT
 
 from mcp_edge import asking, jsonrpc, sse
 from mcp_edge.cadence import Pauses
+from mcp_edge.context import User
 from mcp_edge.errors import EdgeError, StoreUnavailable
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
@@ -67,9 +68,10 @@ class LoggedReply(PlainReply):
     _checked_at = 0.0
 
     def __init__(
-        self, request: Request, core: Core, session: Session, call: Call, writer: sse.Writer | None = None
+        self, request: Request, core: Core, user: User, session: Session, call: Call, writer: sse.Writer | None = None
     ) -> None:
         super().__init__(request, core.platform, writer)
+        self._user = user
         self._core = core
         self._session = session
         self._call = call
@@ -238,7 +240,7 @@ class LoggedReply(PlainReply):
         now = time.monotonic()
         if now - self._checked_at >= self.platform.settings.recheck_s:
             self._checked_at = now
-            if not await self._core.still_valid(self.request, self._session.principal):
+            if not await self._core.still_valid(self.request, self._user):
                 return False
         return await self._core.sessions.alive(self._session)
 

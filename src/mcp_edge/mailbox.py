@@ -24,6 +24,8 @@ _INBOX_BODIES = 2
 """So many messages of the largest size may wait; and so many bytes, of whatever messages."""
 _PAGE = 100
 _MOST_RUNNING = 1000
+_SCOPES = "mcp-edge/scopes"
+"""A member that an inbox entry has besides those of the message; whatever the client says there is replaced."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class Letter:
     message: dict[str, Any]
     began: float
     """Epoch seconds at which it was first taken."""
+    scopes: frozenset[str] | None
+    """What the credential with which it was posted allows; the stream may have been opened with another one."""
     version: int = 0
     """Of the lease."""
 
@@ -53,14 +57,14 @@ class Mailbox:
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
-    async def put(self, message: dict[str, Any]) -> None:
-        """Leave a message for whoever holds the stream.
+    async def put(self, message: dict[str, Any], scopes: frozenset[str] | None) -> None:
+        """Leave a message for whoever holds the stream, with what its poster may do.
 
         Raises:
             TooMany: nobody has taken the last ones.
         """
         prefix = f"inbox/{self._session}/"
-        body = jsonrpc.encode(message)
+        body = jsonrpc.encode({**message, _SCOPES: None if scopes is None else sorted(scopes)})
         waiting = await self._store.read(prefix, limit=_INBOX_MOST)
         size = len(body) + sum(len(entry.value) for entry in waiting)
         if len(waiting) >= _INBOX_MOST or size > _INBOX_BODIES * self._platform.settings.max_body_bytes:
@@ -74,7 +78,9 @@ class Mailbox:
         for entry in await self._store.read(prefix):
             if not entry.value:
                 continue  # somebody took it just now
-            letter = Letter(entry.key[len(prefix) :], jsonrpc.parse(entry.value), self._platform.clock())
+            message: dict[str, Any] = jsonrpc.parse(entry.value)
+            scopes = _set(message.pop(_SCOPES, None))
+            letter = Letter(entry.key[len(prefix) :], message, self._platform.clock(), scopes)
             if "id" in letter.message and not await self._begin(letter):
                 continue  # somebody runs it, or died before it had left the inbox
             if await self._store.swap(entry.key, b"", version=entry.version, nonce=mint(), ttl_s=_INBOX_S) is None:
@@ -142,7 +148,8 @@ class Mailbox:
             note, name = json.loads(entry.value), entry.key[len(prefix) :]
             if name in self._leases or note["until"] >= self._platform.clock():
                 continue
-            letter = Letter(name, note["message"], note.get("began", self._platform.clock()))
+            began = note.get("began", self._platform.clock())
+            letter = Letter(name, note["message"], began, _set(note.get("scopes")))
             version = await self._swap(entry.key, letter, entry.version)
             if version is not None:
                 letter.version = version
@@ -169,5 +176,11 @@ class Mailbox:
 
     def _note(self, letter: Letter) -> bytes:
         until = self._platform.clock() + self._platform.settings.lease_s
-        note = {"v": 1, "owner": self._owner, "until": until, "began": letter.began, "message": letter.message}
-        return jsonrpc.encode(note)
+        note: dict[str, Any] = {"v": 1, "owner": self._owner, "until": until, "began": letter.began}
+        if letter.scopes is not None:
+            note["scopes"] = sorted(letter.scopes)
+        return jsonrpc.encode({**note, "message": letter.message})
+
+
+def _set(names: list[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)

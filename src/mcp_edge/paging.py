@@ -1,4 +1,4 @@
-"""Pages for the lists that `MCPServer` answers whole (MCP 2026-07-28 utilities, Pagination). Pure but for the handlers.
+"""Lists: what of them the caller may use, and in pages (MCP 2026-07-28 utilities, Pagination).
 
 A cursor names the last item of the page before, so that a list that changed in between is neither repeated nor cut.
 """
@@ -15,6 +15,9 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
 
+from mcp_edge.context import CURRENT
+from mcp_edge.permissions import Permissions
+
 LISTS: dict[str, tuple[str, str]] = {
     "tools/list": ("tools", "name"),
     "prompts/list": ("prompts", "name"),
@@ -26,12 +29,42 @@ LISTS: dict[str, tuple[str, str]] = {
 Handler = Callable[[ServerRequestContext[Any, Any], Any], Awaitable[Any]]
 
 
-def page_lists(low: Server[Any], size: int) -> None:
-    """Wrap the registered list handlers; a result with a cursor of its own is left as it is."""
+def page_lists(low: Server[Any], size: int, permissions: Permissions, *, private: bool) -> None:
+    """Wrap the registered list handlers; a result with a cursor of its own is only filtered.
+
+    `private`: callers may differ in what they may use, so that no shared cache may keep what depends on it.
+    """
     for method, (field, name) in LISTS.items():
         entry = low.get_request_handler(method)
         if entry is not None:
-            low.add_request_handler(method, t.PaginatedRequestParams, _paged(entry.handler, field, name, size))
+            permitted = _permitted(entry.handler, field, permissions) if private else entry.handler
+            low.add_request_handler(method, t.PaginatedRequestParams, _paged(permitted, field, name, size))
+
+
+def _permitted(handler: Handler, field: str, permissions: Permissions) -> Handler:
+    async def filtered(ctx: ServerRequestContext[Any, Any], params: t.PaginatedRequestParams) -> Any:
+        result = await handler(ctx, params)
+        if not permissions.any:
+            return result
+        shown = permissions.shown(CURRENT.get().user, getattr(result, field))
+        return result.model_copy(update={field: shown, "cache_scope": "private"})
+
+    return filtered
+
+
+def keep_reads_private(low: Server[Any], permissions: Permissions) -> None:
+    """Where the fork lets shared caches keep what is read (`cache_hints`), except what needs a scope."""
+    entry, hint = low.get_request_handler("resources/read"), low.cache_hints.get("resources/read")
+    if entry is None or hint is None or hint.scope != "public":
+        return
+
+    async def read(ctx: ServerRequestContext[Any, Any], params: t.ReadResourceRequestParams) -> Any:
+        result = await entry.handler(ctx, params)
+        if isinstance(result, t.CacheableResult) and await permissions.needed("resources/read", {"uri": params.uri}):
+            return result.model_copy(update={"cache_scope": "private"})
+        return result
+
+    low.add_request_handler("resources/read", t.ReadResourceRequestParams, read)
 
 
 def _paged(handler: Handler, field: str, name: str, size: int) -> Handler:

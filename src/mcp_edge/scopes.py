@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from mcp_edge.errors import ConfigurationError
 
 WHOLE_SERVER = "mcp"
+
+NEEDS = "mcp-edge/scopes"
+"""The member of `_meta` in which a tool, resource or template names the scopes that it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +50,43 @@ class Scopes:
                 found.add(name)
                 left += self.by_name[name].implies if name in self.by_name else ()
         return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a server has declared."""
+
+    scopes: Scopes
+    prompts: Mapping[str, frozenset[str]]
+    """Prompt -> what it needs; a prompt that is not named needs nothing."""
+
+
+_DECLARED: WeakKeyDictionary[Any, Declared] = WeakKeyDictionary()
+_NOTHING = Declared(Scopes(), {})
+
+
+def requires(*names: str) -> dict[str, Any]:
+    """The `meta` of a tool, resource or template that needs all of these scopes: `@server.tool(meta=requires("…"))`.
+
+    Raises:
+        ConfigurationError: no scope is named.
+    """
+    if not names:
+        raise ConfigurationError("requires() names no scope.")
+    return {NEEDS: list(names)}
+
+
+def declare_scopes(server: object, *scopes: Scope, prompts: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Declare the scopes of a server, once, and what its prompts need, which have no `meta` of their own."""
+    needs = {name: frozenset(needed) for name, needed in (prompts or {}).items()}
+    _DECLARED[server] = Declared(Scopes(scopes), needs)
+
+
+def declared(server: object) -> Declared:
+    """What `server` has declared."""
+    return _DECLARED.get(server, _NOTHING)
+
+
+def needs_of(meta: Mapping[str, Any] | None) -> frozenset[str]:
+    """What a tool, resource or template with this `_meta` needs."""
+    return frozenset((meta or {}).get(NEEDS, ()))

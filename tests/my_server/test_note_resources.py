@@ -34,7 +34,10 @@ async def test_a_note_is_read_as_markdown(each_era: Edge) -> None:
         [contents] = (await client.read_resource(added["uri"])).contents
 
     assert contents == TextResourceContents(
-        uri=added["uri"], mime_type="text/markdown", text="# Tea\n\nGreen\n\nTags: drinks, kitchen\n"
+        uri=added["uri"],
+        mime_type="text/markdown",
+        text="# Tea\n\nGreen\n\nTags: drinks, kitchen\n",
+        _meta={"mcp-edge/scopes": ["notes:read"]},
     )
 
 

@@ -3,6 +3,10 @@
 import pytest
 from mcp_types import ToolAnnotations
 
+from mcp_edge.permissions import Permissions
+from mcp_edge.scopes import needs_of
+from my_server.server import create_server
+
 from .deployment import Edge
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +46,25 @@ async def test_every_argument_is_described_and_only_arguments_are_asked_of_the_m
         "organizations": ["limit"],
     }
     assert all(argument["description"] for properties in arguments.values() for argument in properties.values())
+
+
+async def test_whoever_may_not_write_notes_can_still_read_them_and_ask_who_they_are(edge: Edge) -> None:
+    server = create_server(edge.platform.settings)
+    permissions = Permissions(server, lambda name: None)
+    await permissions.start()
+
+    assert permissions.scopes.closure({"notes:write"}) == {"notes:write", "notes:read"}
+    assert permissions.scopes.read_only == {"notes:read", "organizations:read"}
+    assert {tool.name: needs_of(tool.meta) for tool in await server.list_tools()} == {
+        "whoami": frozenset(),
+        "add_note": {"notes:write"},
+        "search_notes": {"notes:read"},
+        "delete_note": {"notes:write"},
+        "import_notes": {"notes:write"},
+        "organizations": {"organizations:read"},
+    }
+    assert await permissions.needed("prompts/get", {"name": "summarize_notes"}) == {"notes:read"}
+    assert await permissions.needed("resources/read", {"uri": "notes://0123456789abcdef"}) == {"notes:read"}
 
 
 async def test_notes_are_offered_as_a_template_and_a_prompt(edge: Edge) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from mcp_edge import calls, jsonrpc
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.errors import BadRequest
+from mcp_edge.errors import BadRequest, InsufficientScope
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
@@ -42,6 +42,7 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
 
     Raises:
         BadRequest: the session's revision has no batches, or the batch is empty, too long, or holds an `initialize`.
+        InsufficientScope: the user may not do all of it; nothing of it was done.
     """
     from mcp_edge.wires.handshake import link_of, notified  # noqa: PLC0415 # the wire's own parts; batches are rare
 
@@ -52,6 +53,8 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
     kinds = [jsonrpc.kind(message) for message in messages]
     if any(message.get("method") == "initialize" for message in messages):
         raise BadRequest("initialize must be sent alone.")
+
+    await _check_scopes(core, user, messages)
 
     async def serve(message: dict[str, Any]) -> bytes:
         reply = BatchReply(request, core.platform)
@@ -73,3 +76,20 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         return
     answers = await asyncio.gather(*pending)
     await request.answer(200, b"[" + b",".join(answers) + b"]")
+
+
+async def _check_scopes(core: Core, user: User, messages: list[Any]) -> None:
+    """Refuse a batch whole when one of its requests is not allowed: a response has one status and one challenge.
+
+    Raises:
+        InsufficientScope: with the scopes of all that it holds, so that the same batch passes after the step-up.
+    """
+    permissions = core.kernel.permissions
+    for message in messages if user.scopes is not None else ():
+        try:
+            await permissions.check(user, message.get("method", ""), message.get("params"))
+        except InsufficientScope:
+            needed: set[str] = set()
+            for each in messages:
+                needed |= await permissions.needed(each.get("method", ""), each.get("params"))
+            raise InsufficientScope(needed) from None

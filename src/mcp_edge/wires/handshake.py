@@ -114,8 +114,9 @@ async def open_session(core: Core, x: Exchange, link: Link, session_id: str, par
 
 async def _call(core: Core, request: Request, user: User, session: Session, message: dict[str, Any]) -> None:
     method, params, request_id = message["method"], message.get("params"), message["id"]
-    reply = LoggedReply(request, core, session, (method, params, request_id))
+    reply = LoggedReply(request, core, user, session, (method, params, request_id))
     if prefers_stream(request.raw.get(b"accept", b"")):
+        await core.kernel.permissions.check(user, method, params)  # a stream that has begun has no other status
         await reply.begin()
     x = core.exchange(request, user, session, request_id, params, reply)
     link = link_of(x, session)

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -25,7 +26,7 @@ from mcp_edge.cadence import Pauses
 from mcp_edge.changes import Cursor
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.errors import BadRequest, MethodNotAllowed, NotFound, StoreUnavailable, TooMany
+from mcp_edge.errors import BadRequest, InsufficientScope, MethodNotAllowed, NotFound, StoreUnavailable, TooMany
 from mcp_edge.exchange import Exchange
 from mcp_edge.held import Held, Sole
 from mcp_edge.kernel import Asked
@@ -63,11 +64,25 @@ async def post(core: Core, request: Request, user: User) -> None:
             raise BadRequest("This session was never asked that: the response's id is unknown.")
     elif kind == "notification" and message["method"] == "notifications/cancelled":
         await cancelled(core, key, message.get("params"))
-    elif await core.quotas.may_log(user.principal):
-        await Mailbox(core.platform, key).put(message)
+    elif await _may_post(core, user, message):
+        await Mailbox(core.platform, key).put(message, user.scopes)
     else:
         raise TooMany("The streams of this hour hold too many bytes.", headers={"retry-after": "60"})
     await request.answer(202, b"Accepted", kind=b"text/plain")
+
+
+async def _may_post(core: Core, user: User, message: dict[str, Any]) -> bool:
+    """Whether the user may log more. The stream cannot carry a 403, so a missing scope is told here.
+
+    Raises:
+        InsufficientScope
+    """
+    try:
+        await core.kernel.permissions.check(user, message["method"], message.get("params"))
+    except InsufficientScope as e:
+        e.request_id = message.get("id")
+        raise
+    return await core.quotas.may_log(user.principal)
 
 
 async def _is_open(core: Core, user: User, key: str) -> bool:
@@ -87,7 +102,7 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
     if key is None or not await _is_open(core, user, key):
         session_id, number = core.sessions.mint(), "0"
     writer = sse.Writer(request)
-    async with Held(core, request, user.principal, writer) as line:
+    async with Held(core, request, user, writer) as line:
         stream = Stream(core, request, user, writer, session_id, int(number))
         await stream.open()
         async with anyio.create_task_group() as group:
@@ -184,7 +199,7 @@ class Stream:
         if self._session is not None:
             for change, cursor in await self._core.changes.since(self._user.principal, self._cursor):
                 self._cursor = cursor
-                for message in await messages_of(self._core, self._session, change):
+                for message in await messages_of(self._core, self._user, self._session, change):
                     await self.emit(message)
         await self._look_after(group)
         return await self.send_news() or received
@@ -241,7 +256,7 @@ class Stream:
         method, params = message["method"], message.get("params")
         if "id" not in message:
             if self._session is not None:
-                x = self._exchange(None, params, SilentReply())
+                x = self._exchange(None, params, SilentReply(), letter)
                 await self._core.kernel.notify(x, link_of(x, self._session), method, params)
         elif method == "initialize":
             await self._initialize(message)
@@ -252,8 +267,13 @@ class Stream:
         else:
             group.start_soon(self._serve, letter, run)
 
-    def _exchange(self, request_id: Any, params: Mapping[str, Any] | None, reply: Any) -> Exchange:
-        return self._core.exchange(self.request, self._user, self._session, request_id, params, reply)
+    def _exchange(
+        self, request_id: Any, params: Mapping[str, Any] | None, reply: Any, letter: Letter | None = None
+    ) -> Exchange:
+        user = self._user
+        if letter is not None and letter.scopes != user.scopes:  # posted with another credential, after a step-up
+            user = replace(user, scopes=letter.scopes)
+        return self._core.exchange(self.request, user, self._session, request_id, params, reply)
 
     async def _initialize(self, message: dict[str, Any]) -> None:
         params: dict[str, Any] = message.get("params") or {}
@@ -275,7 +295,7 @@ class Stream:
         message = letter.message
         method, params, request_id = message["method"], message.get("params"), message["id"]
         reply = StreamReply(self._core, self, self._session, letter)
-        x = self._exchange(request_id, params, reply)
+        x = self._exchange(request_id, params, reply, letter)
         link = link_of(x, self._session)
         job = self._core.kernel.request(x, link, method, params) if run else _interrupted(method)
         self._calls[letter.name] = (reply, letter)

@@ -34,7 +34,7 @@ async def get(core: Core, request: Request, user: User) -> None:
             raise BadRequest("The Last-Event-ID is none of ours.", code=-32000)
         await _resume(core, request, user, session, Log(core.platform, *place))
     elif core.platform.streaming:
-        await Standalone(core, request, session).hold(cursor)
+        await Standalone(core, request, user, session).hold(cursor)
     else:
         raise MethodNotAllowed("This host holds no streams: poll with POST.", headers=_POST_ONLY)
 
@@ -48,8 +48,9 @@ class Standalone:
     The newest GET holds it; an older one sees that and closes, so each message is on one stream only.
     """
 
-    def __init__(self, core: Core, request: Request, session: Session) -> None:
+    def __init__(self, core: Core, request: Request, user: User, session: Session) -> None:
         self._core = core
+        self._user = user
         self._request = request
         self._session = session
         self._sole = Sole(core.platform, session.key)
@@ -57,7 +58,7 @@ class Standalone:
     async def hold(self, cursor: Cursor | None) -> None:
         """Send changes after `cursor`, or from now on."""
         core, session, writer = self._core, self._session, sse.Writer(self._request)
-        async with Held(core, self._request, session.principal, writer, session.key) as line:
+        async with Held(core, self._request, self._user, writer, session.key) as line:
             cursor = cursor or await core.changes.now(session.principal)
             await self._sole.take()
             await writer.start()
@@ -68,7 +69,7 @@ class Standalone:
                 for change, place in await core.changes.since(session.principal, cursor):
                     cursor = place
                     looking.soon()
-                    for message in await messages_of(core, session, change):
+                    for message in await messages_of(core, self._user, session, change):
                         await writer.send(sse.frame(message, cursor.event_id()))
                 if not await line.goes_on() or not await self._sole.is_mine():
                     break
@@ -79,15 +80,16 @@ class Standalone:
             await writer.end(sse.retry())
 
 
-async def messages_of(core: Core, session: Session, change: Change) -> list[bytes]:
-    """The notifications that a change means for this session."""
+async def messages_of(core: Core, user: User, session: Session, change: Change) -> list[bytes]:
+    """The notifications that a change means for this session, as far as its user may read what changed."""
     if change.kind != "updated":
         return [jsonrpc.notification(METHODS[change.kind], None)]
     if change.uri is None:
         subscribed = await core.sessions.subscriptions(session)
     else:
         subscribed = [change.uri] if await core.sessions.subscribed(session, change.uri) else []
-    return [jsonrpc.notification(METHODS["updated"], {"uri": uri}) for uri in subscribed]
+    readable = await core.kernel.permissions.readable(user, subscribed)
+    return [jsonrpc.notification(METHODS["updated"], {"uri": uri}) for uri in readable]
 
 
 # -- a call's stream, resumed ------------------------------------------------------------------------------------------
@@ -98,10 +100,11 @@ async def _resume(core: Core, request: Request, user: User, session: Session, lo
     found = await log.head()
     if found is None or found[0].session != session.key or found[0].principal != user.principal:
         raise BadRequest("The Last-Event-ID is unknown: its stream has ended long ago or is not yours.", code=-32000)
+    await core.kernel.permissions.check(user, found[0].method, found[0].params)
     if log.seq and await _ended_at(core, log):
         raise MethodNotAllowed("The stream has ended; there is nothing to resume.", headers=_POST_ONLY)
     writer = sse.Writer(request)
-    async with Held(core, request, user.principal, writer, log.stream) as line:
+    async with Held(core, request, user, writer, log.stream) as line:
         await writer.start()
         async for _ in (looking := Pauses(core.platform)):
             before = log.seq
@@ -153,7 +156,7 @@ async def _run_on(
 ) -> None:
     """Be the instance that runs the call from here."""
     head = journal.head
-    reply = LoggedReply(request, core, session, (head.method, head.params, head.request_id), writer)
+    reply = LoggedReply(request, core, user, session, (head.method, head.params, head.request_id), writer)
     reply.adopt(journal)
     if await was_cancelled(core, session.key, head.request_id, head.began):
         reply.why = "cancelled"

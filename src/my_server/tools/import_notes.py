@@ -11,6 +11,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
+import mcp_edge
 from my_server import notebook
 from my_server.notebook import MAX_NOTES, MAX_TITLE, Text
 
@@ -83,6 +84,7 @@ def register(server: MCPServer) -> None:
     server.add_tool(
         import_notes,
         title="Import notes",
+        meta=mcp_edge.requires("notes:write"),
         annotations=ToolAnnotations(
             read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
         ),

@@ -16,6 +16,7 @@ from mcp_types import (
 )
 from pydantic import Field
 
+import mcp_edge
 from my_server import notebook
 
 NOTE = "notes://{id}"
@@ -71,6 +72,6 @@ def _suggest(candidates: list[str] | set[str], typed: str) -> Completion:
 
 def register(server: MCPServer) -> None:
     """Offer the resource, the prompt and the completion. A server has one completion handler, for all its tools."""
-    server.resource(NOTE, title="Note", mime_type=MARKDOWN)(note)
+    server.resource(NOTE, title="Note", mime_type=MARKDOWN, meta=mcp_edge.requires("notes:read"))(note)
     server.prompt(title="Summarize notes")(summarize_notes)
     server.completion()(complete)

@@ -8,6 +8,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
+import mcp_edge
 from my_server import notebook
 from my_server.notebook import MAX_TAGS, Change, Note, Tag, Text, Title
 
@@ -112,6 +113,7 @@ def register(server: MCPServer) -> None:
     server.add_tool(
         add_note,
         title="Add a note",
+        meta=mcp_edge.requires("notes:write"),
         annotations=ToolAnnotations(
             read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
         ),
@@ -119,11 +121,13 @@ def register(server: MCPServer) -> None:
     server.add_tool(
         search_notes,
         title="Search notes",
+        meta=mcp_edge.requires("notes:read"),
         annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
     )
     server.add_tool(
         delete_note,
         title="Delete a note",
+        meta=mcp_edge.requires("notes:write"),
         annotations=ToolAnnotations(
             read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
         ),

@@ -108,5 +108,6 @@ def register(server: MCPServer) -> None:
     server.add_tool(
         organizations,
         title="List organizations",
+        meta=mcp_edge.requires("organizations:read"),
         annotations=ToolAnnotations(read_only_hint=True, open_world_hint=True),
     )
