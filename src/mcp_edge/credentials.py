@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import Protocol
 
@@ -22,8 +22,8 @@ class Authenticator(Protocol):
         """
         ...
 
-    def step_up(self, request: Request, needed: Collection[str]) -> str:
-        """The `WWW-Authenticate` of a 403: what a credential needs for this request (RFC 6750 §3.1)."""
+    def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
+        """The headers of a 403: the challenge that says which scopes this request needs (RFC 6750 §3.1)."""
         ...
 
 
@@ -38,7 +38,7 @@ class Nobody:
         del request
         return self._user
 
-    def step_up(self, request: Request, needed: Collection[str]) -> str:
+    def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
         """Nobody is restricted here; said all the same."""
         return step_up(request, needed)
 
@@ -60,26 +60,22 @@ class BearerKeys:
             raise _refusal("The bearer key is not valid here.", 'Bearer error="invalid_token"')
         return user
 
-    def step_up(self, request: Request, needed: Collection[str]) -> str:
+    def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
         """A key has the scopes that it was made with: there is nowhere to ask for more."""
         return step_up(request, needed)
 
 
-def step_up(request: Request, needed: Collection[str]) -> str:
+def step_up(request: Request, needed: Collection[str]) -> Mapping[str, str]:
     """The challenge where no metadata says who could grant more."""
     del request
-    return f'Bearer error="insufficient_scope", scope="{" ".join(sorted(needed))}"'
+    challenge = f'Bearer error="insufficient_scope", scope="{" ".join(sorted(needed))}"'
+    return {"www-authenticate": challenge, "cache-control": "no-store"}
 
 
 def refusal_headers(authenticator: Authenticator, e: CallerError, request: Request) -> list[Header]:
     """The headers of an answer that refuses; one that lacks a scope says how to get it."""
-    headers = [(name.encode(), value.encode()) for name, value in e.headers.items()]
-    if isinstance(e, InsufficientScope):
-        headers += [
-            (b"www-authenticate", authenticator.step_up(request, e.needed).encode()),
-            (b"cache-control", b"no-store"),
-        ]
-    return headers
+    headers = authenticator.step_up(request, e.needed) if isinstance(e, InsufficientScope) else e.headers
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 async def still_valid(authenticator: Authenticator, request: Request, user: User) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 from mcp.server import CacheHint
@@ -45,8 +45,10 @@ class Badges:
         allowed = Scopes(SCOPES).closure(scopes) if scopes else None
         return User(issuer="badges", subject=subject, scopes=allowed, client=f"client of {subject}")
 
-    def step_up(self, request: Request, needed: Collection[str]) -> str:
-        return step_up(request, needed) + ', resource_metadata="https://here.test/.well-known/x"'
+    def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
+        headers = step_up(request, needed)
+        where = ', resource_metadata="https://here.test/.well-known/x"'
+        return {**headers, "www-authenticate": headers["www-authenticate"] + where}
 
 
 class Name(BaseModel):
