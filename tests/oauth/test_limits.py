@@ -1,0 +1,223 @@
+"""How often an address may try, and whose address it is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mcp_edge.errors import StoreUnavailable, TooMany
+from mcp_edge.oauth.limits import PER_WINDOW, Limits
+from mcp_edge.platform import Platform
+from mcp_edge.request import Request
+from mcp_edge.settings import Settings
+from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
+from mcp_edge.storage.ports import Entry
+from tests.storage.clock import Clock
+
+pytestmark = pytest.mark.anyio
+
+
+def platform(clock: Clock | None = None, *, atomics: MemoryAtomics | None = None, **options: Any) -> Platform:
+    clock = clock or Clock()
+    limiter = options.pop("limiter", None)
+    return Platform(
+        Settings(**options), MemoryRecords(clock), atomics or MemoryAtomics(clock), clock=clock, limiter=limiter
+    )
+
+
+def request(*headers: tuple[str, str], client: tuple[str, int] | None = ("198.51.100.7", 50000)) -> Request:
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
+    async def send(message: Any) -> None:
+        raise AssertionError(f"nothing is sent: {message}")
+
+    fields = [(name.lower().encode(), value.encode()) for name, value in headers]
+    scope = {"type": "http", "method": "POST", "path": "/token", "headers": fields, "client": client}
+    return Request(scope, receive, send)
+
+
+async def attempts(limits: Limits, *headers: tuple[str, str], client: str = "198.51.100.7", most: int = 50) -> int:
+    """How many attempts to register pass before one is refused."""
+    for n in range(most):
+        try:
+            await limits.check(request(*headers, client=(client, 1)), "register")
+        except TooMany:
+            return n
+    return most
+
+
+FORGED = [
+    ("X-Forwarded-For", "203.0.113.9"),
+    ("X-Real-IP", "203.0.113.9"),
+    ("Forwarded", "for=203.0.113.9"),
+    ("CF-Connecting-IP", "203.0.113.9"),
+    ("True-Client-IP", "203.0.113.9"),
+]
+
+
+async def test_no_header_makes_an_address_where_no_proxy_is_trusted() -> None:
+    assert Limits(platform()).address(request(*FORGED)) == "198.51.100.7"
+
+
+@pytest.mark.parametrize(
+    ("fields", "address"),
+    [
+        (["203.0.113.9"], "203.0.113.9"),
+        (["10.0.0.1, 192.0.2.66, 203.0.113.9"], "203.0.113.9"),  # the proxy appends to what the client has written
+        (["192.0.2.66", "203.0.113.9"], "203.0.113.9"),
+        (["203.0.113.9:49152"], "203.0.113.9"),
+        (["[2001:db8::9]:49152"], "2001:db8::9"),
+        (["2001:DB8:0::9"], "2001:db8::9"),
+        (["::ffff:203.0.113.9"], "203.0.113.9"),
+        (["fe80::1%eth0"], "fe80::1"),
+        ([], "198.51.100.7"),
+        (["unknown"], "198.51.100.7"),
+        (["203.0.113.9, "], "198.51.100.7"),
+        (["'; drop table"], "198.51.100.7"),
+    ],
+)
+async def test_a_trusted_proxy_states_the_address_in_the_last_entry(fields: list[str], address: str) -> None:
+    limits = Limits(platform(client_address_header="X-Forwarded-For"))
+    assert limits.address(request(*(("X-Forwarded-For", field) for field in fields))) == address
+
+
+async def test_only_the_header_that_is_trusted_is_read() -> None:
+    limits = Limits(platform(client_address_header="CF-Connecting-IP"))
+    assert limits.address(request(("X-Forwarded-For", "192.0.2.66"), ("CF-Connecting-IP", "203.0.113.9"))) == (
+        "203.0.113.9"
+    )
+
+
+@pytest.mark.parametrize("client", [None, ("", 0), ("unix", 0)])
+async def test_a_host_that_states_no_address_has_one_count_for_all(client: tuple[str, int] | None) -> None:
+    limits = Limits(platform())
+    assert limits.address(request(client=client)) == ""
+    for _ in range(PER_WINDOW["register"]):
+        await limits.check(request(client=client), "register")
+    with pytest.raises(TooMany):
+        await limits.check(request(client=client), "register")
+
+
+async def test_one_attempt_too_many_is_refused_and_told_when_to_come_back() -> None:
+    clock = Clock()
+    limits = Limits(platform(clock))
+    clock.advance(60 - clock.now % 60)
+    assert await attempts(limits) == PER_WINDOW["register"] == 10
+    with pytest.raises(TooMany) as refusal:
+        await limits.check(request(), "register")
+    # At the minute's end the ten begin to slide out, the first of them six seconds later.
+    assert refusal.value.headers == {"retry-after": "66", "cache-control": "no-store"}
+
+
+async def test_who_comes_back_when_told_is_let_in() -> None:
+    clock = Clock()
+    limits = Limits(platform(clock))
+    clock.advance(-(clock.now % 60) + 17)
+    assert await attempts(limits) == 10
+    for _ in range(15):
+        with pytest.raises(TooMany) as refusal:
+            await limits.check(request(), "register")
+        clock.advance(int(refusal.value.headers["retry-after"]))
+        await limits.check(request(), "register")
+
+
+async def test_no_minute_has_more_attempts_than_the_limit_at_its_seam() -> None:
+    clock = Clock()
+    limits = Limits(platform(clock))
+    clock.advance(-(clock.now % 60) + 59)
+    assert await attempts(limits) == 10
+    clock.advance(2)  # a fixed window would now begin to count anew
+    assert await attempts(limits) == 0
+    clock.advance(30)
+    assert await attempts(limits) == 5
+
+
+async def test_after_two_quiet_minutes_nothing_is_remembered() -> None:
+    clock = Clock()
+    where = platform(clock)
+    limits = Limits(where)
+    assert await attempts(limits) == 10
+    clock.advance(120)
+    assert await where.atomics.read("limit/") == []
+    assert await attempts(limits) == 10
+
+
+async def test_addresses_and_endpoints_are_counted_apart() -> None:
+    limits = Limits(platform())
+    assert await attempts(limits) == 10
+    assert await attempts(limits, client="198.51.100.8") == 10
+    await limits.check(request(), "token")
+
+
+async def test_forged_headers_do_not_win_more_attempts() -> None:
+    limits = Limits(platform())
+    assert await attempts(limits) == 10
+    assert await attempts(limits, *FORGED) == 0
+
+
+async def test_a_trusted_proxy_s_clients_are_counted_apart_whatever_they_write_themselves() -> None:
+    limits = Limits(platform(client_address_header="X-Forwarded-For"))
+    assert await attempts(limits, ("X-Forwarded-For", "203.0.113.9")) == 10
+    assert await attempts(limits, ("X-Forwarded-For", "192.0.2.1, 203.0.113.9")) == 0
+    assert await attempts(limits, ("X-Forwarded-For", "203.0.113.10")) == 10
+
+
+async def test_all_addresses_of_a_customer_s_ipv6_network_count_as_one() -> None:
+    limits = Limits(platform())
+    assert await attempts(limits, client="2001:db8:1:2::1") == 10
+    assert await attempts(limits, client="2001:db8:1:2:ffff::1") == 0
+    assert await attempts(limits, client="2001:db8:1:3::1") == 10
+
+
+async def test_parallel_attempts_on_two_instances_are_counted_once_each() -> None:
+    where = platform()
+    both = [Limits(where), Limits(where)]
+
+    async def attempt(n: int) -> bool:
+        try:
+            await both[n % 2].check(request(), "register")
+        except TooMany:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(attempt(n) for n in range(20)))) == PER_WINDOW["register"]
+
+
+class Away(MemoryAtomics):
+    """A store that cannot be reached."""
+
+    async def get(self, key: str) -> Entry | None:
+        raise StoreUnavailable("away")
+
+
+async def test_without_a_count_there_is_no_attempt() -> None:
+    with pytest.raises(StoreUnavailable):
+        await Limits(platform(atomics=Away())).check(request(), "token")
+
+
+class Binding:
+    """A platform's own limiter."""
+
+    def __init__(self, allowed: bool) -> None:
+        self.allowed = allowed
+        self.keys: list[str] = []
+
+    async def allow(self, key: str) -> bool:
+        self.keys.append(key)
+        return self.allowed
+
+
+async def test_the_platform_s_limiter_refuses_before_the_store_is_asked() -> None:
+    binding = Binding(allowed=False)
+    with pytest.raises(TooMany) as refusal:
+        await Limits(platform(atomics=Away(), limiter=binding)).check(request(), "token")
+    assert (refusal.value.headers["retry-after"], binding.keys) == ("60", ["token:198.51.100.7"])
+
+
+async def test_what_the_platform_s_limiter_lets_through_is_counted_all_the_same() -> None:
+    assert await attempts(Limits(platform(limiter=Binding(allowed=True)))) == 10
+    with pytest.raises(StoreUnavailable):
+        await Limits(platform(atomics=Away(), limiter=Binding(allowed=True))).check(request(), "token")
