@@ -22,8 +22,14 @@ def identity_provider(platform: Platform) -> Provider:
     """
     settings = platform.settings
     match settings.identity:
-        case "dev" | "keys":
-            raise NotImplementedError
+        case "dev":
+            from mcp_edge.identity.dev import Dev  # noqa: PLC0415
+
+            return Dev()
+        case "keys":
+            from mcp_edge.identity.keys import Keys  # noqa: PLC0415
+
+            return Keys(settings.keys, settings.public_url or "")
         case kind:
             if not settings.allowed_users:
                 raise ConfigurationError(

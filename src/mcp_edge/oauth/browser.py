@@ -1,12 +1,29 @@
-"""The browser at our pages: the cookies that bind it, who is signed in there, and whether a form is truly ours."""
+"""The browser at our pages: the cookies that bind it, who is signed in there, and whether a form is truly ours.
+
+Two cookies of 256 random bits. The binding one names a browser before anybody signs in, so that what is begun in one
+cannot be finished in another. The signed-in one is minted anew at each sign-in, so that no earlier value leads to it.
+Of both only hashes are stored. The records are in the `AtomicStore`: who signs out is out everywhere at once.
+"""
 
 from __future__ import annotations
 
+import json
+import re
+import secrets
+from hashlib import sha256
+
 from mcp_edge.context import User
+from mcp_edge.errors import Forbidden, UnsupportedMedia
 from mcp_edge.keyring import KeyRing
+from mcp_edge.oauth.urls import Urls
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
-from mcp_edge.urls import Urls
+from mcp_edge.tokens import mint
+
+_VALUE = re.compile(r"[A-Za-z0-9_-]{43}")
+_PURPOSE = "browser"
+_BOUND = "mcp_edge.browser"
+"""The member of the ASGI scope that keeps a new binding, so that one answer sets one."""
 
 
 class Browsers:
@@ -14,33 +31,144 @@ class Browsers:
 
     def __init__(self, platform: Platform, ring: KeyRing, urls: Urls) -> None:
         self._platform = platform
+        self._store = platform.atomics
         self._ring = ring
         self._urls = urls
+        # Cookies do not tell ports apart (RFC 6265 §8.5), and on loopback each server has one of its own.
+        port = urls.origin.rpartition(":")[2]
+        kind = "__Host-{}" if urls.secure else f"{{}}-{port}" if port.isdigit() else "{}"
+        self._binding = kind.format("mcp-browser")
+        self._session = kind.format("mcp-session")
 
     def binding(self, request: Request) -> str:
         """The hash of this browser's binding cookie, which the answer sets if the browser has none."""
-        raise NotImplementedError
+        known: str | None = request.scope.get(_BOUND)
+        if known is not None:
+            return known
+        value = _cookie(request, self._binding)
+        if value is None:
+            value = secrets.token_urlsafe(32)
+            self._set(request, self._binding, value)
+        request.scope[_BOUND] = bound = _hash(value)
+        return bound
 
     async def user(self, request: Request) -> User | None:
         """Who is signed in."""
-        raise NotImplementedError
+        value = _cookie(request, self._session)
+        if value is None:
+            return None
+        key = f"browser/{_hash(value)}"
+        entry = await self._store.get(key)
+        if entry is None:
+            return None
+        opened = self._ring.open(_PURPOSE, entry.value, context=key, secret=value.encode())
+        return None if opened is None else _user(opened)
 
     async def sign_in(self, request: Request, user: User) -> None:
-        """Remember the user in this browser, under a new cookie."""
-        raise NotImplementedError
+        """Remember the user in this browser, under a new cookie; what the old one led to is over."""
+        await self._end(request)
+        ttl_s = self._platform.settings.sign_in_ttl_s
+        value = secrets.token_urlsafe(32)
+        key = f"browser/{_hash(value)}"
+        sealed = self._ring.seal(_PURPOSE, _document(user), context=key, secret=value.encode())
+        # The index comes first: what is not in it could not be signed out from elsewhere.
+        index = f"{_index(user.principal)}{_hash(value)}"
+        await self._store.create(index, b"1", nonce=mint(), ttl_s=ttl_s)
+        await self._store.create(key, sealed, nonce=mint(), ttl_s=ttl_s)
+        self._set(request, self._session, value, max_age_s=ttl_s)
 
     async def sign_out(self, request: Request) -> None:
         """Forget the user in this browser."""
-        raise NotImplementedError
+        await self._end(request)
+        self._set(request, self._session, "", max_age_s=0)
 
     async def sign_out_everywhere(self, principal: str) -> None:
         """Forget the user in every browser."""
-        raise NotImplementedError
+        prefix = _index(principal)
+        while entries := await self._store.read(prefix):
+            for entry in entries:
+                await self._store.delete(f"browser/{entry.key.removeprefix(prefix)}")
+                await self._store.delete(entry.key)
 
     def check_form(self, request: Request) -> None:
-        """Refuse a POST that did not come from a page of ours (Origin, Sec-Fetch-Site, content type).
+        """Refuse a POST that did not come from a page of ours.
+
+        Every browser of this decade sends Origin with a form; one that sends neither it nor Sec-Fetch-Site is refused,
+        since nothing else would tell our page from another's. Cookies are SameSite=Lax besides.
 
         Raises:
             Forbidden, UnsupportedMedia
         """
-        raise NotImplementedError
+        kind = request.raw.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
+        if kind != b"application/x-www-form-urlencoded":
+            raise UnsupportedMedia("This address takes a form, application/x-www-form-urlencoded.")
+        origin, site = request.raw.get(b"origin"), request.raw.get(b"sec-fetch-site")
+        ours = self._urls.origin.lower().encode()
+        if (
+            (origin is None and site is None)
+            or (origin is not None and origin.lower() != ours)
+            or (site is not None and site != b"same-origin")
+        ):
+            raise Forbidden(f"This form was not sent from a page of {self._urls.origin}.")
+
+    async def _end(self, request: Request) -> None:
+        user = await self.user(request)
+        value = _cookie(request, self._session)
+        if user is not None and value is not None:
+            await self._store.delete(f"browser/{_hash(value)}")
+            await self._store.delete(f"{_index(user.principal)}{_hash(value)}")
+
+    def _set(self, request: Request, name: str, value: str, *, max_age_s: int | None = None) -> None:
+        parts = [f"{name}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
+        if self._urls.secure:
+            parts.append("Secure")
+        if max_age_s is not None:
+            parts.append(f"Max-Age={max_age_s}")
+        request.extra.append((b"set-cookie", "; ".join(parts).encode()))
+
+
+def _cookie(request: Request, name: str) -> str | None:
+    """The one cookie of this name that we could have set; two of a name are somebody else's work."""
+    found: list[str] = []
+    for header, content in request.pairs:  # HTTP/2 may split the field (RFC 9113 §8.2.3)
+        if header == b"cookie":
+            for pair in content.decode("latin-1").split(";"):
+                key, _, value = pair.strip().partition("=")
+                if key == name:
+                    found.append(value)
+    return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else None
+
+
+def _hash(value: str) -> str:
+    return sha256(value.encode()).hexdigest()
+
+
+def _index(principal: str) -> str:
+    return f"browsers/{_hash(principal)[:32]}/"
+
+
+def _document(user: User) -> bytes:
+    scopes = None if user.scopes is None else sorted(user.scopes)
+    return json.dumps(
+        {
+            "v": 1,
+            "issuer": user.issuer,
+            "tenant": user.tenant,
+            "subject": user.subject,
+            "name": user.name,
+            "scopes": scopes,
+        }
+    ).encode()
+
+
+def _user(document: bytes) -> User | None:
+    record = json.loads(document)
+    if record["v"] != 1:
+        return None
+    return User(
+        record["issuer"],
+        record["subject"],
+        record["tenant"],
+        record["name"],
+        None if record["scopes"] is None else frozenset(record["scopes"]),
+    )

@@ -1,0 +1,26 @@
+"""`identity=dev`: whoever is at the keyboard picks a name. For loopback, which the start-up sees to."""
+
+from __future__ import annotations
+
+from mcp_edge.context import User
+from mcp_edge.identity.provider import Refused
+
+_MAX_CHARS = 64
+
+
+class Dev:
+    """Everybody is let in under the name that they type."""
+
+    label = "Name"
+    secret = False
+
+    async def check(self, value: str) -> User:
+        """The user of this name.
+
+        Raises:
+            Refused: it is empty, too long, or not printable.
+        """
+        name = value.strip()
+        if not 0 < len(name) <= _MAX_CHARS or not name.isprintable():
+            raise Refused(f"A name has 1 to {_MAX_CHARS} printable characters.", "not a name")
+        return User(issuer="dev", subject=name, name=name)

@@ -1,0 +1,101 @@
+"""/apps: what a user has connected, and how it is taken back."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from mcp_edge.audit import decided
+from mcp_edge.context import User
+from mcp_edge.errors import BadRequest
+from mcp_edge.identity.provider import FormProvider
+from mcp_edge.oauth import consents, sign_in
+from mcp_edge.oauth.grants import ConnectedApp
+from mcp_edge.oauth.pages import form, redirect, show, shown
+from mcp_edge.oauth.parameters import Parameters
+from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.request import Request
+from mcp_edge.scopes import Scopes
+from mcp_edge.web import apps as web
+
+_TOLD = {"revoked": "The app no longer has access.", "disconnected": "The account is disconnected."}
+
+
+@shown
+async def serve(server: AuthorizationServer, request: Request) -> None:
+    """GET and POST /apps."""
+    request.only("GET", "POST")
+    await server.limits.check(request, "apps")
+    answer = await form(server, request) if request.method == "POST" else None
+    user = await server.browsers.user(request)
+    if user is None:
+        await redirect(request, sign_in.url(server, "/apps"))
+    elif answer is None:
+        await _show(server, request, user)
+    else:
+        await redirect(request, server.urls.at(await _do(server, request, user, answer)))
+
+
+async def _do(server: AuthorizationServer, request: Request, user: User, answer: Parameters) -> str:
+    """Do what a button says: the path to show then."""
+    action, address = answer.one("do"), server.limits.address(request)
+    match action:
+        case "revoke":
+            client = await _revoke(server, user, answer.one("app"))
+            decided("apps revoke", "allowed", principal=user.principal, client=client, address=address)
+            return "/apps?told=revoked"
+        case "disconnect" if server.connections is not None:
+            await server.connections.forget(user.principal)
+            decided("apps disconnect", "allowed", principal=user.principal, address=address)
+            return "/apps?told=disconnected"
+        case "sign-out-everywhere":
+            await consents.forget(server, user.principal)
+            await server.grants.end_all(user.principal)
+            if server.connections is not None:
+                await server.connections.forget(user.principal)
+            # Last, so that whoever is cut off before can try again.
+            await server.browsers.sign_out_everywhere(user.principal)
+            await server.browsers.sign_out(request)
+            decided("sign-out everywhere", "allowed", principal=user.principal, address=address)
+            return "/sign-in?return=%2Fapps"
+        case _:
+            raise BadRequest("This is no answer that the page offers.")
+
+
+async def _revoke(server: AuthorizationServer, user: User, grant_id: str) -> str:
+    """End a grant of the user, and forget the consent to its client: the client's id, empty when there is none."""
+    found = next((app for app in await server.grants.of(user.principal) if app.grant_id == grant_id), None)
+    if found is None:  # ended meanwhile, or somebody else's
+        return ""
+    await consents.forget(server, user.principal, found.client_id)
+    await server.grants.end(user.principal, grant_id)
+    return found.client_id
+
+
+async def _show(server: AuthorizationServer, request: Request, user: User) -> None:
+    scopes = await server.scopes()
+    apps = await server.grants.of(user.principal)
+    page = web.page(
+        web.Apps(
+            action=f"{server.urls.base_path}/apps",
+            sign_out=f"{server.urls.base_path}/sign-out",
+            user_name=user.name or user.subject,
+            apps=tuple(_app(scopes, app) for app in apps),
+            account=await _account(server, user),
+            told=_TOLD.get(Parameters.parse(request.query).one("told"), ""),
+        )
+    )
+    await show(server, request, page)
+
+
+def _app(scopes: Scopes, app: ConnectedApp) -> web.App:
+    host = urlsplit(app.client_id).netloc if app.client_id.startswith("https://") else ""
+    may = tuple(scope.description for scope in scopes.all if scope.name in app.scopes)
+    # A scope that the server declares no longer allows nothing any more.
+    return web.App(app.grant_id, app.client_name, host or "registered here", may, app.created_at, app.last_used_at)
+
+
+async def _account(server: AuthorizationServer, user: User) -> str:
+    if server.connections is None or not await server.connections.connected(user.principal):
+        return ""
+    by_identity = server.settings.upstream_account == "identity" and not isinstance(server.provider, FormProvider)
+    return server.provider.label if by_identity else server.settings.connect_provider

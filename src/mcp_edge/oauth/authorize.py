@@ -1,0 +1,128 @@
+"""GET /authorize (RFC 6749 §4.1.1 with PKCE, resource indicators and RFC 9207). It stores nothing."""
+
+from __future__ import annotations
+
+import re
+
+from mcp_edge.errors import BadRequest
+from mcp_edge.oauth import consent, consents, flow, redirects
+from mcp_edge.oauth.model import AuthorizationRequest, Client, OAuthError
+from mcp_edge.oauth.pages import shown
+from mcp_edge.oauth.parameters import Parameters
+from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.request import Request
+
+MAX_QUERY_BYTES = 8 * 1024
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_ONCE = frozenset(
+    {"response_type", "response_mode", "state", "scope", "code_challenge", "code_challenge_method", "prompt"}
+)
+
+
+@shown
+async def serve(server: AuthorizationServer, request: Request) -> None:
+    """GET /authorize: a page to decide on, a code where that was decided before, or an error for the client."""
+    request.only("GET")
+    await server.limits.check(request, "authorize")
+    if len(request.query) > MAX_QUERY_BYTES:
+        raise BadRequest(f"The request is over {MAX_QUERY_BYTES} bytes.")
+    asked = Parameters.parse(request.query)
+    client, redirect_uri = await _destination(server, asked)
+    # From here on the client is told, not the user (RFC 6749 §4.1.2.1).
+    try:
+        wanted = await _wanted(server, asked, client, redirect_uri)
+        await _proceed(server, request, client, wanted, prompt=asked.one("prompt").split())
+    except OAuthError as e:
+        state = "" if "state" in asked.repeated else asked.one("state")
+        told = AuthorizationRequest(client.id, redirect_uri, True, state, "", "", frozenset())
+        await flow.refuse(server, request, told, e.error, e.description, reason=f"{e.error}: {e.reason}")
+
+
+async def _proceed(
+    server: AuthorizationServer, request: Request, client: Client, wanted: AuthorizationRequest, *, prompt: list[str]
+) -> None:
+    user = await server.browsers.user(request)
+    if user is not None and "consent" not in prompt and not await consent.must_sign_in(server, user):
+        chosen = await consents.recalled(server, request, user, wanted)
+        if chosen is not None:
+            begun = flow.new(server, request=wanted, client_name=client.name, scopes=chosen)
+            await flow.issue(server, request, begun, wanted, user)
+            return
+    if "none" in prompt:
+        raise OAuthError("interaction_required", "The user has to decide on a page.")
+    begun = flow.new(server, request=wanted, client_name=client.name, scopes=wanted.scopes)
+    await consent.show(server, request, client, begun, wanted, user)
+
+
+async def _destination(server: AuthorizationServer, asked: Parameters) -> tuple[Client, str]:
+    """The client, and where its answers may go. Nothing is ever sent anywhere else (RFC 9700 §4.1).
+
+    Raises:
+        BadRequest: a page must say it, because nobody else can be trusted with it.
+        OAuthError: the client's document cannot be had.
+    """
+    client_id, redirect_uri = asked.one("client_id"), asked.one("redirect_uri")
+    if not client_id:
+        raise BadRequest("The app did not say who it is: client_id is missing.")
+    client = await server.clients.find(client_id)
+    if client is None:
+        raise BadRequest("This app is not known here. Remove this server from the app and add it again.")
+    if not redirect_uri:
+        if len(client.redirect_uris) != 1:
+            raise BadRequest("The app did not say where to send the answer: redirect_uri is missing.")
+        return client, client.redirect_uris[0]
+    if not redirects.allowed(redirect_uri, client.redirect_uris):
+        raise BadRequest("The app wants the answer sent to an address that it has not registered.")
+    return client, redirect_uri
+
+
+async def _wanted(
+    server: AuthorizationServer, asked: Parameters, client: Client, redirect_uri: str
+) -> AuthorizationRequest:
+    """The request, checked.
+
+    Raises:
+        OAuthError: for the client.
+    """
+    if repeated := sorted(asked.repeated & _ONCE):
+        raise OAuthError("invalid_request", f"{repeated[0]} appears more than once.")
+    if not asked.one("response_type"):
+        raise OAuthError("invalid_request", "response_type is missing.")
+    if asked.one("response_type") != "code":
+        raise OAuthError("unsupported_response_type", "Only response_type=code is supported.")
+    if asked.one("response_mode") not in ("", "query"):
+        raise OAuthError("invalid_request", "Only response_mode=query is supported.")
+    if "authorization_code" not in client.grant_types:
+        raise OAuthError("unauthorized_client", "This client did not register for authorization codes.")
+    if asked.one("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(asked.one("code_challenge")):
+        raise OAuthError("invalid_request", "PKCE is required: code_challenge with code_challenge_method=S256.")
+    return AuthorizationRequest(
+        client_id=client.id,
+        redirect_uri=redirect_uri,
+        redirect_uri_given=bool(asked.one("redirect_uri")),
+        state=asked.one("state"),
+        code_challenge=asked.one("code_challenge"),
+        resource=_resource(server, asked),
+        scopes=await _scopes(server, asked),
+    )
+
+
+def _resource(server: AuthorizationServer, asked: Parameters) -> str:
+    """RFC 8707 §2: an error even where only one of several is not ours."""
+    named = set(asked.all("resource"))
+    if not named:
+        return server.urls.issuer
+    ours = {server.urls.issuer + "/": server.urls.issuer, **{url: url for url in server.urls.resources}}
+    if len(named) > 1 or not named <= ours.keys():
+        raise OAuthError("invalid_target", f"resource must be one of {', '.join(server.urls.resources)}.")
+    return ours[named.pop()]
+
+
+async def _scopes(server: AuthorizationServer, asked: Parameters) -> frozenset[str]:
+    scopes = await server.scopes()
+    named = frozenset(asked.one("scope").split())
+    if unknown := sorted(named - scopes.by_name.keys()):
+        raise OAuthError("invalid_scope", f"There is no scope {unknown[0][:80]}.")
+    if not (named or scopes.baseline):
+        raise OAuthError("invalid_scope", "Name a scope: none is given without being asked for.")
+    return named or scopes.baseline

@@ -1,0 +1,161 @@
+"""The consent page, and POST /consent: what the user answers. Consent comes before the sign-in elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from mcp_edge.audit import decided
+from mcp_edge.context import User
+from mcp_edge.errors import BadRequest
+from mcp_edge.identity.provider import FormProvider
+from mcp_edge.oauth import flow as flows
+from mcp_edge.oauth.flow import Flow
+from mcp_edge.oauth.model import AuthorizationRequest, Client
+from mcp_edge.oauth.pages import form, shown
+from mcp_edge.oauth.pages import show as show_page
+from mcp_edge.oauth.parameters import Parameters
+from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.request import Request
+from mcp_edge.scopes import Scopes
+from mcp_edge.tokens import short_hash
+from mcp_edge.web import consent as web
+from mcp_edge.web.layout import source
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+async def must_sign_in(server: AuthorizationServer, user: User | None) -> bool:
+    """Whether the identity provider is asked: nobody is signed in, or tools need the user's account there."""
+    if user is None:
+        return True
+    if server.settings.upstream_account != "identity" or server.connections is None:
+        return False
+    return not isinstance(server.provider, FormProvider) and not await server.connections.connected(user.principal)
+
+
+async def show(
+    server: AuthorizationServer,
+    request: Request,
+    client: Client,
+    flow: Flow,
+    wanted: AuthorizationRequest,
+    user: User | None,
+    *,
+    problem: str = "",
+) -> None:
+    """Answer with the page. Who is signed in is sealed into it: it is that user who decides."""
+    scopes = await server.scopes()
+    flow = replace(flow, shown_to=_shown_to(user))
+    target = urlsplit(wanted.redirect_uri)
+    page = web.page(
+        web.Consent(
+            action=f"{server.urls.base_path}/consent",
+            flow=flows.seal(server, request, flow),
+            client_name=client.name,
+            client_kind=client.kind,
+            client_host=urlsplit(client.id).netloc if client.kind == "cimd" else "",
+            client_uri=client.uri,
+            redirect_host=target.netloc or f"{target.scheme}:",
+            redirect_is_local=target.hostname in _LOOPBACK,
+            resource=wanted.resource,
+            options=_options(scopes, wanted.scopes),
+            offer_read_only=bool(_read_only(scopes, wanted.scopes)) and not wanted.scopes <= scopes.read_only,
+            user_name=(user.name or user.subject) if user is not None else "",
+            provider="" if isinstance(server.provider, FormProvider) else server.provider.label,
+            problem=problem,
+        )
+    )
+    await show_page(server, request, page, form_targets=_form_targets(server, wanted))
+
+
+@shown
+async def serve(server: AuthorizationServer, request: Request) -> None:
+    """POST /consent."""
+    request.only("POST")
+    await server.limits.check(request, "consent")
+    answer = await form(server, request)
+    flow = flows.opened(server, request, answer.one("flow"))
+    wanted = flow.request
+    if wanted is None:
+        raise BadRequest("There is nothing to consent to.")
+    choice = answer.one("choice")
+    if choice == "deny":
+        await flows.use(server, flow)
+        await flows.refuse(server, request, wanted, "access_denied", "The user denied the request.")
+        return
+    client = await server.clients.find(wanted.client_id)
+    if client is None:
+        raise BadRequest("This app is no longer known here. Start again from your app.")
+    user = await server.browsers.user(request)
+    if choice == "switch":
+        await server.browsers.sign_out(request)
+        decided("sign-out", "allowed", principal=user.principal if user else "", client=client.id)
+        await show(server, request, client, flow, wanted, None)
+        return
+    problem = ""
+    if _shown_to(user) != flow.shown_to:
+        problem = "Who is signed in has changed since this page was shown. Please look again."
+    scopes = _chosen(await server.scopes(), wanted, answer, choice)
+    if not scopes:
+        problem = problem or "Choose at least one thing that the app may do, or deny."
+    if problem:
+        await show(server, request, client, flow, wanted, user, problem=problem)
+        return
+    await flows.use(server, flow)
+    flow = replace(flow, scopes=scopes)
+    if user is None or await must_sign_in(server, user):
+        await flows.depart(server, request, flow)
+    else:
+        await flows.issue(server, request, flow, wanted, user)
+
+
+def _chosen(scopes: Scopes, wanted: AuthorizationRequest, answer: Parameters, choice: str) -> frozenset[str]:
+    """What the user has chosen, never more than what was asked for.
+
+    Raises:
+        BadRequest: no button of the page sends this.
+    """
+    chosen = frozenset(answer.all("scope"))
+    if choice not in ("allow", "read_only") or not chosen <= wanted.scopes:
+        raise BadRequest("This is no answer that the page offers.")
+    return _read_only(scopes, chosen) if choice == "read_only" else chosen
+
+
+def _read_only(scopes: Scopes, names: frozenset[str]) -> frozenset[str]:
+    """What of `names`, and of all that they include, allows no change."""
+    return scopes.closure(names) & scopes.read_only
+
+
+def _options(scopes: Scopes, names: frozenset[str]) -> tuple[web.Option, ...]:
+    """The scopes asked for, in the order of their declaration."""
+    return tuple(
+        web.Option(
+            scope.name,
+            scope.description,
+            tuple(
+                scopes.by_name[name].description
+                for name in sorted(scopes.closure(scope.implies))
+                if name in scopes.by_name
+            ),
+        )
+        for scope in scopes.all
+        if scope.name in names
+    )
+
+
+def _form_targets(server: AuthorizationServer, wanted: AuthorizationRequest) -> list[str]:
+    """Where the form's POST may lead to: Chrome applies `form-action` to every redirect that follows it.
+
+    A provider may send the browser on to another one (federated sign-in), whose origin nobody here can know.
+    """
+    targets = [source(wanted.redirect_uri)]
+    if not isinstance(server.provider, FormProvider):
+        targets.append("https:")
+        if (issuer := server.settings.identity_issuer or "").startswith("http:"):
+            targets.append(source(issuer))
+    return targets
+
+
+def _shown_to(user: User | None) -> str:
+    return "" if user is None else short_hash(user.principal)

@@ -1,0 +1,65 @@
+"""Consent that is remembered: for the same client, redirect URI, resource, scopes and user, and for thirty days.
+
+The redirect URI is remembered with its port, so an app on loopback, which nobody can tell from another (RFC 8252 §8.6),
+is asked for again. The records are in the `AtomicStore`: what a user has taken back is gone at once.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+
+from mcp_edge.context import User
+from mcp_edge.oauth.model import AuthorizationRequest
+from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.request import Request
+from mcp_edge.tokens import mint, short_hash
+
+LIFE_S = 30 * 86400
+
+
+async def remember(
+    server: AuthorizationServer, user: User, wanted: AuthorizationRequest, chosen: frozenset[str]
+) -> None:
+    """Remember that `user` has granted `chosen` when asked for `wanted`."""
+    key = _key(user.principal, wanted)
+    value = json.dumps({"v": 1, "scopes": sorted(chosen)}).encode()
+    store = server.platform.atomics
+    entry = await store.get(key)
+    if entry is None:
+        await store.create(key, value, nonce=mint(), ttl_s=LIFE_S)
+    else:  # whoever came in between has remembered a consent of the same user, as recent as this one
+        await store.swap(key, value, version=entry.version, nonce=mint(), ttl_s=LIFE_S)
+
+
+async def recalled(
+    server: AuthorizationServer, request: Request, user: User, wanted: AuthorizationRequest
+) -> frozenset[str] | None:
+    """The scopes that `user` granted when asked for the same before; None when the page must be shown.
+
+    A page of another site could send the browser here, so only a navigation that the user began (an address typed, a
+    link from outside the browser) or one of our own passes without it.
+    """
+    if request.raw.get(b"sec-fetch-site") not in (b"none", b"same-origin"):
+        return None
+    if request.raw.get(b"sec-fetch-dest") != b"document":
+        return None
+    entry = await server.platform.atomics.get(_key(user.principal, wanted))
+    if entry is None:
+        return None
+    record = json.loads(entry.value)
+    return frozenset(record["scopes"]) if record["v"] == 1 else None
+
+
+async def forget(server: AuthorizationServer, principal: str, client_id: str = "") -> None:
+    """Forget what `principal` granted to a client, or to all."""
+    prefix = f"consent/{short_hash(principal)}/" + (f"{short_hash(client_id)}/" if client_id else "")
+    store = server.platform.atomics
+    while entries := await store.read(prefix):
+        for entry in entries:
+            await store.delete(entry.key)
+
+
+def _key(principal: str, wanted: AuthorizationRequest) -> str:
+    asked = json.dumps([wanted.redirect_uri, wanted.resource, sorted(wanted.scopes)])
+    return f"consent/{short_hash(principal)}/{short_hash(wanted.client_id)}/{sha256(asked.encode()).hexdigest()}"

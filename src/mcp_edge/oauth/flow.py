@@ -1,0 +1,230 @@
+"""One authorization on its way through a browser: the consent page, the sign-in, and the code at its end.
+
+Until the user has said yes it travels in the page's form, sealed, and nothing is stored. While the user signs in it is
+stored, sealed under its `state`. Both are bound to the browser's cookie, live for ten minutes and are used once, so
+that nobody finishes in one browser what was begun in another (GHSA-rww4-4w9c-7733).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+from pydantic import TypeAdapter, ValidationError
+
+from mcp_edge.audit import decided
+from mcp_edge.context import User
+from mcp_edge.errors import BadRequest, Forbidden
+from mcp_edge.identity.provider import FormProvider, Identity
+from mcp_edge.oauth import consents, pages
+from mcp_edge.oauth.model import Approval, AuthorizationRequest
+from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.request import Request
+from mcp_edge.tokens import mint
+
+LIFE_S = 600
+CALLBACK = "/oauth/callback"
+_IN_FORM, _AT_SIGN_IN = "flow-in-form", "flow-at-sign-in"
+_ELSEWHERE = "This was begun in another browser, or is no longer valid. Start again from your app."
+_LATE = "This page is more than ten minutes old. Start again from your app."
+_USED = "This was already answered. If your app still waits, start again from there."
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """An authorization under way, or a mere sign-in to our own pages (then `request` is None)."""
+
+    expires_at: float
+    id: str = field(default_factory=mint)
+    request: AuthorizationRequest | None = None
+    client_name: str = ""
+    scopes: frozenset[str] = frozenset()
+    """What the user has chosen, once it is chosen; what is asked for before."""
+    shown_to: str = ""
+    """Hash of the principal whom the consent page named; empty when nobody was signed in."""
+    return_to: str = ""
+    """The path of ours to show after a mere sign-in."""
+    secrets: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    """What the identity provider wants to have back (`Departure.secrets`)."""
+    format: Literal[1] = 1
+
+
+_FLOW = TypeAdapter(Flow)
+
+
+def new(server: AuthorizationServer, **members: Any) -> Flow:
+    """A flow that begins now."""
+    return Flow(expires_at=server.platform.clock() + LIFE_S, **members)
+
+
+def seal(server: AuthorizationServer, request: Request, flow: Flow) -> str:
+    """The flow as the value of a hidden input, good for this browser alone."""
+    binding = server.browsers.binding(request)
+    sealed = server.ring.seal(_IN_FORM, _FLOW.dump_json(flow), context=binding)
+    return base64.urlsafe_b64encode(sealed).decode()
+
+
+def opened(server: AuthorizationServer, request: Request, sealed: str) -> Flow:
+    """The flow that the consent page has sent back.
+
+    Raises:
+        Forbidden: it is from another browser, altered, or sealed by nobody.
+        BadRequest: it is too old.
+    """
+    try:
+        data = base64.b64decode(sealed.encode(), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise Forbidden(_ELSEWHERE) from None
+    return _checked(server, server.ring.open(_IN_FORM, data, context=server.browsers.binding(request)))
+
+
+async def use(server: AuthorizationServer, flow: Flow) -> None:
+    """Let the flow be answered once.
+
+    Raises:
+        BadRequest: it was answered before.
+    """
+    if not await server.platform.atomics.create(f"flow/{_hash(flow.id)}", b"1", nonce=mint(), ttl_s=LIFE_S):
+        raise BadRequest(_USED)
+
+
+async def depart(server: AuthorizationServer, request: Request, flow: Flow) -> None:
+    """Send the browser to where its user signs in; `finish` goes on with the flow afterwards.
+
+    Raises:
+        UpstreamError: the identity provider cannot be reached.
+    """
+    state = mint() + mint()
+    # A sign-in is a step of its own, with its own time and its own single use.
+    flow = replace(flow, id=mint(), expires_at=server.platform.clock() + LIFE_S)
+    if isinstance(server.provider, FormProvider):
+        url = server.urls.at(f"/sign-in?{urlencode({'flow': state})}")
+    else:
+        departure = await server.provider.depart(state=state, callback=server.urls.at(CALLBACK))
+        url, flow = departure.url, replace(flow, secrets=departure.secrets)
+    key = _key(state)
+    context = f"{key}|{server.browsers.binding(request)}"
+    sealed = server.ring.seal(_AT_SIGN_IN, _FLOW.dump_json(flow), context=context, secret=state.encode())
+    await server.platform.atomics.create(key, sealed, nonce=mint(), ttl_s=LIFE_S)
+    await pages.redirect(request, url)
+
+
+async def peek(server: AuthorizationServer, request: Request, state: str) -> Flow:
+    """The flow that waits for this sign-in, which is not used by it.
+
+    Raises:
+        Forbidden: it was begun in another browser, is not known, or too old to be.
+        BadRequest: it is too old.
+    """
+    key = _key(state)
+    entry = await server.platform.atomics.get(key)
+    context = f"{key}|{server.browsers.binding(request)}"
+    data = entry and server.ring.open(_AT_SIGN_IN, entry.value, context=context, secret=state.encode())
+    return _checked(server, data or None)
+
+
+async def take(server: AuthorizationServer, request: Request, state: str) -> Flow:
+    """The flow that waits for this sign-in, once. /oauth/callback calls it before it asks the provider anything.
+
+    Raises:
+        Forbidden, BadRequest: as `peek`; or it was taken before.
+    """
+    flow = await peek(server, request, state)
+    await use(server, flow)
+    await server.platform.atomics.delete(_key(state))
+    return flow
+
+
+async def finish(server: AuthorizationServer, request: Request, flow: Flow, identity: Identity) -> None:
+    """Go on after a sign-in: the user is signed in at this browser, and the flow leads back to where it came from."""
+    user = identity.user
+    await server.browsers.sign_in(request, user)
+    decided("sign-in", "allowed", principal=user.principal, address=server.limits.address(request))
+    if identity.tokens is not None and server.connections and server.settings.upstream_account == "identity":
+        await server.connections.save(user.principal, identity.tokens)
+    if flow.request is None:
+        await pages.redirect(request, server.urls.at(flow.return_to or "/apps"))
+    else:
+        await issue(server, request, flow, flow.request, user)
+
+
+async def issue(
+    server: AuthorizationServer, request: Request, flow: Flow, wanted: AuthorizationRequest, user: User
+) -> None:
+    """Send the code of a new grant to the client. A user's own limits (`User.scopes`) are those of the grant, too."""
+    allowed = flow.scopes
+    if user.scopes is not None:
+        allowed &= (await server.scopes()).closure(user.scopes)
+    if not allowed:
+        reason = "none of the chosen scopes is the user's to give"
+        await refuse(server, request, wanted, "access_denied", "You may not allow this.", reason=reason)
+        return
+    code = await server.grants.approve(Approval(wanted, flow.client_name, user, allowed))
+    await consents.remember(server, user, wanted, flow.scopes)
+    address = server.limits.address(request)
+    decided("consent", "allowed", principal=user.principal, client=wanted.client_id, address=address)
+    await _answer(server, request, wanted.redirect_uri, {"code": code, "state": wanted.state})
+
+
+async def refuse(
+    server: AuthorizationServer,
+    request: Request,
+    wanted: AuthorizationRequest,
+    error: str,
+    description: str,
+    *,
+    reason: str = "",
+) -> None:
+    """Send the client an error (RFC 6749 §4.1.2.1). /oauth/callback calls it when a user is refused upstream:
+    `await flow.refuse(server, request, flow.request, "access_denied", refused.message)`."""
+    address = server.limits.address(request)
+    decided(
+        "authorize", "refused", client=wanted.client_id, address=address, reason=reason or f"{error}: {description}"
+    )
+    await answer_error(server, request, wanted.redirect_uri, wanted.state, error, description)
+
+
+async def answer_error(
+    server: AuthorizationServer, request: Request, redirect_uri: str, state: str, error: str, description: str
+) -> None:
+    """The redirect of an error; its description has the characters that RFC 6749 §4.1.2.1 allows."""
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in description)
+    fields = {"error": error, "error_description": plain, "state": state}
+    await _answer(server, request, redirect_uri, fields)
+
+
+async def _answer(server: AuthorizationServer, request: Request, redirect_uri: str, fields: dict[str, str]) -> None:
+    """Redirect with `fields` and the issuer (RFC 9207) behind what the redirect URI's query has already."""
+    told = {**{name: value for name, value in fields.items() if value}, "iss": server.urls.issuer}
+    between = "&" if "?" in redirect_uri else "?"
+    if redirect_uri.endswith(("?", "&")):
+        between = ""
+    await pages.redirect(request, f"{redirect_uri}{between}{urlencode(told, quote_via=quote)}")
+
+
+def _checked(server: AuthorizationServer, data: bytes | None) -> Flow:
+    flow = _flow(data) if data is not None else None
+    if flow is None:
+        raise Forbidden(_ELSEWHERE)
+    if flow.expires_at <= server.platform.clock():
+        raise BadRequest(_LATE)
+    return flow
+
+
+def _key(state: str) -> str:
+    return f"flow/{_hash(state)}"
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _flow(data: bytes) -> Flow | None:
+    try:
+        return _FLOW.validate_json(data)
+    except ValidationError:  # sealed by a release whose format is another
+        return None

@@ -1,0 +1,111 @@
+"""/sign-in for providers that ask on a page of ours, and for users who come to our pages; /sign-out."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlencode
+
+from mcp_edge.audit import decided
+from mcp_edge.errors import BadRequest
+from mcp_edge.identity.provider import FormProvider, Identity, Refused
+from mcp_edge.oauth import flow as flows
+from mcp_edge.oauth.flow import Flow
+from mcp_edge.oauth.pages import form, redirect, show, shown
+from mcp_edge.oauth.parameters import Parameters
+from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.request import Request
+from mcp_edge.web import sign_in as web
+from mcp_edge.web.html import plain
+from mcp_edge.web.layout import source
+
+_RETURNS = re.compile(r"/(apps|connect(/[A-Za-z0-9_-]{1,128})?)")
+"""Where a sign-in may lead back to: pages of ours that need a user."""
+
+
+def url(server: AuthorizationServer, return_to: str) -> str:
+    """Where to send a browser that has to sign in before it can see `return_to`, a path of ours."""
+    return server.urls.at(f"/sign-in?{urlencode({'return': return_to})}")
+
+
+@shown
+async def serve(server: AuthorizationServer, request: Request) -> None:
+    """GET and POST /sign-in."""
+    request.only("GET", "POST")
+    await server.limits.check(request, "sign-in")
+    if request.method == "GET":
+        asked = Parameters.parse(request.query)
+        if asked.one("flow"):
+            await flows.peek(server, request, asked.one("flow"))
+        elif await server.browsers.user(request) is not None:
+            await redirect(request, server.urls.at(_return(asked)))
+            return
+        await _show(server, request, asked)
+        return
+    answer = await form(server, request)
+    if isinstance(server.provider, FormProvider):
+        await _check(server, request, server.provider, answer)
+    else:
+        await flows.depart(server, request, flows.new(server, return_to=_return(answer)))
+
+
+@shown
+async def sign_out(server: AuthorizationServer, request: Request) -> None:
+    """POST /sign-out: this browser only."""
+    request.only("POST")
+    await form(server, request)
+    user = await server.browsers.user(request)
+    await server.browsers.sign_out(request)
+    if user is not None:
+        decided("sign-out", "allowed", principal=user.principal, address=server.limits.address(request))
+    await redirect(request, url(server, "/apps"))
+
+
+async def _check(server: AuthorizationServer, request: Request, provider: FormProvider, answer: Parameters) -> None:
+    """Sign in whoever the value names. What was wrong with it is for the log alone."""
+    state = answer.one("flow")
+    waiting = await flows.peek(server, request, state) if state else None
+    value = answer.one("value")
+    try:
+        if len(value) > web.MAX_CHARS:
+            raise BadRequest(f"That is over {web.MAX_CHARS} characters.")
+        user = await provider.check(value)
+    except Refused as e:
+        decided("sign-in", "refused", address=server.limits.address(request), reason=e.reason)
+        await _show(
+            server, request, answer, problem=f"Nobody can sign in with this. Check the {provider.label.lower()}."
+        )
+        return
+    if waiting is not None:
+        waiting = await flows.take(server, request, state)
+    await flows.finish(server, request, waiting or flows.new(server, return_to=_return(answer)), Identity(user))
+
+
+async def _show(server: AuthorizationServer, request: Request, asked: Parameters, *, problem: str = "") -> None:
+    state, provider = asked.one("flow"), server.provider
+    waiting = await flows.peek(server, request, state) if state else None
+    here = isinstance(provider, FormProvider)
+    page = web.page(
+        web.SignIn(
+            action=f"{server.urls.base_path}/sign-in",
+            hidden=(("flow", state),) if state else (("return", _return(asked)),),
+            field=provider.label if here else "",
+            secret=provider.secret if here else False,
+            provider="" if here else provider.label,
+            reason=f"To go on to {plain(waiting.client_name)}." if waiting and waiting.client_name else "",
+            problem=problem,
+        )
+    )
+    await show(server, request, page, status=403 if problem else 200, form_targets=_form_targets(server, waiting))
+
+
+def _form_targets(server: AuthorizationServer, waiting: Flow | None) -> list[str]:
+    if not isinstance(server.provider, FormProvider):
+        issuer = server.settings.identity_issuer or ""
+        return ["https:", *([source(issuer)] if issuer.startswith("http:") else [])]
+    return [source(waiting.request.redirect_uri)] if waiting and waiting.request else []
+
+
+def _return(asked: Parameters) -> str:
+    """The path to show afterwards; anything else than a page of ours becomes the page of connected apps."""
+    path = asked.one("return")
+    return path if _RETURNS.fullmatch(path) else "/apps"

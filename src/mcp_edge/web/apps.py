@@ -1,0 +1,101 @@
+"""The page of connected apps: what has access, and how to take it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mcp_edge.web.html import EMPTY, Html, html, joined, plain
+from mcp_edge.web.layout import Page
+from mcp_edge.web.sign_in import hidden
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One app. Times are epoch seconds."""
+
+    id: str
+    name: str
+    origin: str
+    """The host of its client id, or a word on how it is known."""
+    may: tuple[str, ...]
+    """What it may do, as words that complete "It may …"."""
+    created_at: float
+    last_used_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Apps:
+    """What the page shows."""
+
+    action: str
+    sign_out: str
+    user_name: str
+    apps: tuple[App, ...]
+    account: str = ""
+    """Where an upstream account is connected; empty for nowhere."""
+    told: str = ""
+    """What has just been done, as a sentence."""
+
+
+def page(view: Apps) -> Page:
+    """The page."""
+    nothing = Html('<p class="quiet">No app is connected.</p>\n')
+    body = html(
+        "<h1>Connected apps</h1>\n{told}"
+        "<p>Signed in as <strong>{name}</strong>.</p>\n"
+        "{apps}{account}"
+        '<section class="app" aria-labelledby="leave">\n<h2 id="leave">Sign out</h2>\n'
+        '<p class="quiet">Everywhere means: every app above, every browser, and the account behind the tools.</p>\n'
+        '<div class="buttons">\n<form method="post" action="{sign_out}"><button>Sign out here</button></form>\n'
+        '<form method="post" action="{action}">'
+        '<button class="danger" name="do" value="sign-out-everywhere">Sign out everywhere</button></form>\n</div>\n'
+        "</section>",
+        told=html('<p class="note" role="status">{text}</p>\n', text=view.told) if view.told else EMPTY,
+        name=plain(view.user_name),
+        apps=joined(_app(view, i, app) for i, app in enumerate(view.apps)) if view.apps else nothing,
+        account=_account(view) if view.account else EMPTY,
+        action=view.action,
+        sign_out=view.sign_out,
+    )
+    return Page("Connected apps", body)
+
+
+def _app(view: Apps, i: int, app: App) -> Html:
+    name = plain(app.name) or "An unnamed app"
+    return html(
+        '<section class="app" aria-labelledby="app-{i}">\n<h2 id="app-{i}">{name}</h2>\n'
+        '<p class="quiet"><span class="host">{origin}</span>. Connected {created}, last used {used}.</p>\n'
+        "<p>It may:</p>\n<ul>{may}</ul>\n"
+        '<form method="post" action="{action}">{hidden}'
+        '<button class="danger" name="do" value="revoke" aria-label="Revoke {name}">Revoke</button></form>\n'
+        "</section>\n",
+        i=i,
+        name=name,
+        origin=app.origin,
+        created=_day(app.created_at),
+        used=_day(app.last_used_at),
+        may=joined(html("<li>{words}</li>", words=words) for words in app.may),
+        action=view.action,
+        hidden=hidden((("app", app.id),)),
+    )
+
+
+def _account(view: Apps) -> Html:
+    return html(
+        '<section class="app" aria-labelledby="account">\n<h2 id="account">Connected account</h2>\n'
+        "<p>Tools act with your account at {account}.</p>\n"
+        '<form method="post" action="{action}"><button class="danger" name="do" value="disconnect">Disconnect</button>'
+        "</form>\n</section>\n",
+        account=view.account,
+        action=view.action,
+    )
+
+
+def _day(epoch_s: float) -> Html:
+    day = datetime.fromtimestamp(epoch_s, UTC)
+    return html(
+        '<time datetime="{iso}">{text}</time>',
+        iso=day.strftime("%Y-%m-%dT%H:%MZ"),
+        text=day.strftime("%Y-%m-%d %H:%M UTC"),
+    )

@@ -1,0 +1,141 @@
+"""The page on which a user decides what an app may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mcp_edge.web.html import EMPTY, Html, html, joined, link, plain
+from mcp_edge.web.layout import Page
+from mcp_edge.web.sign_in import hidden
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A scope that is asked for, in words."""
+
+    name: str
+    description: str
+    includes: tuple[str, ...] = ()
+    """Descriptions of what it includes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What the page shows."""
+
+    action: str
+    flow: str
+    client_name: str
+    client_kind: Literal["static", "cimd", "dcr"]
+    client_host: str
+    """The domain that a `cimd` client proves to be; empty for others."""
+    client_uri: str
+    redirect_host: str
+    redirect_is_local: bool
+    resource: str
+    options: tuple[Option, ...]
+    offer_read_only: bool
+    user_name: str
+    """Who is signed in; empty for nobody."""
+    provider: str
+    """Where the user signs in next, when there is a place for it."""
+    problem: str = ""
+
+
+def page(view: Consent) -> Page:
+    """The page."""
+    name = plain(view.client_name) or "An unnamed app"
+    title = f"Allow {name}?"
+    body = html(
+        "<h1>Allow <q>{name}</q> to use this server?</h1>\n{problem}"
+        "<dl>\n"
+        "<dt>App</dt><dd>{kind}</dd>\n"
+        '<dt>Answers to</dt><dd><span class="host">{redirect}</span>{local}</dd>\n'
+        '<dt>Server</dt><dd><span class="host">{resource}</span></dd>\n'
+        "{signed_in}"
+        "</dl>\n"
+        '<form method="post" action="{action}">\n{hidden}{options}{buttons}</form>\n{after}',
+        name=name,
+        problem=html('<p class="note" role="alert">{text}</p>\n', text=view.problem) if view.problem else EMPTY,
+        kind=_kind(view, name),
+        redirect=view.redirect_host,
+        local=Html(" (this computer)") if view.redirect_is_local else EMPTY,
+        resource=view.resource,
+        signed_in=_signed_in(view),
+        action=view.action,
+        hidden=hidden((("flow", view.flow),)),
+        options=_options(view),
+        buttons=_buttons(view),
+        after=_after(view),
+    )
+    return Page(title, body)
+
+
+def _kind(view: Consent, name: str) -> Html:
+    shown = link(view.client_uri, name) if view.client_uri else html("{name}", name=name)
+    match view.client_kind:
+        case "static":
+            return html("{shown}, which the operator of this server has admitted", shown=shown)
+        case "cimd":
+            return html('{shown}, an app of <span class="host">{host}</span>', shown=shown, host=view.client_host)
+        case "dcr":
+            return html("{shown}. It named itself, and nobody has verified that name.", shown=shown)
+
+
+def _signed_in(view: Consent) -> Html:
+    if not view.user_name:
+        return EMPTY
+    return html(
+        '<dt>You</dt><dd>{name} <form class="inline" method="post" action="{action}">{hidden}'
+        '<button class="link" name="choice" value="switch">Not you?</button></form></dd>\n',
+        name=plain(view.user_name),
+        action=view.action,
+        hidden=hidden((("flow", view.flow),)),
+    )
+
+
+def _options(view: Consent) -> Html:
+    if len(view.options) == 1:
+        only = view.options[0]
+        return html(
+            "<p>It may {description}.{includes}</p>\n{hidden}",
+            description=only.description,
+            includes=_includes(only),
+            hidden=hidden((("scope", only.name),)),
+        )
+    rows = joined(
+        html(
+            '<div class="option"><input type="checkbox" id="scope-{i}" name="scope" value="{name}" checked>'
+            '<label for="scope-{i}">{description}</label>{includes}</div>\n',
+            i=i,
+            name=option.name,
+            description=option.description,
+            includes=html('<span class="quiet">{words}</span>', words=_includes(option)) if option.includes else EMPTY,
+        )
+        for i, option in enumerate(view.options)
+    )
+    return html("<fieldset>\n<legend>It may</legend>\n{rows}</fieldset>\n", rows=rows)
+
+
+def _includes(option: Option) -> Html:
+    return html(" This includes: {words}.", words="; ".join(option.includes)) if option.includes else EMPTY
+
+
+def _buttons(view: Consent) -> Html:
+    read_only = Html('<button name="choice" value="read_only">Allow reading only</button>\n')
+    return html(
+        '<div class="buttons">\n<button class="main" name="choice" value="allow">Allow</button>\n{read_only}'
+        '<button name="choice" value="deny">Deny</button>\n</div>\n',
+        read_only=read_only if view.offer_read_only else EMPTY,
+    )
+
+
+def _after(view: Consent) -> Html:
+    place = f" with {plain(view.provider, 40)}" if view.provider else ""
+    text = "" if view.user_name else f"You will sign in{place} next. "
+    return html(
+        '<p class="quiet">{text}Allow it only if you have just started this in that app. '
+        "You can take it back at any time under <em>connected apps</em>.</p>",
+        text=text,
+    )

@@ -1,0 +1,65 @@
+"""HTML whose every value is escaped: the templates are constants, what is put into them never is markup by accident.
+
+Pure. It knows no page.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from html import escape
+from typing import LiteralString
+from urllib.parse import urlsplit
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that a reader does not see, or that turn the direction of what follows (Trojan Source)."""
+
+
+class Html(str):
+    """Text that is markup already."""
+
+    __slots__ = ()
+
+
+EMPTY = Html("")
+
+
+def html(template: LiteralString, /, **values: object) -> Html:
+    """`template` with its `{names}` filled in, each value escaped unless it is `Html`; None is nothing."""
+    return Html(template.format(**{name: _escaped(value) for name, value in values.items()}))
+
+
+def joined(parts: Iterable[Html]) -> Html:
+    """The parts, one after the other."""
+    return Html("".join(parts))
+
+
+def link(url: str, text: str) -> Html:
+    """A link to a page elsewhere; the bare text when `url` is not a whole http(s) URL."""
+    if not is_web_url(url):
+        return html("{text}", text=text)
+    return html('<a href="{url}" rel="noopener noreferrer nofollow">{text}</a>', url=url, text=text)
+
+
+def is_web_url(url: str) -> bool:
+    """Whether `url` is an http(s) URL with a host, and nothing that a browser would read in another way."""
+    if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+    except ValueError:
+        return False
+
+
+def plain(text: str, max_chars: int = 80) -> str:
+    """What a stranger calls himself, on one line and of bounded length, without what would hide or turn the rest."""
+    seen = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c) not in _UNSEEN)
+    one_line = " ".join(seen.split())
+    return one_line if len(one_line) <= max_chars else one_line[: max_chars - 1].rstrip() + "…"
+
+
+def _escaped(value: object) -> str:
+    if isinstance(value, Html):
+        return value
+    return "" if value is None else escape(str(value), quote=True)

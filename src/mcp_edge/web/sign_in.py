@@ -1,0 +1,65 @@
+"""The page on which users say who they are, or are sent to who knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mcp_edge.web.html import EMPTY, Html, html, joined, plain
+from mcp_edge.web.layout import Page
+
+MAX_CHARS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What the page shows. `action` is where it posts to; `hidden` travels with it."""
+
+    action: str
+    hidden: tuple[tuple[str, str], ...]
+    field: str
+    """What the field is called; empty where the provider asks on its own site."""
+    secret: bool = False
+    provider: str = ""
+    """The provider's name, for a button that leads there."""
+    reason: str = ""
+    """What the user signs in for, as a sentence."""
+    problem: str = ""
+
+
+def page(view: SignIn) -> Page:
+    """The page."""
+    body = html(
+        "<h1>Sign in</h1>\n{reason}{problem}"
+        '<form method="post" action="{action}">\n{hidden}{field}'
+        '<div class="buttons"><button class="main">{button}</button></div>\n</form>',
+        reason=html("<p>{text}</p>\n", text=view.reason) if view.reason else EMPTY,
+        problem=html('<p class="note" role="alert" id="problem">{text}</p>\n', text=view.problem)
+        if view.problem
+        else EMPTY,
+        action=view.action,
+        hidden=hidden(view.hidden),
+        field=_field(view) if view.field else EMPTY,
+        button=f"Continue with {plain(view.provider, 40)}" if view.provider else "Sign in",
+    )
+    return Page("Sign in", body)
+
+
+def hidden(pairs: tuple[tuple[str, str], ...]) -> Html:
+    """Hidden inputs."""
+    return joined(html('<input type="hidden" name="{name}" value="{value}">\n', name=n, value=v) for n, v in pairs)
+
+
+def _field(view: SignIn) -> Html:
+    kind = Html(
+        'type="password" autocomplete="current-password"' if view.secret else 'type="text" autocomplete="username"'
+    )
+    invalid = Html(' aria-invalid="true" aria-describedby="problem"') if view.problem else EMPTY
+    return html(
+        '<label class="field" for="value">{label}</label>\n'
+        '<input {kind} id="value" name="value" required maxlength="{most}" autocapitalize="none" spellcheck="false" '
+        "autofocus{invalid}>\n",
+        label=view.field,
+        kind=kind,
+        most=MAX_CHARS,
+        invalid=invalid,
+    )
