@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from mcp_edge.context import User
@@ -55,9 +57,18 @@ class Approval:
 class OAuthError(Exception):
     """An error of RFC 6749 §5.2 or of an extension. `description` is public; `reason` is for the log alone."""
 
-    def __init__(self, error: str, description: str, *, status: int = 400, reason: str = "") -> None:
+    def __init__(
+        self,
+        error: str,
+        description: str,
+        *,
+        status: int = 400,
+        reason: str = "",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(f"{error}: {description}")
         self.error = error
         self.description = description
         self.status = status
         self.reason = reason or description
+        self.headers = headers

@@ -1,19 +1,175 @@
-"""The gate of `auth=oauth`: access tokens authenticate, and these paths are the authorization server's."""
+"""The gate of `auth=oauth`: access tokens authenticate, and these paths are the authorization server's.
+
+A path's module is imported when the path is first asked for: who only calls tools does not load the pages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib import import_module
+from typing import TYPE_CHECKING
 
+from mcp_edge.audit import decided
+from mcp_edge.context import User
 from mcp_edge.credentials import Authenticator
+from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany
+from mcp_edge.keyring import KeyRing
+from mcp_edge.oauth.bearer import BearerTokens
+from mcp_edge.oauth.grants import Grants
+from mcp_edge.oauth.metadata import server_metadata
+from mcp_edge.oauth.model import OAuthError
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.request import Header, Request
+from mcp_edge.resource import cors
+from mcp_edge.resource.metadata import resource_metadata
 from mcp_edge.scopes import Scopes
+from mcp_edge.urls import Urls
+
+if TYPE_CHECKING:
+    from mcp_edge.oauth.limits import What
+    from mcp_edge.oauth.server import AuthorizationServer
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Awaitable[None]]
+_NO_STORE: list[Header] = [(b"cache-control", b"no-store"), (b"pragma", b"no-cache")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a path is served: `handler` of `module`, `async (server, request)`."""
+
+    module: str
+    handler: str
+    limit: What | None
+    methods: tuple[str, ...]
+    """Empty where the handler answers a browser, in pages, and knows the methods itself."""
+    any_origin: bool = False
+
+
+_PLACES = {
+    "/token": _Place("token", "token", "token", ("POST",), any_origin=True),
+    "/revoke": _Place("revocation", "revoke", "revoke", ("POST",), any_origin=True),
+    "/introspect": _Place("introspection", "introspect", "introspect", ("POST",)),
+    "/register": _Place("registration", "register", "register", ("POST",), any_origin=True),
+    "/authorize": _Place("authorize", "authorize", "authorize", ()),
+    "/consent": _Place("consent", "consent", "consent", ()),
+    "/sign-in": _Place("sign_in", "sign_in", "sign-in", ()),
+    "/sign-out": _Place("sign_in", "sign_out", "apps", ()),
+    "/apps": _Place("apps", "apps", "apps", ()),
+    "/oauth/callback": _Place("callback", "callback", "callback", ()),
+    "/style.css": _Place("pages", "stylesheet", None, ()),
+}
+_CONNECT = _Place("connect", "connect", "connect", ())
+"""Every path below /connect/."""
 
 
 def open_gate(
     platform: Platform, scopes: Callable[[], Awaitable[Scopes]]
 ) -> tuple[Authenticator, Callable[[str], Handler | None]]:
-    """The authenticator, and the handler of a path."""
-    raise NotImplementedError
+    """The authenticator, and the handler of a path.
+
+    Raises:
+        ConfigurationError: what the settings ask for is not set.
+    """
+    entrance = Entrance(platform, scopes)
+    return entrance.authenticator, entrance.route
+
+
+class Entrance:
+    """See the module. What needs randomness or pages is made when it is first used."""
+
+    def __init__(self, platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> None:
+        from mcp_edge.identity.choose import account_provider, identity_provider  # noqa: PLC0415
+
+        settings = platform.settings
+        if settings.public_url is None:
+            raise ConfigurationError("MCP_PUBLIC_URL is not set: an authorization server must know its own URL.")
+        self._platform = platform
+        self._scopes = scopes
+        self._urls = Urls(settings.public_url)
+        self._provider = identity_provider(platform)
+        self._account = account_provider(platform, self._provider)
+        self.authenticator = BearerTokens(self._urls, lambda: self._grants, scopes, access_keys(settings.keys))
+        about_resources = resource_metadata(self._urls, scopes, authorization_servers=[self._urls.issuer])
+        self._documents = (about_resources, server_metadata(self._urls, scopes, settings))
+
+    def route(self, path: str) -> Handler | None:
+        """The handler of a path, or None."""
+        place = _CONNECT if path.startswith("/connect/") else _PLACES.get(path)
+        if place is not None:
+            return partial(self._answer if place.methods else self._show, place)
+        return next((found for documents in self._documents if (found := documents.route(path))), None)
+
+    @cached_property
+    def _ring(self) -> KeyRing:
+        return KeyRing([key.get_secret_value() for key in self._platform.settings.secret_keys])
+
+    @cached_property
+    def _grants(self) -> Grants:
+        return Grants(self._platform, self._ring, self._urls, self._scopes)
+
+    @cached_property
+    def _server(self) -> AuthorizationServer:
+        from mcp_edge.oauth.server import AuthorizationServer  # noqa: PLC0415
+
+        connections = None
+        if self._account is not None:
+            from mcp_edge.identity.connections import Connections  # noqa: PLC0415
+
+            connections = Connections(self._platform, self._ring, self._account)
+        return AuthorizationServer(self._platform, self._scopes, provider=self._provider, connections=connections)
+
+    async def _answer(self, place: _Place, request: Request) -> None:
+        """Serve a client, in JSON, its mistakes too (RFC 6749 §5.2)."""
+        try:
+            if place.any_origin and await cors.preflighted(request, *place.methods):
+                return
+            request.only(*place.methods)
+            await self._limited(place, self._server, request)
+        except OAuthError as e:
+            decided(
+                request.path, "refused", address=self._server.limits.address(request), reason=f"{e.error}: {e.reason}"
+            )
+            await _refuse(request, e.status, e.error, e.description, e.headers.items())
+        except CallerError as e:
+            error = "temporarily_unavailable" if isinstance(e, TooMany) else "invalid_request"
+            await _refuse(request, STATUS[type(e)], error, e.message, e.headers.items())
+        except StoreUnavailable as e:
+            logger.error("request %s: %s", request.trace_id(), e)  # noqa: TRY400 # the store's state, not a bug
+            headers = [("retry-after", "2")]
+            await _refuse(request, 503, "temporarily_unavailable", "The store cannot be reached; try again.", headers)
+
+    async def _show(self, place: _Place, request: Request) -> None:
+        """Serve a browser, in pages, its mistakes too."""
+        from mcp_edge.oauth.pages import shown  # noqa: PLC0415
+
+        await shown(partial(self._limited, place))(self._server, request)
+
+    async def _limited(self, place: _Place, server: AuthorizationServer, request: Request) -> None:
+        if place.limit is not None:
+            await server.limits.check(request, place.limit)
+        module = import_module(f"mcp_edge.oauth.{place.module}")
+        await getattr(module, place.handler)(server, request)
+
+
+def access_keys(keys: dict[str, str]) -> dict[bytes, User]:
+    """Users by the digest of their access key, from `user -> digest[:scope scope …]`."""
+    found: dict[bytes, User] = {}
+    for name, stated in keys.items():
+        digest, _, words = stated.partition(":")
+        scopes = frozenset(words.split()) if words else None
+        found[bytes.fromhex(digest)] = User(issuer="keys", subject=name, name=name, scopes=scopes)
+    return found
+
+
+async def _refuse(
+    request: Request, status: int, error: str, description: str, headers: Iterable[tuple[str, str]]
+) -> None:
+    body = json.dumps({"error": error, "error_description": description}).encode()
+    fields = [(name.encode(), value.encode()) for name, value in headers]
+    await request.answer(status, body, headers=[*fields, *_NO_STORE])
