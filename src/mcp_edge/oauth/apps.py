@@ -10,7 +10,7 @@ from mcp_edge.errors import BadRequest
 from mcp_edge.identity.provider import FormProvider
 from mcp_edge.oauth import consents, sign_in
 from mcp_edge.oauth.grants import ConnectedApp
-from mcp_edge.oauth.pages import form, redirect, show, shown
+from mcp_edge.oauth.pages import form, redirect, show
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
@@ -20,11 +20,9 @@ from mcp_edge.web import apps as web
 _TOLD = {"revoked": "The app no longer has access.", "disconnected": "The account is disconnected."}
 
 
-@shown
-async def serve(server: AuthorizationServer, request: Request) -> None:
+async def apps(server: AuthorizationServer, request: Request) -> None:
     """GET and POST /apps."""
     request.only("GET", "POST")
-    await server.limits.check(request, "apps")
     answer = await form(server, request) if request.method == "POST" else None
     user = await server.browsers.user(request)
     if user is None:

@@ -7,7 +7,6 @@ import re
 from mcp_edge.errors import BadRequest
 from mcp_edge.oauth import consent, consents, flow, redirects
 from mcp_edge.oauth.model import AuthorizationRequest, Client, OAuthError
-from mcp_edge.oauth.pages import shown
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
@@ -19,11 +18,9 @@ _ONCE = frozenset(
 )
 
 
-@shown
-async def serve(server: AuthorizationServer, request: Request) -> None:
+async def authorize(server: AuthorizationServer, request: Request) -> None:
     """GET /authorize: a page to decide on, a code where that was decided before, or an error for the client."""
     request.only("GET")
-    await server.limits.check(request, "authorize")
     if len(request.query) > MAX_QUERY_BYTES:
         raise BadRequest(f"The request is over {MAX_QUERY_BYTES} bytes.")
     asked = Parameters.parse(request.query)

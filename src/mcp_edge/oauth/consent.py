@@ -12,7 +12,7 @@ from mcp_edge.identity.provider import FormProvider
 from mcp_edge.oauth import flow as flows
 from mcp_edge.oauth.flow import Flow
 from mcp_edge.oauth.model import AuthorizationRequest, Client
-from mcp_edge.oauth.pages import form, shown
+from mcp_edge.oauth.pages import form
 from mcp_edge.oauth.pages import show as show_page
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
@@ -69,11 +69,9 @@ async def show(
     await show_page(server, request, page, form_targets=_form_targets(server, wanted))
 
 
-@shown
-async def serve(server: AuthorizationServer, request: Request) -> None:
+async def consent(server: AuthorizationServer, request: Request) -> None:
     """POST /consent."""
     request.only("POST")
-    await server.limits.check(request, "consent")
     answer = await form(server, request)
     flow = flows.opened(server, request, answer.one("flow"))
     wanted = flow.request

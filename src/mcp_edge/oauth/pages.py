@@ -85,7 +85,6 @@ async def form(server: AuthorizationServer, request: Request) -> Parameters:
     return Parameters.parse(await request.body(MAX_FORM_BYTES))
 
 
-@shown
 async def stylesheet(server: AuthorizationServer, request: Request) -> None:
     """GET /style.css."""
     del server

@@ -10,7 +10,7 @@ from mcp_edge.errors import BadRequest
 from mcp_edge.identity.provider import FormProvider, Identity, Refused
 from mcp_edge.oauth import flow as flows
 from mcp_edge.oauth.flow import Flow
-from mcp_edge.oauth.pages import form, redirect, show, shown
+from mcp_edge.oauth.pages import form, redirect, show
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
@@ -27,11 +27,9 @@ def url(server: AuthorizationServer, return_to: str) -> str:
     return server.urls.at(f"/sign-in?{urlencode({'return': return_to})}")
 
 
-@shown
-async def serve(server: AuthorizationServer, request: Request) -> None:
+async def sign_in(server: AuthorizationServer, request: Request) -> None:
     """GET and POST /sign-in."""
     request.only("GET", "POST")
-    await server.limits.check(request, "sign-in")
     if request.method == "GET":
         asked = Parameters.parse(request.query)
         if asked.one("flow"):
@@ -48,7 +46,6 @@ async def serve(server: AuthorizationServer, request: Request) -> None:
         await flows.depart(server, request, flows.new(server, return_to=_return(answer)))
 
 
-@shown
 async def sign_out(server: AuthorizationServer, request: Request) -> None:
     """POST /sign-out: this browser only."""
     request.only("POST")
