@@ -1,0 +1,181 @@
+"""/connect/<handle>: the page to which a tool sends a user whose account elsewhere it needs (URL-mode elicitation).
+
+The link carries no user and opens nothing by itself: whoever opens it must be signed in here as the user for whom it
+was made, so that nobody connects his account to somebody else's name (MCP 2026-07-28 elicitation, Phishing). What the
+provider sends back is bound to the browser that left for it, as at a sign-in.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from mcp_edge.audit import decided
+from mcp_edge.context import User
+from mcp_edge.errors import BadRequest, Forbidden, NotFound, UpstreamError
+from mcp_edge.identity.connections import Connections
+from mcp_edge.identity.provider import Refused
+from mcp_edge.oauth import pages, sign_in
+from mcp_edge.oauth.flow import CALLBACK
+from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.request import Request
+from mcp_edge.tokens import mint
+from mcp_edge.web import connect as web
+from mcp_edge.web.layout import source
+
+LIFE_S = 600
+PATH = "/connect/"
+
+_STATE = "connect-"
+_INVITED, _AWAY = "connect-invited", "connect-away"
+_UNKNOWN = "This link is no longer valid. Ask your app again for what needed it."
+_ANOTHER = "This link was made for another user of this server. Sign in as that user, or close this page."
+_ELSEWHERE = "This was begun in another browser or by another user, or is no longer valid. Ask your app again."
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is remembered under a handle or a `state`."""
+
+    principal: str
+    expires_at: float
+    secrets: dict[str, str]
+
+
+def began(state: str) -> bool:
+    """Whether a `state` is that of an account to connect."""
+    return state.startswith(_STATE)
+
+
+async def invite(server: AuthorizationServer, principal: str) -> str:
+    """The URL at which this user, and nobody else, connects an account within the next ten minutes."""
+    handle = mint() + mint()
+    await _keep(server, _INVITED, handle, "", principal, {})
+    return server.urls.at(PATH + handle)
+
+
+async def connect(server: AuthorizationServer, request: Request) -> None:
+    """GET and POST /connect/<handle>."""
+    request.only("GET", "POST")
+    connections = _connections(server)
+    handle = request.path.rpartition("/")[2]
+    invited = await _kept(server, _INVITED, handle, "")
+    if invited is None:
+        raise NotFound(_UNKNOWN)
+    user = await server.browsers.user(request)
+    if user is None:
+        await pages.redirect(request, sign_in.url(server, PATH + handle))
+        return
+    if user.principal != invited.principal:
+        raise Forbidden(_ANOTHER)
+    if request.method == "POST":
+        await pages.form(server, request)
+        await _depart(server, request, connections, handle, user)
+    else:
+        await _show(server, request, connections, handle, user)
+
+
+async def finish(server: AuthorizationServer, request: Request, state: str, told: dict[str, str]) -> None:
+    """The browser is back from the provider: keep the account.
+
+    Raises:
+        Forbidden, Refused, UpstreamError: it is not kept, and why.
+    """
+    connections = _connections(server)
+    away = await _kept(server, _AWAY, state, server.browsers.binding(request))
+    user = await server.browsers.user(request)
+    if away is None or user is None or user.principal != away.principal:
+        raise Forbidden(_ELSEWHERE)
+    await _use(server, state)
+    provider = connections.provider
+    try:
+        identity = await provider.arrive(told, away.secrets, callback=server.urls.at(CALLBACK))
+    except (Refused, UpstreamError) as e:
+        _decided(server, request, user, "refused", e.reason if isinstance(e, Refused) else str(e))
+        raise
+    assert identity.tokens is not None  # every provider that a browser is sent to has them
+    await connections.save(user.principal, identity.tokens)
+    _decided(server, request, user, "allowed")
+    account = identity.user.name or identity.user.subject
+    await pages.show(server, request, web.done(provider=provider.label, account=account))
+
+
+async def _show(
+    server: AuthorizationServer, request: Request, connections: Connections, handle: str, user: User
+) -> None:
+    base = server.urls.base_path
+    page = web.page(
+        provider=connections.provider.label,
+        server=server.urls.issuer,
+        user_name=user.name or user.subject,
+        action=f"{base}{PATH}{handle}",
+        apps=f"{base}/apps",
+        again=await connections.connected(user.principal),
+    )
+    issuer = (server.settings.connect_issuer or "") if server.settings.upstream_account == "connect" else ""
+    targets = ["https:", *([source(issuer)] if issuer.startswith("http:") else [])]
+    await pages.show(server, request, page, form_targets=targets)
+
+
+async def _depart(
+    server: AuthorizationServer, request: Request, connections: Connections, handle: str, user: User
+) -> None:
+    """Send the browser to the provider. The link is used up only once that is possible."""
+    state = _STATE + mint() + mint()
+    departure = await connections.provider.depart(state=state, callback=server.urls.at(CALLBACK))
+    await _use(server, handle)
+    await _keep(server, _AWAY, state, server.browsers.binding(request), user.principal, departure.secrets)
+    await pages.redirect(request, departure.url)
+
+
+def _connections(server: AuthorizationServer) -> Connections:
+    if server.connections is None:
+        raise NotFound("No account can be connected at this server.")
+    return server.connections
+
+
+def _decided(server: AuthorizationServer, request: Request, user: User, outcome: Any, reason: str = "") -> None:
+    address = server.limits.address(request)
+    decided("connect", outcome, principal=user.principal, address=address, reason=reason)
+
+
+async def _keep(
+    server: AuthorizationServer, purpose: str, name: str, binding: str, principal: str, secrets: dict[str, str]
+) -> None:
+    """Store, under the hash of a random `name` and sealed with it, for `LIFE_S` seconds."""
+    record = {"v": 1, "principal": principal, "expires_at": server.platform.clock() + LIFE_S, "secrets": secrets}
+    key, secret = _key(name), name.encode()
+    sealed = server.ring.seal(purpose, json.dumps(record).encode(), context=f"{key}|{binding}", secret=secret)
+    await server.platform.atomics.create(key, sealed, nonce=mint(), ttl_s=LIFE_S)
+
+
+async def _kept(server: AuthorizationServer, purpose: str, name: str, binding: str) -> _Kept | None:
+    """What was stored, if it was for this purpose and browser and is neither too old nor used."""
+    key = _key(name)
+    entry = await server.platform.atomics.get(key)
+    secret = name.encode("utf-8", "surrogatepass")
+    opened = entry and server.ring.open(purpose, entry.value, context=f"{key}|{binding}", secret=secret)
+    if not opened:
+        return None
+    record = json.loads(opened)
+    if record.pop("v") != 1 or record["expires_at"] <= server.platform.clock():
+        return None
+    return _Kept(**record)
+
+
+async def _use(server: AuthorizationServer, name: str) -> None:
+    """Let `name` count once.
+
+    Raises:
+        BadRequest: it has counted before.
+    """
+    key = _key(name)
+    if not await server.platform.atomics.create(f"{key}/used", b"1", nonce=mint(), ttl_s=LIFE_S):
+        raise BadRequest("This was already answered. Ask your app again if it still waits.")
+    await server.platform.atomics.delete(key)
+
+
+def _key(name: str) -> str:
+    return f"flow/{sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"

@@ -1,0 +1,44 @@
+"""The pages on which a user connects an account elsewhere, for what the server's tools do there."""
+
+from __future__ import annotations
+
+from mcp_edge.web.html import html, plain
+from mcp_edge.web.layout import Page
+
+
+def page(*, provider: str, server: str, user_name: str, action: str, apps: str, again: bool) -> Page:
+    """What will be connected, for whom, and why. `apps` is the page on which it is taken back."""
+    body = html(
+        "<h1>Connect your {provider} account?</h1>\n"
+        "<p>An app that you use with this server has asked for something that needs your account at {provider}. "
+        "{before}</p>\n"
+        "<dl>\n"
+        '<dt>Server</dt><dd><span class="host">{server}</span></dd>\n'
+        "<dt>Signed in here as</dt><dd>{user}</dd>\n"
+        "</dl>\n"
+        "<p>{provider} shows next what this server may do there. The server keeps the access for you, encrypted; "
+        "your apps never see it. Take it back whenever you like at "
+        '<a href="{apps}">connected apps</a>.</p>\n'
+        "<p>If you have not asked for this, close this page.</p>\n"
+        '<form method="post" action="{action}">\n'
+        '<div class="buttons"><button class="main">Continue to {provider}</button></div>\n</form>',
+        provider=plain(provider, 40),
+        before="One is connected already; the new one takes its place." if again else "",
+        server=server,
+        user=plain(user_name),
+        action=action,
+        apps=apps,
+    )
+    return Page(f"Connect your {plain(provider, 40)} account", body)
+
+
+def done(*, provider: str, account: str) -> Page:
+    """It worked."""
+    body = html(
+        "<h1>Connected</h1>\n"
+        '<p role="status">Your {provider} account <strong>{account}</strong> is connected. '
+        "You can close this page and go back to your app.</p>",
+        provider=plain(provider, 40),
+        account=plain(account),
+    )
+    return Page("Connected", body)
