@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Protocol
 
 from mcp_edge.context import User
 from mcp_edge.errors import CallerError, InsufficientScope, Unauthenticated
 from mcp_edge.request import Header, Request
+from mcp_edge.scopes import Scopes
 
 
 class Authenticator(Protocol):
@@ -43,12 +45,29 @@ class Nobody:
         return step_up(request, needed)
 
 
+def access_keys(keys: Mapping[str, str]) -> dict[bytes, User]:
+    """The users of `Settings.keys` (name -> `digest`, or `digest:scope scope`) by the digest of their key.
+
+    Their scopes are the ones that were named, without what those imply. A table of digests leaks nothing: each is that
+    of 256 random bits.
+    """
+    users: dict[bytes, User] = {}
+    for name, value in keys.items():
+        digest, limited, words = value.partition(":")
+        scopes = frozenset(words.split(" ")) if limited else None
+        users[bytes.fromhex(digest)] = User(issuer="keys", subject=name, name=name, scopes=scopes)
+    return users
+
+
 class BearerKeys:
     """`auth=keys`: static bearer keys, known and compared by their SHA-256 only."""
 
-    def __init__(self, keys: dict[str, str]) -> None:
-        # The digest of 256 bits of randomness tells nothing of the key, so finding it in a table leaks nothing either.
-        self._users = {bytes.fromhex(digest): User(issuer="keys", subject=n, name=n) for n, digest in keys.items()}
+    def __init__(self, keys: Mapping[str, str], scopes: Callable[[], Awaitable[Scopes]]) -> None:
+        """`keys` as the settings have them; `scopes` are those of the server."""
+        self._users = access_keys(keys)
+        self._scopes = scopes
+        self._whole: dict[User, User] = {}
+        """Users with scopes -> the same with what those imply."""
 
     async def authenticate(self, request: Request) -> User:
         """The user whose key was sent (RFC 6750 §2.1); a key in the query is ignored."""
@@ -58,7 +77,11 @@ class BearerKeys:
         user = self._users.get(sha256(header[7:]).digest()) if header[:7].lower() == b"bearer " else None
         if user is None:
             raise _refusal("The bearer key is not valid here.", 'Bearer error="invalid_token"')
-        return user
+        return user if user.scopes is None else self._whole.get(user) or await self._with_implied(user, user.scopes)
+
+    async def _with_implied(self, user: User, names: Collection[str]) -> User:
+        whole = self._whole[user] = replace(user, scopes=(await self._scopes()).closure(names))
+        return whole
 
     def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
         """A key has the scopes that it was made with: there is nowhere to ask for more."""

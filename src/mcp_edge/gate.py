@@ -41,7 +41,7 @@ def gate(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> Gate:
         case "none":
             return Gate(Nobody())
         case "keys":
-            return Gate(BearerKeys(platform.settings.keys))
+            return Gate(BearerKeys(platform.settings.keys, scopes))
         case auth if platform.settings.public_url is None:
             raise ConfigurationError(f"MCP_AUTH={auth} needs MCP_PUBLIC_URL: clients are told where to be authorized.")
         case "oauth":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -27,6 +28,10 @@ WEB_CLIENT_ORIGINS: tuple[str, ...] = (
 """Origins of web clients that call MCP servers from the browser. `MCP_ALLOWED_ORIGINS` adds to them."""
 
 
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+"""One scope (RFC 6749 §3.3)."""
+
+
 def _split(value: object) -> object:
     """`a, b` -> `("a", "b")`: the environment knows only text."""
     if isinstance(value, str):
@@ -44,6 +49,8 @@ def _pairs(value: object) -> object:
             name, colon, rest = part.strip().partition(":")
             if not colon or not name or not rest:
                 raise ValueError(f"{part.strip()[:16]!r} is not `name:value`")
+            if name in pairs:
+                raise ValueError(f"{name!r} appears twice")
             pairs[name] = rest
     return pairs
 
@@ -79,8 +86,8 @@ class Settings(BaseModel):
     )
     keys: Pairs = Field(
         default_factory=dict[str, str],
-        description="With `auth=keys`, and with `auth=oauth` beside tokens: `user:sha256` pairs of access keys; "
-        "`mcp-edge keys create` makes one.",
+        description="With `auth=keys`, and with `auth=oauth` beside tokens: access keys as `user:sha256`, or "
+        "`user:sha256:scope scope`; `mcp-edge keys create` makes one.",
     )
     secret_keys: Secrets = Field(
         default=(),
@@ -221,9 +228,12 @@ class Settings(BaseModel):
     @field_validator("keys")
     @classmethod
     def _hashed(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, digest in value.items():
+        for name, key in value.items():
+            digest, limited, scopes = key.partition(":")
             if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
                 raise ValueError(f"the key of {name!r} must be a SHA-256 in hex, as `mcp-edge keys create` prints it")
+            if limited and not all(_SCOPE.fullmatch(scope) for scope in scopes.split(" ")):
+                raise ValueError(f"the scopes of {name!r} must be words with one space between them")
         return value
 
     @classmethod

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+from hashlib import sha256
 from typing import Any
 
 import pytest
 from mcp.server.mcpserver import MCPServer
 
-from mcp_edge import Scope, declare_scopes, requires
+from mcp_edge import Scope, User, declare_scopes, requires
 from mcp_edge.app import create_app
+from mcp_edge.credentials import BearerKeys
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.gate import Gate
+from mcp_edge.request import Request
+from mcp_edge.scopes import Scopes
 from tests.wires import deployment
 from tests.wires.asgi import Answer
 from tests.wires.deployment import HANDSHAKE, Deployment, Instance, Session, bearer, json_of, request, text
-from tests.wires.scoped import Badges, scoped_server
+from tests.wires.scoped import SCOPES, Badges, scoped_server
 
 pytestmark = pytest.mark.anyio
 
@@ -402,6 +406,33 @@ async def test_a_streaming_call_ends_when_its_credential_allows_less(edge: Deplo
 
     assert call.ended
     assert not any("result" in event.data for event in events)
+
+
+# -- access keys -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_key_allows_what_its_entry_names_and_what_that_implies() -> None:
+    async def scopes() -> Scopes:
+        return Scopes(SCOPES)
+
+    async def nothing(*_: object) -> Any:
+        raise AssertionError("nothing is received or sent")
+
+    def asking(key: str) -> Request:
+        scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": [(b"authorization", key.encode())]}
+        return Request(scope, nothing, nothing)
+
+    digests = {name: sha256(name.encode()).hexdigest() for name in ("narrow", "whole")}
+    keys = BearerKeys({"narrow": digests["narrow"] + ":write", "whole": digests["whole"]}, scopes)
+
+    narrow = await keys.authenticate(asking("Bearer narrow"))
+    assert narrow == User("keys", "narrow", name="narrow", scopes=frozenset({"read", "write"}))
+    assert await keys.authenticate(asking("Bearer narrow")) is narrow
+    assert (await keys.authenticate(asking("Bearer whole"))).scopes is None
+    assert keys.step_up(asking("Bearer narrow"), {"b", "a"}) == {
+        "www-authenticate": 'Bearer error="insufficient_scope", scope="a b"',
+        "cache-control": "no-store",
+    }
 
 
 # -- what a fork can get wrong ---------------------------------------------------------------------------------------

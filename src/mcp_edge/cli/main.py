@@ -29,12 +29,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", help="serve over HTTP, or stdio with --stdio"))
     settings = commands.add_parser("settings", help="print every option with its default and its value here")
     settings.add_argument("--markdown", action="store_true", help="print the table of the documentation")
-    keys = commands.add_parser("keys", help="static bearer keys, for --auth keys")
-    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = actions.add_parser("create", help="make a key for NAME and print it once")
-    create.add_argument("name", metavar="NAME", help="the user who will hold the key")
-    actions.add_parser("hash", help="print the hash of the key on standard input")
+    _add_keys(commands.add_parser("keys", help="access keys of users, and the server's own secrets"))
     return parser
+
+
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = actions.add_parser("create", help="make an access key for a user and print it once")
+    create.add_argument("name", metavar="NAME", nargs="?", help="the user who will hold the key")
+    create.add_argument("--user", metavar="NAME", help="the same, by name")
+    create.add_argument("--scopes", metavar='"A B"', help="what the key allows (default: everything)")
+    hashing = actions.add_parser("hash", help="print the hash of the key on standard input")
+    for action in (create, hashing):
+        action.add_argument(
+            "--audience", metavar="URL", help="the server's public URL: the key is good there alone, with --auth oauth"
+        )
+    actions.add_parser("rotate-secret", help="make a new secret for the server, and say how to put it in place")
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
