@@ -36,5 +36,5 @@ class Keys:
 
 def _entry(name: str, value: str) -> tuple[str, User]:
     digest, limited, words = value.partition(":")
-    scopes = frozenset(words.replace("+", " ").split()) if limited else None
+    scopes = frozenset(words.split()) if limited else None
     return digest, User(issuer="keys", subject=name, name=name, scopes=scopes)

@@ -66,7 +66,7 @@ async def show(
             problem=problem,
         )
     )
-    await show_page(server, request, page, form_targets=_form_targets(server, wanted))
+    await show_page(server, request, page, form_targets=_form_targets(server, wanted), keeps_opener=True)
 
 
 async def consent(server: AuthorizationServer, request: Request) -> None:

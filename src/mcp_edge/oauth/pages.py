@@ -60,10 +60,12 @@ async def show(
     *,
     status: int = 200,
     form_targets: Sequence[str] = (),
+    keeps_opener: bool = False,
     headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Answer with a page. `form_targets` as `layout.headers` takes them."""
-    fields = [*layout.headers(secure=server.urls.secure, form_targets=form_targets), *headers]
+    """Answer with a page. `form_targets` and `keeps_opener` as `layout.headers` takes them."""
+    policy = layout.headers(secure=server.urls.secure, form_targets=form_targets, keeps_opener=keeps_opener)
+    fields = [*policy, *headers]
     await request.answer(
         status, layout.document(page, server.urls.base_path), b"text/html; charset=utf-8", headers=fields
     )

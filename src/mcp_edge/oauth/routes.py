@@ -46,6 +46,7 @@ class _Place:
     module: str
     handler: str
     limit: What | None
+    """None where the handler counts, or nothing is."""
     methods: tuple[str, ...]
     """Empty where the handler answers a browser, in pages, and knows the methods itself."""
     any_origin: bool = False
@@ -58,7 +59,7 @@ _PLACES = {
     "/register": _Place("registration", "register", "register", ("POST",), any_origin=True),
     "/authorize": _Place("authorize", "authorize", "authorize", ()),
     "/consent": _Place("consent", "consent", "consent", ()),
-    "/sign-in": _Place("sign_in", "sign_in", "sign-in", ()),
+    "/sign-in": _Place("sign_in", "sign_in", None, ()),
     "/sign-out": _Place("sign_in", "sign_out", "apps", ()),
     "/apps": _Place("apps", "apps", "apps", ()),
     "/oauth/callback": _Place("callback", "callback", "callback", ()),

@@ -30,6 +30,8 @@ def url(server: AuthorizationServer, return_to: str) -> str:
 async def sign_in(server: AuthorizationServer, request: Request) -> None:
     """GET and POST /sign-in."""
     request.only("GET", "POST")
+    # A guess is a POST; merely looking at the page counts for less.
+    await server.limits.check(request, "sign-in" if request.method == "POST" else "apps")
     if request.method == "GET":
         asked = Parameters.parse(request.query)
         if asked.one("flow"):
@@ -92,7 +94,14 @@ async def _show(server: AuthorizationServer, request: Request, asked: Parameters
             problem=problem,
         )
     )
-    await show(server, request, page, status=403 if problem else 200, form_targets=_form_targets(server, waiting))
+    await show(
+        server,
+        request,
+        page,
+        status=403 if problem else 200,
+        form_targets=_form_targets(server, waiting),
+        keeps_opener=bool(waiting),
+    )
 
 
 def _form_targets(server: AuthorizationServer, waiting: Flow | None) -> list[str]:

@@ -19,10 +19,10 @@ _HEADERS: list[tuple[bytes, bytes]] = [
     # A page of no referrer at all would post its forms with `Origin: null` (Fetch, §3.2); this one tells others nothing
     # either, and our own server where the form was.
     (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
+_ALONE = (b"cross-origin-opener-policy", b"same-origin")
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -57,15 +57,20 @@ def document(page: Page, base: str) -> bytes:
     ).encode()
 
 
-def headers(*, secure: bool, form_targets: Sequence[str] = ()) -> list[tuple[bytes, bytes]]:
-    """The headers of a page. `form_targets` are sources (CSP3 §2.3.1) that a form's POST may lead to by redirects, to
-    which Chrome applies `form-action` as well; `secure` says that the server is reached over TLS alone."""
+def headers(*, secure: bool, form_targets: Sequence[str] = (), keeps_opener: bool = False) -> list[tuple[bytes, bytes]]:
+    """The headers of a page.
+
+    `secure` says that the server is reached over TLS alone. `form_targets` are sources (CSP3 §2.3.1) that a form's POST
+    may lead to by redirects, to which Chrome applies `form-action` as well. A page on the way back to a web client
+    `keeps_opener`: many open it as a pop-up whose last page, theirs again, calls its opener.
+    """
     targets = " ".join(("'self'", *dict.fromkeys(form_targets)))
     policy = (
         "default-src 'none'; style-src 'self'; img-src 'none'; "
         f"form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
     )
-    return [(b"content-security-policy", policy.encode("ascii")), *_HEADERS, *([_HSTS] if secure else [])]
+    fields = [(b"content-security-policy", policy.encode("ascii")), *_HEADERS]
+    return [*fields, *([] if keeps_opener else [_ALONE]), *([_HSTS] if secure else [])]
 
 
 def source(url: str) -> str:

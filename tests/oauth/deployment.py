@@ -1,0 +1,186 @@
+"""A server with `auth=oauth` in this process, its clock in the test's hands, and the walk of a client to its tokens."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+import httpx
+from mcp.server.mcpserver import MCPServer
+from pydantic import SecretStr
+
+from mcp_edge.app import App, create_app
+from mcp_edge.platform import Platform
+from mcp_edge.scopes import Scope, declare_scopes
+from mcp_edge.settings import Settings
+from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
+from tests.support.visitor import Page, Visitor
+
+PUBLIC_URL = "https://mcp.example"
+REDIRECT = "https://app.example/callback"
+LOOPBACK = "http://127.0.0.1/callback"
+CLIENT: dict[str, Any] = {
+    "client_id": "app",
+    "client_name": "An app",
+    "redirect_uris": [REDIRECT, LOOPBACK],
+}
+READ = Scope("notes:read", "read your notes", read_only=True)
+WRITE = Scope("notes:write", "add and change notes", implies=("notes:read",))
+DELETE = Scope("notes:delete", "delete notes", on_demand=True)
+SCOPES = (READ, WRITE, DELETE)
+STARTED_AT = 1_800_000_000.0
+
+
+@dataclass
+class Clock:
+    """Epoch seconds that pass when the test says so."""
+
+    now: float = STARTED_AT
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def create_server(scopes: tuple[Scope, ...] = SCOPES) -> Callable[[Settings], MCPServer[Any]]:
+    """What makes a server of one tool that declares `scopes`."""
+
+    def create(settings: Settings) -> MCPServer[Any]:
+        del settings
+        server = MCPServer(name="oauth-test")
+        declare_scopes(server, *scopes)
+
+        @server.tool()
+        def echo(text: str) -> str:
+            """The text."""
+            return text
+
+        del echo
+        return server
+
+    return create
+
+
+@dataclass
+class Deployment:
+    """The app, its stores and its clock."""
+
+    app: App
+    platform: Platform
+    clock: Clock
+
+    @property
+    def url(self) -> str:
+        """The public URL."""
+        return self.platform.settings.public_url or ""
+
+    def visitor(self, *, address: str = "127.0.0.1") -> Visitor:
+        """A fresh browser."""
+        return Visitor(self.app, self.url, address=address)
+
+    def client(self) -> httpx.AsyncClient:
+        """A client that is no browser."""
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=self.url)
+
+    def instance(self, **settings: Any) -> Deployment:
+        """One more process on the same stores, perhaps with other settings."""
+        told = self.platform.settings.model_copy(update=settings)
+        platform = replace(self.platform, settings=told)
+        return Deployment(create_app(create_server(), platform), platform, self.clock)
+
+
+def deploy(
+    *, scopes: tuple[Scope, ...] = SCOPES, http: Callable[[], httpx.AsyncClient] | None = None, **settings: Any
+) -> Deployment:
+    """A server on memory, with `identity=dev` and one static client unless `settings` say otherwise."""
+    clock = Clock()
+    told: dict[str, Any] = {
+        "public_url": PUBLIC_URL,
+        "auth": "oauth",
+        "identity": "dev",
+        "secret_keys": (SecretStr(secrets.token_hex(32)),),
+        "clients": (CLIENT,),
+        **settings,
+    }
+    platform = Platform(
+        settings=Settings(**told), records=MemoryRecords(clock), atomics=MemoryAtomics(clock), clock=clock
+    )
+    if http is not None:
+        platform = replace(platform, http=http)
+    return Deployment(create_app(create_server(scopes), platform), platform, clock)
+
+
+@dataclass
+class Asking:
+    """A client that asks for authorization: the parameters of its request, to be changed at will."""
+
+    client_id: str = "app"
+    redirect_uri: str = REDIRECT
+    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
+    state: str = "a state"
+    more: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query of /authorize."""
+        challenge = base64.urlsafe_b64encode(sha256(self.verifier.encode()).digest()).decode().rstrip("=")
+        return {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": self.redirect_uri,
+            "state": self.state,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+            **self.more,
+        }
+
+
+async def consent_page(visitor: Visitor, asking: Asking, *, site: str = "cross-site") -> Page:
+    """What a client's link to /authorize shows."""
+    return await visitor.visit("/authorize", site=site, **asking.query)
+
+
+async def allow(
+    visitor: Visitor, page: Page, *, user: str = "alice", untick: tuple[str, ...] = (), button: str = "Allow"
+) -> Page:
+    """Allow what the page asks, and sign in as `user` if that comes next."""
+    page = await visitor.press(page, button, untick=untick)
+    if not page.left and page.status == 200 and page.forms and page.forms[0].blanks:
+        page = await visitor.press(page, "Sign in", type_in={"value": user})
+    return page
+
+
+async def authorize(
+    visitor: Visitor,
+    asking: Asking | None = None,
+    *,
+    user: str = "alice",
+    untick: tuple[str, ...] = (),
+    button: str = "Allow",
+) -> dict[str, Any]:
+    """The whole walk: the document with which /token answers."""
+    asking = asking or Asking()
+    page = await allow(visitor, await consent_page(visitor, asking), user=user, untick=untick, button=button)
+    answer = page.answer
+    assert "code" in answer, answer
+    return await redeem(visitor.client, asking, answer["code"])
+
+
+async def redeem(client: httpx.AsyncClient, asking: Asking, code: str) -> dict[str, Any]:
+    """The tokens for a code of a public client."""
+    response = await client.post(
+        "/token",
+        data={
+            "grant_type": "authorization_code",
+            "code": code,
+            "client_id": asking.client_id,
+            "redirect_uri": asking.redirect_uri,
+            "code_verifier": asking.verifier,
+        },
+    )
+    assert response.status_code == 200, response.text
+    return json.loads(response.text)
