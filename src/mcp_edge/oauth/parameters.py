@@ -20,7 +20,7 @@ class Parameters:
         self.repeated = frozenset(name for name, times in counted.items() if times > 1)
 
     @classmethod
-    def parse(cls, raw: bytes) -> Parameters:
+    def parse(cls, raw: bytes) -> Self:
         """The parameters in `raw`.
 
         Raises:
