@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mcp_edge import public_http
 from mcp_edge.app import create_app
 from mcp_edge.cli.exposure import refuse_unsafe
 from mcp_edge.platform import Drain, Platform, Telemetry
@@ -57,7 +58,7 @@ class Environment:
         self._telemetry = telemetry
         self._streaming = streaming
         self._drain = Drain()
-        self._http = cache(httpx.AsyncClient)
+        self._http, self._http_public = cache(httpx.AsyncClient), cache(public_http.client)
         self.app_at = lru_cache(_DOMAINS)(self._app_at)
 
     def _app_at(self, domain: str) -> ASGIApp:
@@ -74,6 +75,7 @@ class Environment:
             self.atomics,
             telemetry=self._telemetry,
             http=self._http,
+            http_public=self._http_public,
             streaming=self._streaming,
             drain=self._drain,
         )

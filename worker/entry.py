@@ -56,6 +56,7 @@ class Isolate:
             self.atomics,
             telemetry=self.telemetry,
             http=cache(upstream.client),
+            http_public=cache(upstream.public_client),
             limiter=self.limiter,
             shared=self.shared,
             cadence=Cadence(0.25, 4, inbox=1),

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import httpx
 
+from mcp_edge import public_http
 from mcp_edge.settings import Settings
 from mcp_edge.storage.ports import AtomicStore, RecordStore
 
@@ -55,6 +56,43 @@ class Limiter(Protocol):
         ...
 
 
+class Accounts(Protocol):
+    """Users' own accounts at the upstream, by principal (`MCP_UPSTREAM_ACCOUNT`)."""
+
+    @property
+    def label(self) -> str:
+        """Whose accounts they are."""
+        ...
+
+    async def token(self, principal: str) -> str | None:
+        """A live access token; None when no account is connected (any more).
+
+        Raises:
+            UpstreamError: the provider cannot be reached.
+        """
+        ...
+
+    async def renewed(self, principal: str, refused: str) -> str | None:
+        """An access token other than the one that the upstream has `refused`; None when there is none any more.
+
+        Raises:
+            UpstreamError: the provider cannot be reached.
+        """
+        ...
+
+    async def forget(self, principal: str) -> None:
+        """Remove the account: the upstream takes its tokens no more."""
+        ...
+
+    async def invite(self, principal: str, grant: str) -> str:
+        """Have the user connect an account: the URL to open for it.
+
+        Empty where an account comes with the sign-in: then the client's access by `grant` has ended, so that it asks
+        for authorization again.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class Drain:
     """Set by the wrapper when the process is about to stop: streams close with `retry`, readiness fails."""
@@ -85,6 +123,8 @@ class Platform:
     telemetry: Telemetry = field(default_factory=Silent)
     http: Callable[[], httpx.AsyncClient] = httpx.AsyncClient
     """A client for upstream APIs, usable on the running event loop; the host closes it."""
+    http_public: Callable[[], httpx.AsyncClient] = public_http.client
+    """A client for URLs that strangers name, which reaches the public internet alone; otherwise as `http`."""
     limiter: Limiter | None = None
     """None where everything is allowed, or something before the server limits."""
     clock: Callable[[], float] = time.time
@@ -97,3 +137,5 @@ class Platform:
     stream_budget_s: float = 3600
     """A held stream closes with `retry` after this many seconds."""
     drain: Drain = field(default_factory=Drain)
+    accounts: Accounts | None = None
+    """Set by the app itself, where users bring their own accounts for what tools do upstream."""

@@ -7,14 +7,15 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, redirect_stdout
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import anyio
 import httpx
 
+from mcp_edge import public_http
 from mcp_edge.cli.banner import banner, base_url
 from mcp_edge.cli.exposure import is_loopback, refuse_unsafe, with_secret
 from mcp_edge.cli.loading import load
@@ -125,14 +126,21 @@ async def _platform(settings: Settings) -> AsyncGenerator[Platform]:
     clients: list[httpx.AsyncClient] = []
 
     @cache
-    def client() -> httpx.AsyncClient:  # made at first use: it reads the certificates
-        clients.append(httpx.AsyncClient())
-        return clients[0]
+    def client(make: Callable[[], httpx.AsyncClient]) -> httpx.AsyncClient:  # at first use: it reads the certificates
+        clients.append(make())
+        return clients[-1]
 
     sink = LineSink(standard_error(), settings.log_format, level=settings.log_level)
     try:
         await records.get("start")  # a store that cannot be opened ends the process, not the first request
-        yield Platform(settings=settings, records=records, atomics=atomics, telemetry=sink, http=client)
+        yield Platform(
+            settings=settings,
+            records=records,
+            atomics=atomics,
+            telemetry=sink,
+            http=partial(client, httpx.AsyncClient),
+            http_public=partial(client, public_http.client),
+        )
     finally:
         with anyio.CancelScope(shield=True):
             for opened in clients:
