@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from mcp_edge.context import User
+from mcp_edge.credentials import access_keys
 from mcp_edge.identity.provider import Refused
 
 
@@ -16,10 +17,9 @@ class Keys:
     secret = True
 
     def __init__(self, keys: Mapping[str, str], issuer: str) -> None:
-        """`keys` as the settings have them: user -> digest, or `digest:scopes`; `issuer` is the public URL."""
+        """`keys` as the settings have them: user -> digest, or `digest:scope scope`; `issuer` is the public URL."""
         self._issuer = issuer
-        # The digest of 256 bits of randomness tells nothing of the key, so finding it in a table leaks nothing either.
-        self._users = dict(_entry(name, value) for name, value in keys.items())
+        self._users = access_keys(keys)
 
     async def check(self, value: str) -> User:
         """The user whose key this is.
@@ -27,14 +27,8 @@ class Keys:
         Raises:
             Refused: it is nobody's, or made for another server.
         """
-        digest = sha256(f"{self._issuer}\n{value.strip()}".encode("utf-8", "surrogatepass")).hexdigest()
+        digest = sha256(f"{self._issuer}\n{value.strip()}".encode("utf-8", "surrogatepass")).digest()
         user = self._users.get(digest)
         if user is None:
             raise Refused("This access key is not valid here.", "no such key")
         return user
-
-
-def _entry(name: str, value: str) -> tuple[str, User]:
-    digest, limited, words = value.partition(":")
-    scopes = frozenset(words.split()) if limited else None
-    return digest, User(issuer="keys", subject=name, name=name, scopes=scopes)

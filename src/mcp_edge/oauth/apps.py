@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest
-from mcp_edge.identity.provider import FormProvider
 from mcp_edge.oauth import consents, sign_in
 from mcp_edge.oauth.grants import ConnectedApp
 from mcp_edge.oauth.pages import form, redirect, show
@@ -95,5 +94,4 @@ def _app(scopes: Scopes, app: ConnectedApp) -> web.App:
 async def _account(server: AuthorizationServer, user: User) -> str:
     if server.connections is None or not await server.connections.connected(user.principal):
         return ""
-    by_identity = server.settings.upstream_account == "identity" and not isinstance(server.provider, FormProvider)
-    return server.provider.label if by_identity else server.settings.connect_provider
+    return server.connections.provider.label

@@ -51,6 +51,7 @@ async def show(
     page = web.page(
         web.Consent(
             action=f"{server.urls.base_path}/consent",
+            apps=f"{server.urls.base_path}/apps",
             flow=flows.seal(server, request, flow),
             client_name=client.name,
             client_kind=client.kind,

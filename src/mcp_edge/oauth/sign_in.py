@@ -18,7 +18,7 @@ from mcp_edge.web import sign_in as web
 from mcp_edge.web.html import plain
 from mcp_edge.web.layout import source
 
-_RETURNS = re.compile(r"/(apps|connect(/[A-Za-z0-9_-]{1,128})?)")
+_RETURNS = re.compile(r"/(apps|connect/[A-Za-z0-9_-]{1,128})")
 """Where a sign-in may lead back to: pages of ours that need a user."""
 
 

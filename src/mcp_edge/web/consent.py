@@ -25,6 +25,8 @@ class Consent:
     """What the page shows."""
 
     action: str
+    apps: str
+    """Where the page of connected apps is."""
     flow: str
     client_name: str
     client_kind: Literal["static", "cimd", "dcr"]
@@ -51,7 +53,7 @@ def page(view: Consent) -> Page:
         "<h1>Allow <q>{name}</q> to use this server?</h1>\n{problem}"
         "<dl>\n"
         "<dt>App</dt><dd>{kind}</dd>\n"
-        '<dt>Answers to</dt><dd><span class="host">{redirect}</span>{local}</dd>\n'
+        '<dt>Returns to</dt><dd><span class="host">{redirect}</span>{local}</dd>\n'
         '<dt>Server</dt><dd><span class="host">{resource}</span></dd>\n'
         "{signed_in}"
         "</dl>\n"
@@ -136,6 +138,7 @@ def _after(view: Consent) -> Html:
     text = "" if view.user_name else f"You will sign in{place} next. "
     return html(
         '<p class="quiet">{text}Allow it only if you have just started this in that app. '
-        "You can take it back at any time under <em>connected apps</em>.</p>",
+        'You can take it back at any time under <a href="{apps}">connected apps</a>.</p>',
         text=text,
+        apps=view.apps,
     )
