@@ -1,7 +1,8 @@
 """mcp-edge: one stateless core for remote MCP servers, wrapped by each host. What a fork's tools use is here."""
 
-from mcp_edge.context import Upstream, User, UserState, changes_bus, current_user, state, upstream
+from mcp_edge.context import User, UserState, changes_bus, current_user, state
 from mcp_edge.scopes import Scope, declare_scopes, requires
+from mcp_edge.upstream_api import Upstream, connected, upstream
 
 __all__ = [
     "Scope",
@@ -9,6 +10,7 @@ __all__ = [
     "User",
     "UserState",
     "changes_bus",
+    "connected",
     "current_user",
     "declare_scopes",
     "requires",

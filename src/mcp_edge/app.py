@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -14,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from mcp_edge import endpoint, jsonrpc, sse
 from mcp_edge.core import Core
 from mcp_edge.credentials import refusal_headers
-from mcp_edge.errors import STATUS, CallerError, StoreUnavailable, TooMany
+from mcp_edge.errors import STATUS, CallerError, StoreUnavailable, TooMany, UpstreamError
 from mcp_edge.gate import gate
 from mcp_edge.guards import Guards
 from mcp_edge.platform import Platform
@@ -52,9 +53,9 @@ class App:
 
     def __init__(self, create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> None:
         self._create_server = create_server
-        self._platform = platform
         self._guards = Guards(platform.settings)
         self._gate = gate(platform, self._scopes)
+        self._platform = replace(platform, accounts=self._gate.accounts)
         self._core: Core | None = None
         self._starting_at = -PATIENCE_S
 
@@ -67,7 +68,7 @@ class App:
                 await self._refuse(request, e)
             except Gone:
                 pass
-            except StoreUnavailable as e:
+            except (StoreUnavailable, UpstreamError) as e:
                 await _unavailable(request, e)
             except ExceptionGroup as e:  # what held a stream ran in a task group
                 if e.split(StoreUnavailable)[1] is None:
@@ -160,7 +161,8 @@ class App:
 
 async def _unavailable(request: Request, e: Exception) -> None:
     logger.error("request %s: %s", request.trace_id(), e)
-    body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.")
+    message = f"{e} Try again." if isinstance(e, UpstreamError) else "The store cannot be reached; try again."
+    body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, message)
     await _answer_or_end(request, 503, body, [(b"retry-after", b"2")])
 
 

@@ -1,4 +1,4 @@
-"""What a tool may ask about its caller: the user, the user's records, the user's upstream credential, the change bus.
+"""What a tool may ask about its caller: the user, the user's records, the change bus.
 
 The functions read the current call, so they need no parameter and work in resolvers and threads too. They know no wire.
 """
@@ -8,14 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
-import httpx
-
-from mcp_edge.errors import UpstreamError
-from mcp_edge.outbound import exchange
 from mcp_edge.platform import Platform
 
 if TYPE_CHECKING:
@@ -58,7 +54,8 @@ class Call(Protocol):
 CURRENT: ContextVar[Call] = ContextVar("mcp_edge.call")
 
 
-def _call() -> Call:
+def current_call() -> Call:
+    """The call that is being answered."""
     try:
         return CURRENT.get()
     except LookupError:
@@ -67,7 +64,7 @@ def _call() -> Call:
 
 def current_user() -> User:
     """The user whose call is being answered."""
-    return _call().user
+    return current_call().user
 
 
 class UserState:
@@ -99,51 +96,8 @@ class UserState:
 
 def state() -> UserState:
     """The current user's records."""
-    call = _call()
+    call = current_call()
     return UserState(call.platform, call.user.principal)
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """The API behind the tools, with the caller's own credential. The host closes `client`."""
-
-    base_url: str
-    token: str = field(repr=False)
-    client: httpx.AsyncClient
-
-    async def get(
-        self,
-        path: str,
-        *,
-        params: dict[str, str] | None = None,
-        timeout_s: float = 10,
-        max_bytes: int = 1024 * 1024,
-    ) -> httpx.Response:
-        """GET `base_url + path` with the caller's bearer token: the whole answer, whatever its status.
-
-        Redirects are not followed, so that the token reaches no other host.
-
-        Raises:
-            UpstreamError: no answer of at most `max_bytes` bytes came within `timeout_s` seconds.
-        """
-        headers = {"authorization": f"Bearer {self.token}", "accept": "application/json"}
-        url = self.base_url + path
-        request = self.client.build_request("GET", url, params=params, headers=headers, timeout=timeout_s)
-        return await exchange(self.client, request, timeout_s=timeout_s, max_bytes=max_bytes)
-
-
-def upstream() -> Upstream:
-    """The upstream API with the current user's credential.
-
-    Raises:
-        UpstreamError: neither the user nor the deployment has a credential.
-    """
-    call = _call()
-    settings = call.platform.settings
-    token = settings.upstream_tokens.get(call.user.subject) or settings.upstream_token
-    if token is None:
-        raise UpstreamError("No upstream account is connected. Set MCP_UPSTREAM_TOKENS for you, or MCP_UPSTREAM_TOKEN.")
-    return Upstream(settings.upstream_url.rstrip("/"), token.get_secret_value(), call.platform.http())
 
 
 class ChangesBus:
@@ -151,7 +105,7 @@ class ChangesBus:
 
     async def publish(self, event: ServerEvent) -> None:
         """Write the event to the store, for the current user's listeners."""
-        await _call().changed(event)
+        await current_call().changed(event)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         """The core reads changes from the store; nothing listens in the process."""

@@ -11,6 +11,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.request_state import RequestStateSecurity
 
 from mcp_edge.changes import EVERYBODY, Change, Changes
+from mcp_edge.connecting import register_connecting
 from mcp_edge.context import CURRENT, User
 from mcp_edge.credentials import Authenticator, refusal_headers, still_valid
 from mcp_edge.errors import CallerError, ConfigurationError
@@ -65,6 +66,7 @@ class Core:
         page_lists(kernel.low, platform.settings.page_size, kernel.permissions, private=private)
         if private:
             keep_reads_private(kernel.low, kernel.permissions)
+        register_connecting(kernel.low)
         questions, quotas = Questions(platform, signer), Quotas(platform)
         return cls(platform, kernel, sessions, questions, changes, quotas, authenticator)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mcp_edge.credentials import Authenticator, BearerKeys, Nobody
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.platform import Platform
+from mcp_edge.platform import Accounts, Platform
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
 
@@ -29,6 +29,8 @@ class Gate:
     authenticator: Authenticator
     route: Callable[[str], Handler | None] = _nothing
     """The handler of a path that needs no credential, or None."""
+    accounts: Accounts | None = None
+    """Users' own accounts at the upstream."""
 
 
 def gate(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> Gate:
@@ -37,12 +39,17 @@ def gate(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> Gate:
     Raises:
         ConfigurationError: what this way needs is not set.
     """
-    match platform.settings.auth:
+    settings = platform.settings
+    if settings.upstream_account != "settings" and settings.auth != "oauth":
+        raise ConfigurationError(
+            f"MCP_UPSTREAM_ACCOUNT={settings.upstream_account} needs MCP_AUTH=oauth: only there do users sign in here."
+        )
+    match settings.auth:
         case "none":
             return Gate(Nobody())
         case "keys":
-            return Gate(BearerKeys(platform.settings.keys, scopes))
-        case auth if platform.settings.public_url is None:
+            return Gate(BearerKeys(settings.keys, scopes))
+        case auth if settings.public_url is None:
             raise ConfigurationError(f"MCP_AUTH={auth} needs MCP_PUBLIC_URL: clients are told where to be authorized.")
         case "oauth":
             if not platform.shared:

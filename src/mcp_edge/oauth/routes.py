@@ -22,7 +22,7 @@ from mcp_edge.oauth.bearer import BearerTokens
 from mcp_edge.oauth.grants import Grants
 from mcp_edge.oauth.metadata import server_metadata
 from mcp_edge.oauth.model import OAuthError
-from mcp_edge.platform import Platform
+from mcp_edge.platform import Accounts, Platform
 from mcp_edge.request import Header, Request
 from mcp_edge.resource import cors
 from mcp_edge.resource.metadata import resource_metadata
@@ -71,14 +71,14 @@ _CONNECT = _Place("connect", "connect", "connect", ())
 
 def open_gate(
     platform: Platform, scopes: Callable[[], Awaitable[Scopes]]
-) -> tuple[Authenticator, Callable[[str], Handler | None]]:
-    """The authenticator, and the handler of a path.
+) -> tuple[Authenticator, Callable[[str], Handler | None], Accounts | None]:
+    """The authenticator, the handler of a path, and users' own accounts at the upstream.
 
     Raises:
         ConfigurationError: what the settings ask for is not set.
     """
     entrance = Entrance(platform, scopes)
-    return entrance.authenticator, entrance.route
+    return entrance.authenticator, entrance.route, entrance.accounts
 
 
 class Entrance:
@@ -105,6 +105,15 @@ class Entrance:
         if place is not None:
             return partial(self._answer if place.methods else self._show, place)
         return next((found for documents in self._documents if (found := documents.route(path))), None)
+
+    @cached_property
+    def accounts(self) -> Accounts | None:
+        """Users' own accounts at the upstream; None where tools need none."""
+        if self._account is None:
+            return None
+        from mcp_edge.oauth.accounts import UserAccounts  # noqa: PLC0415
+
+        return UserAccounts(self._account, lambda: self._server)
 
     @cached_property
     def _ring(self) -> KeyRing:

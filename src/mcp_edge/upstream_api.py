@@ -1,0 +1,145 @@
+"""The API behind the tools, called with the credential of whoever calls the tool: `upstream()`. It knows no wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import httpx
+
+from mcp_edge.audit import decided
+from mcp_edge.context import User, current_call
+from mcp_edge.errors import UpstreamError
+from mcp_edge.outbound import exchange
+from mcp_edge.platform import Accounts
+from mcp_edge.tokens import mint
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAccount:
+    """The credential of the user's own account at the upstream."""
+
+    accounts: Accounts
+    user: User
+
+    async def token(self) -> str:
+        """A live access token.
+
+        Raises:
+            UpstreamError: no account is connected, or its provider cannot be reached.
+            UrlElicitationRequiredError: the user is asked to connect one.
+        """
+        return await self.accounts.token(self.user.principal) or await self._ask(
+            f"This needs your {self.accounts.label} account, which is not connected."
+        )
+
+    async def renewed(self, refused: str) -> str:
+        """Another one, after the upstream has `refused` one.
+
+        Raises:
+            UpstreamError, UrlElicitationRequiredError: as `token`.
+        """
+        return await self.accounts.renewed(self.user.principal, refused) or await self.lost()
+
+    async def lost(self) -> str:
+        """Forget the account: the upstream takes its tokens no more.
+
+        Raises:
+            UpstreamError, UrlElicitationRequiredError: as `token`.
+        """
+        await self.accounts.forget(self.user.principal)
+        decided("upstream", "refused", principal=self.user.principal, client=self.user.client, reason="account is gone")
+        return await self._ask(f"{self.accounts.label} takes the credential of your account no more.")
+
+    async def _ask(self, why: str) -> str:
+        url = await self.accounts.invite(self.user.principal, self.user.grant)
+        if not url:
+            raise UpstreamError(f"{why} Authorize this app again to connect it.")
+        from mcp.shared.exceptions import UrlElicitationRequiredError  # noqa: PLC0415 # not on the way of every call
+        from mcp_types import ElicitRequestURLParams  # noqa: PLC0415
+
+        message = f"{why} Open the link to connect it."
+        raise UrlElicitationRequiredError(
+            [ElicitRequestURLParams(message=message, url=url, elicitation_id=mint())], message
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The API behind the tools, with the caller's own credential. The host closes `client`."""
+
+    base_url: str
+    credential: str | OwnAccount = field(repr=False)
+    """A token, or where it comes from at the first request."""
+    client: httpx.AsyncClient
+
+    async def get(
+        self,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        timeout_s: float = 10,
+        max_bytes: int = 1024 * 1024,
+    ) -> httpx.Response:
+        """GET `base_url + path` with the caller's bearer token: the whole answer, whatever its status.
+
+        Redirects are not followed, so that the token reaches no other host. A token of the user's own account that the
+        API answers with 401 is renewed once; if that does not help, the account is forgotten and asked for anew.
+
+        Raises:
+            UpstreamError: no answer of at most `max_bytes` bytes came within `timeout_s` seconds, or there is no
+                credential.
+            UrlElicitationRequiredError: the user has to connect an account first. Let it pass: it asks the user.
+        """
+
+        async def send(token: str) -> httpx.Response:
+            headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
+            url = self.base_url + path
+            request = self.client.build_request("GET", url, params=params, headers=headers, timeout=timeout_s)
+            return await exchange(self.client, request, timeout_s=timeout_s, max_bytes=max_bytes)
+
+        own = self.credential
+        if isinstance(own, str):
+            return await send(own)
+        token = await own.token()
+        response = await send(token)
+        if response.status_code == 401:
+            response = await send(await own.renewed(token))
+            if response.status_code == 401:
+                await own.lost()
+        return response
+
+
+def upstream() -> Upstream:
+    """The upstream API with the current user's credential.
+
+    It is the one that the settings have for this user; else that of the account that `MCP_UPSTREAM_ACCOUNT` names,
+    which only users of an OAuth client have; else the deployment's.
+
+    Raises:
+        UpstreamError: neither the user nor the deployment has a credential.
+    """
+    call = current_call()
+    settings, accounts = call.platform.settings, call.platform.accounts
+    base_url, client = settings.upstream_url.rstrip("/"), call.platform.http()
+    own = settings.upstream_tokens.get(call.user.principal) or settings.upstream_tokens.get(call.user.subject)
+    if own is None and accounts is not None and call.user.grant:
+        return Upstream(base_url, OwnAccount(accounts, call.user), client)
+    token = own or settings.upstream_token
+    if token is None:
+        raise UpstreamError("No upstream account is connected. Set MCP_UPSTREAM_TOKENS for you, or MCP_UPSTREAM_TOKEN.")
+    return Upstream(base_url, token.get_secret_value(), client)
+
+
+async def connected() -> bool:
+    """True once the caller has an upstream credential; before, the user is asked to connect an account.
+
+    As a dependency it asks before anything else of the tool runs: `_: Annotated[bool, Resolve(connected)]`.
+
+    Raises:
+        UpstreamError: there is none, and nothing to connect.
+        UrlElicitationRequiredError: the user is asked.
+    """
+    credential = upstream().credential
+    if isinstance(credential, OwnAccount):
+        await credential.token()
+    return True
