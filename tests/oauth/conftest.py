@@ -1,0 +1,53 @@
+"""What the authorization server's tests share: the engines that grants are kept on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mcp_edge.storage.cloudflare import open_cloudflare
+from mcp_edge.storage.dynamodb import open_dynamodb
+from mcp_edge.storage.memory import open_memory
+from mcp_edge.storage.ports import AtomicStore, RecordStore
+from mcp_edge.storage.sqlite import open_sqlite
+from tests.oauth.granting import Office
+from tests.storage.clock import Clock
+from tests.storage.conftest import clock, dynamodb, dynamodb_url, engine, miniflare_url, table
+from tests.storage.miniflare import D1, KV, Bridge
+
+__all__ = ["clock", "dynamodb", "dynamodb_url", "engine", "miniflare_url", "table"]
+
+Ports = tuple[RecordStore, AtomicStore]
+
+
+@pytest.fixture
+async def dynamodb_ports(dynamodb: str, table: str, clock: Clock) -> AsyncIterator[Ports]:
+    ports = open_dynamodb(table, endpoint_url=dynamodb, clock=clock)
+    yield ports
+    await ports[0].aclose()
+
+
+@pytest.fixture
+def cloudflare_ports(engine: Bridge, clock: Clock) -> Ports:
+    return open_cloudflare(KV(engine), D1(engine), clock)
+
+
+@pytest.fixture
+async def sqlite_ports(tmp_path: Path, clock: Clock) -> AsyncIterator[Ports]:
+    ports = open_sqlite(tmp_path / "mcp.db", clock)
+    yield ports
+    await ports[0].aclose()
+
+
+@pytest.fixture
+def memory_ports(clock: Clock) -> Ports:
+    return open_memory(clock)
+
+
+@pytest.fixture(params=["memory", "sqlite", "dynamodb", "cloudflare"])
+def office(request: pytest.FixtureRequest, clock: Clock) -> Office:
+    """An instance on each engine."""
+    records, atomics = request.getfixturevalue(f"{request.param}_ports")
+    return Office(records, atomics, clock)
