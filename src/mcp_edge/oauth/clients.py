@@ -2,30 +2,90 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from mcp_edge.oauth.model import Client
+from mcp_edge.errors import ConfigurationError, NotFound
+from mcp_edge.oauth import client_metadata
+from mcp_edge.oauth.client_documents import SCHEME, ClientDocuments
+from mcp_edge.oauth.limits import Limits
+from mcp_edge.oauth.model import Client, OAuthError
+from mcp_edge.oauth.registered_clients import RegisteredClients
 from mcp_edge.platform import Platform
+from mcp_edge.settings import Settings
+
+_STATIC_ID = re.compile(r"[!-~]{1,1000}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Clients:
     """Finds clients."""
 
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
+    def __init__(self, platform: Platform, limits: Limits) -> None:
+        """
+        Raises:
+            ConfigurationError: a client of the settings cannot be used.
+        """
+        ways = platform.settings.registration
+        self._static = static_clients(platform.settings)
+        self._documents = ClientDocuments(platform, limits) if "cimd" in ways else None
+        self._registered = RegisteredClients(platform) if "dcr" in ways else None
 
     async def find(self, client_id: str) -> Client | None:
         """The client, or None when nobody of this id is known.
 
         Raises:
             OAuthError: `invalid_client`: its document cannot be had, or says what is not allowed.
+            TooMany: its host's documents were fetched too often.
         """
-        raise NotImplementedError
+        if client_id in self._static:
+            return self._static[client_id]
+        if client_id.startswith(SCHEME):
+            return await self._documents.find(client_id) if self._documents else None
+        return await self._registered.find(client_id) if self._registered else None
 
     async def register(self, document: dict[str, Any]) -> dict[str, Any]:
         """Register a client (RFC 7591 §3.2.1): the answer's document.
 
         Raises:
             OAuthError: `invalid_redirect_uri` or `invalid_client_metadata`.
+            NotFound: clients do not register here.
         """
-        raise NotImplementedError
+        if self._registered is None:
+            raise NotFound("Clients do not register here.")
+        return await self._registered.add(document)
+
+
+def static_clients(settings: Settings) -> dict[str, Client]:
+    """The clients of the settings, by id.
+
+    Raises:
+        ConfigurationError: one of them cannot be used.
+    """
+    found: dict[str, Client] = {}
+    for n, document in enumerate(settings.clients, 1):
+        try:
+            client = _static(document)
+        except OAuthError as e:
+            raise ConfigurationError(f"MCP_CLIENTS: client {n}: {e.description}") from None
+        if client.id in found:
+            raise ConfigurationError(f"MCP_CLIENTS: client {n}: there is another one of the same client_id.")
+        found[client.id] = client
+    return found
+
+
+def _static(document: dict[str, Any]) -> Client:
+    client_id, digest = document.get("client_id"), document.get("client_secret_sha256", "")
+    if not isinstance(client_id, str) or not _STATIC_ID.fullmatch(client_id):
+        raise OAuthError("", "client_id is text of printable ASCII characters.")
+    if "client_secret" in document:
+        raise OAuthError("", "client_secret_sha256 takes the place of client_secret: the SHA-256 of it in hex.")
+    if digest != "" and not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
+        raise OAuthError("", "client_secret_sha256 is a SHA-256 in hex.")
+    told = client_metadata.read(document)
+    method = told.auth_method or ("client_secret_basic" if digest else "none")
+    if (method == "none") != (digest == ""):
+        raise OAuthError("", f"token_endpoint_auth_method {method} and client_secret_sha256 do not fit together.")
+    return Client(
+        client_id, told.name or client_id, told.redirect_uris, "static", method, digest, told.uri, told.grant_types
+    )  # fmt: skip

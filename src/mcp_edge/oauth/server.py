@@ -40,7 +40,7 @@ class AuthorizationServer:
         self.connections = connections
         """Where tools' upstream tokens are kept; None when tools have none from users."""
         self.limits = Limits(platform)
-        self.clients = Clients(platform)
+        self.clients = Clients(platform, self.limits)
 
     @cached_property
     def ring(self) -> KeyRing:
