@@ -14,7 +14,7 @@ import httpx
 from starlette.types import ASGIApp
 
 MOST_REDIRECTS = 10
-TEXT_ENDS = frozenset({"p", "h1", "h2", "li", "dt", "dd", "div", "legend", "button", "label"})
+TEXT_ENDS = frozenset({"title", "p", "h1", "h2", "li", "dt", "dd", "div", "legend", "button", "label"})
 
 
 @dataclass
@@ -74,7 +74,7 @@ class _Reader(HTMLParser):
             self.words.append("\n")
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        self.words.append(data.replace("\n", " "))
         if self._button is not None:
             self._button[2] += data
 

@@ -41,16 +41,21 @@ class Browsers:
         self._session = kind.format("mcp-session")
 
     def binding(self, request: Request) -> str:
-        """The hash of this browser's binding cookie, which the answer sets if the browser has none."""
-        known: str | None = request.scope.get(_BOUND)
-        if known is not None:
-            return known
-        value = _cookie(request, self._binding)
-        if value is None:
+        """The hash of this browser's binding cookie, which the answer sets if the browser has none: for what begins."""
+        bound = self.bound(request)
+        if not bound:
             value = secrets.token_urlsafe(32)
             self._set(request, self._binding, value)
-        request.scope[_BOUND] = bound = _hash(value)
+            request.scope[_BOUND] = bound = _hash(value)
         return bound
+
+    def bound(self, request: Request) -> str:
+        """The hash of this browser's binding cookie, empty when it has none: for what was begun before.
+
+        It sets nothing: a request from elsewhere, to which browsers add no cookie, must not replace the one there is.
+        """
+        value = _cookie(request, self._binding)
+        return _hash(value) if value is not None else request.scope.get(_BOUND, "")
 
     async def user(self, request: Request) -> User | None:
         """Who is signed in."""

@@ -84,7 +84,7 @@ async def finish(server: AuthorizationServer, request: Request, state: str, told
         Forbidden, Refused, UpstreamError: it is not kept, and why.
     """
     connections = _connections(server)
-    away = await _kept(server, _AWAY, state, server.browsers.binding(request))
+    away = await _kept(server, _AWAY, state, server.browsers.bound(request))
     user = await server.browsers.user(request)
     if away is None or user is None or user.principal != away.principal:
         raise Forbidden(_ELSEWHERE)

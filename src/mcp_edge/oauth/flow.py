@@ -79,7 +79,7 @@ def opened(server: AuthorizationServer, request: Request, sealed: str) -> Flow:
         data = base64.b64decode(sealed.encode(), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise Forbidden(_ELSEWHERE) from None
-    return _checked(server, server.ring.open(_IN_FORM, data, context=server.browsers.binding(request)))
+    return _checked(server, server.ring.open(_IN_FORM, data, context=server.browsers.bound(request)))
 
 
 async def use(server: AuthorizationServer, flow: Flow) -> None:
@@ -122,7 +122,7 @@ async def peek(server: AuthorizationServer, request: Request, state: str) -> Flo
     """
     key = _key(state)
     entry = await server.platform.atomics.get(key)
-    context = f"{key}|{server.browsers.binding(request)}"
+    context = f"{key}|{server.browsers.bound(request)}"
     data = entry and server.ring.open(_AT_SIGN_IN, entry.value, context=context, secret=state.encode())
     return _checked(server, data or None)
 
