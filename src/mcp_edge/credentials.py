@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from mcp_edge.context import User
-from mcp_edge.errors import CallerError, InsufficientScope, Unauthenticated
+from mcp_edge.errors import CallerError, InsufficientScope, Unauthenticated, UpstreamError
 from mcp_edge.request import Header, Request
 from mcp_edge.scopes import Scopes
 
@@ -21,6 +21,7 @@ class Authenticator(Protocol):
 
         Raises:
             Unauthenticated: there is no credential, or it is not valid here.
+            UpstreamError: who could say so cannot be reached.
         """
         ...
 
@@ -105,7 +106,7 @@ async def still_valid(authenticator: Authenticator, request: Request, user: User
     """Whether the credential with which a held stream was opened is still its user's, and allows as much as it did."""
     try:
         now = await authenticator.authenticate(request)
-    except Unauthenticated:
+    except (Unauthenticated, UpstreamError):
         return False
     return now.principal == user.principal and (
         now.scopes is None or (user.scopes is not None and user.scopes <= now.scopes)

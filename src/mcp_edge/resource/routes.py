@@ -8,6 +8,7 @@ from mcp_edge.credentials import Authenticator
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
+from mcp_edge.urls import Urls
 
 Handler = Callable[[Request], Awaitable[None]]
 
@@ -15,5 +16,25 @@ Handler = Callable[[Request], Awaitable[None]]
 def open_gate(
     platform: Platform, scopes: Callable[[], Awaitable[Scopes]]
 ) -> tuple[Authenticator, Callable[[str], Handler | None]]:
-    """The authenticator, and the handler of a path."""
-    raise NotImplementedError
+    """The authenticator, and the handler of a path.
+
+    With `access` there is none: Access itself tells clients how to be authorized, before a request comes here.
+
+    Raises:
+        ConfigurationError: a setting is missing.
+    """
+    if platform.settings.auth == "access":
+        from mcp_edge.resource.access import AccessTokens  # noqa: PLC0415 # only what the settings ask for
+
+        return AccessTokens(platform), _nothing
+    from mcp_edge.resource.jwt import JwtTokens  # noqa: PLC0415 # the same
+    from mcp_edge.resource.metadata import resource_metadata  # noqa: PLC0415 # the same
+
+    urls = Urls(platform.settings.public_url or "")
+    tokens = JwtTokens(platform, urls, scopes)
+    documents = resource_metadata(urls, scopes, authorization_servers=[platform.settings.jwt_issuer or ""])
+    return tokens, documents.route
+
+
+def _nothing(path: str) -> None:
+    del path

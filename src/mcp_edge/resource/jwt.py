@@ -1,0 +1,153 @@
+"""`auth=jwt`: access tokens that another authorization server has signed (RFC 9068), such as those of Auth0, Entra,
+Cognito and Keycloak. Its keys are found through its metadata. Tokens are never passed on to anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from mcp_edge.audit import decided
+from mcp_edge.context import User
+from mcp_edge.errors import ConfigurationError, UpstreamError
+from mcp_edge.identity.documents import Document
+from mcp_edge.identity.jwks import Jwks
+from mcp_edge.outbound import is_protected
+from mcp_edge.platform import Platform
+from mcp_edge.request import Request
+from mcp_edge.resource import challenges
+from mcp_edge.resource.verified_tokens import Unfit, Verified, VerifiedTokens, text, texts
+from mcp_edge.scopes import Scopes
+from mcp_edge.urls import Urls
+
+_WHOSE = "The authorization server"
+_MAX_SUBJECT = 255
+
+_OF_ID_TOKENS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
+"""Claims of ID tokens (OpenID Connect Core 1.0 §2, §3.3.2.11) and of logout tokens, never of access tokens."""
+_OF_ACCESS_TOKENS = frozenset({"scope", "scp", "permissions", "roles", "client_id", "appid", "gty"})
+
+
+class JwtTokens:
+    """Authenticates by them."""
+
+    def __init__(self, platform: Platform, urls: Urls, scopes: Callable[[], Awaitable[Scopes]]) -> None:
+        """
+        Raises:
+            ConfigurationError: the issuer is not set, or its keys would not come over https.
+        """
+        settings = platform.settings
+        if not settings.jwt_issuer:
+            raise ConfigurationError("MCP_AUTH=jwt needs MCP_JWT_ISSUER: the `iss` of the tokens to accept, exactly.")
+        self._platform = platform
+        self._urls = urls
+        self._scopes = scopes
+        self._audience = frozenset(settings.jwt_audience)
+        self._audiences = {path: self._audience or urls.accepted_at(path) for path in ("/mcp", "/sse", "/messages")}
+        self._metadata = _metadata(platform, settings.jwt_issuer)
+        self._jwks = Jwks(platform, settings.jwt_jwks_url) if settings.jwt_jwks_url else None
+        self._jwks_uri = settings.jwt_jwks_url or ""
+        self._fixed = self._jwks is not None
+        self._tokens = VerifiedTokens(platform, settings.jwt_issuer, self._keys, self._read)
+
+    async def authenticate(self, request: Request) -> User:
+        """The user.
+
+        Raises:
+            Unauthenticated: no bearer token was sent, or one that is not valid at this path.
+            UpstreamError: the authorization server's keys cannot be had.
+        """
+        header = request.raw.get(b"authorization")
+        if header is None:
+            raise challenges.missing(self._urls, request.path, (await self._scopes()).baseline)
+        try:
+            token = header[7:].strip() if header[:7].lower() == b"bearer " else b""
+            return await self._tokens.user(token, self._audiences[request.path])
+        except Unfit as e:
+            decided(request.path, "refused", reason=str(e))
+            raise challenges.invalid(self._urls, request.path, (await self._scopes()).baseline) from e
+
+    def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
+        """The challenge for what the token does not allow."""
+        return challenges.insufficient(self._urls, request.path, needed).headers
+
+    async def _keys(self) -> Jwks:
+        """The issuer's keys, wherever its metadata says that they are now."""
+        if self._jwks is None or not self._fixed:
+            uri = await _first(self._metadata)
+            if self._jwks is None or uri != self._jwks_uri:
+                self._jwks, self._jwks_uri = Jwks(self._platform, uri), uri
+        return self._jwks
+
+    async def _read(self, header: dict[str, Any], claims: dict[str, Any]) -> Verified:
+        audiences = texts(claims.get("aud"))
+        if "aud" not in claims and claims.get("token_use") == "access":
+            audiences = texts(claims.get("client_id"))  # Cognito: MCP_JWT_AUDIENCE lists the app clients
+        _refuse_other_kinds(header, claims, audiences)
+        subject, tenant = text(claims, "sub"), text(claims, "tid", "org_id")
+        if not subject or len(subject) > _MAX_SUBJECT or "|" in tenant:  # which separates a principal's parts
+            raise Unfit("it names no subject")
+        user = User(
+            issuer=claims["iss"],
+            subject=subject,
+            tenant=tenant,
+            name=text(claims, "name", "preferred_username", "email", "username") or subject,
+            scopes=(await self._scopes()).closure(self._granted(claims)),
+            client=text(claims, "client_id", "azp", "appid"),
+        )
+        return Verified(user, audiences, claims["exp"])
+
+    def _granted(self, claims: dict[str, Any]) -> set[str]:
+        """The scopes that the token carries: a text of words (RFC 9068 §2.2.3) or a list, under the names in use.
+
+        Cognito writes the resource server in front of each: `https://mcp.example.com/notes:read`.
+        """
+        granted = {w for name in ("scope", "scp", "permissions") for t in texts(claims.get(name)) for w in t.split()}
+        prefixes = [f"{audience.rstrip('/')}/" for audience in (*self._audience, *self._urls.resources)]
+        return granted | {word[len(p) :] for word in granted for p in prefixes if word.startswith(p)}
+
+
+def _refuse_other_kinds(header: dict[str, Any], claims: dict[str, Any], audiences: frozenset[str]) -> None:
+    """Refuse what the same issuer signs for other purposes, above all ID tokens (RFC 9068 §4, RFC 8725 §3.11).
+
+    Where the header says `at+jwt` nothing is left to tell apart; few issuers write it.
+    """
+    kind = str(header.get("typ", "JWT")).lower().removeprefix("application/")
+    if kind == "at+jwt":
+        return
+    if kind != "jwt" or not _OF_ID_TOKENS.isdisjoint(claims):
+        raise Unfit("it is no access token")
+    # Cognito and Keycloak say it in a claim of their own.
+    if claims.get("token_use", "access") != "access" or str(claims.get("typ", "Bearer")).lower() != "bearer":
+        raise Unfit("it is no access token")
+    # The audience of an ID token is a client, not a URL.
+    if _OF_ACCESS_TOKENS.isdisjoint(claims) and not any("://" in audience for audience in audiences):
+        raise Unfit("nothing shows that it is an access token")
+
+
+def _metadata(platform: Platform, issuer: str) -> list[Document[str]]:
+    """The documents that may name the issuer's keys (OpenID Connect Discovery 1.0 §4, RFC 8414 §3)."""
+
+    def jwks_uri(document: dict[str, Any]) -> str:
+        uri = document.get("jwks_uri")
+        if document.get("issuer") != issuer:
+            raise UpstreamError(f"{_WHOSE} calls itself otherwise than MCP_JWT_ISSUER does.")
+        if not isinstance(uri, str) or not is_protected(uri):
+            raise UpstreamError(f"{_WHOSE}'s metadata names no keys that could be trusted.")
+        return uri
+
+    parts = urlsplit(issuer)
+    places = (
+        f"{issuer.rstrip('/')}/.well-known/openid-configuration",
+        f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}",
+    )
+    return [Document(platform, place, jwks_uri, whose=_WHOSE) for place in places]
+
+
+async def _first(documents: list[Document[str]]) -> str:
+    for document in documents[:-1]:
+        try:
+            return await document.get()
+        except UpstreamError:
+            continue
+    return await documents[-1].get()
