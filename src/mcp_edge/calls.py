@@ -173,5 +173,6 @@ def _record(
             x.session.key[:12] if x.session else "",
             x.user.subject,
             x.client,
+            x.user.client,
         )
     )

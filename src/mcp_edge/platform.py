@@ -31,6 +31,8 @@ class CallEvent(NamedTuple):
     user: str
     client: str
     """`name/version` as the client says it is."""
+    app: str = ""
+    """The OAuth client that acts for the user, by its id; empty where there is none."""
 
 
 class Telemetry(Protocol):

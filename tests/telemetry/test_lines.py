@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mcp_edge.audit import decided
 from mcp_edge.platform import CallEvent
 from mcp_edge.telemetry.lines import Format, LineFormatter, LineSink
 
@@ -134,6 +135,53 @@ def test_a_log_record_becomes_a_line_of_the_same_form() -> None:
     assert body == {"level": "warning", "event": "log", "logger": "uvicorn.error", "message": "it took 5 s"}
     text = LineFormatter("text").format(_record("it took %d s\n", 5))
     assert text.split(" ", 1)[1] == "warning uvicorn.error: it took 5 s"
+
+
+DECISION = {
+    "what": "tools/call delete_note",
+    "outcome": "refused",
+    "user": "2bd806c97f0e",
+    "client": "https://app.test/client.json",
+    "reason": "needs notes:write, has notes:read",
+}
+
+
+def test_a_decision_is_a_line_of_its_own_whose_members_can_be_searched(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "mcp_edge.audit"):
+        decided(
+            "tools/call delete_note",
+            "refused",
+            principal="alice",
+            client="https://app.test/client.json",
+            reason="needs notes:write, has notes:read",
+        )
+    [record] = caplog.records
+    body = json.loads(LineFormatter("json").format(record))
+    assert body.pop("time").endswith("Z")
+    assert body == {"level": "warning", "event": "decision", **DECISION}
+    assert LineFormatter("text").format(record).split(" ", 1)[1] == (
+        "warning mcp_edge.audit: what='tools/call delete_note' outcome=refused user=2bd806c97f0e"
+        " client=https://app.test/client.json reason='needs notes:write, has notes:read'"
+    )
+
+
+def test_powertools_keeps_the_members_of_a_decision(tmp_path: Path) -> None:
+    code = """
+from mcp_edge.telemetry.powertools import PowertoolsSink
+from mcp_edge.audit import decided
+PowertoolsSink({})
+decided("token", "refused", principal="alice", client="c", reason="r")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    fields = {"what": "token", "outcome": "refused", "user": "2bd806c97f0e", "client": "c", "reason": "r"}
+    assert json.loads(done.stdout)["fields"] == fields
+
+
+def test_the_line_of_a_call_names_the_oauth_client_where_there_is_one() -> None:
+    (line,) = _lines("json", _call(app="https://app.test/client.json"))
+    assert json.loads(line)["app"] == "https://app.test/client.json"
+    (line,) = _lines("json", _call())
+    assert "app" not in json.loads(line)
 
 
 def test_a_traceback_stays_inside_its_json_line() -> None:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring_ascii as quote
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from mcp_edge.platform import CallEvent
 
@@ -76,7 +76,7 @@ class LineSink:
     def _json(self, e: CallEvent, level: str) -> bytes:
         # Written out because it is on the hot path, and cheaper than a dict and its serialization. ASCII, so that no
         # separator and no lone surrogate of a client's text needs a thought.
-        said = (level, e.wire, e.method, e.name, e.status, e.session, e.user, e.client)
+        said = (level, e.wire, e.method, e.name, e.status, e.session, e.user, e.client, e.app)
         known = self._said.get(said)
         if known is None:
             known = (
@@ -84,6 +84,8 @@ class LineSink:
                 f'"name":{quote(e.name)},"status":{quote(e.status)},"session":{quote(e.session)},'
                 f'"user":{quote(e.user)},"client":{quote(e.client)}'
             )
+            if e.app:
+                known += f',"app":{quote(e.app)}'
             if len(self._said) >= _KNOWN_LINES:
                 self._said.clear()
             self._said[said] = known
@@ -123,7 +125,11 @@ class LineFormatter(logging.Formatter):
         if not self._json:
             line = f"{stamp} {level:<7} {record.name}: {printable(message)}"
             return f"{line}\n{trace}" if trace else line
-        body = {"time": stamp, "level": level, "event": "log", "logger": record.name, "message": message}
+        fields: dict[str, Any] | None = getattr(record, "fields", None)
+        if fields is not None:  # a decision of `mcp_edge.audit`, whose message says the same in text
+            body = {"time": stamp, "level": level, "event": "decision", **fields}
+        else:
+            body = {"time": stamp, "level": level, "event": "log", "logger": record.name, "message": message}
         if trace:
             body["traceback"] = trace
         return json.dumps(body)
