@@ -43,7 +43,7 @@ async def _proceed(
         chosen = await consents.recalled(server, request, user, wanted)
         if chosen is not None:
             begun = flow.new(server, request=wanted, client_name=client.name, scopes=chosen)
-            await flow.issue(server, request, begun, wanted, user)
+            await flow.issue(server, request, begun, wanted, user, decided_before=True)
             return
     if "none" in prompt:
         raise OAuthError("interaction_required", "The user has to decide on a page.")

@@ -153,9 +153,18 @@ async def finish(server: AuthorizationServer, request: Request, flow: Flow, iden
 
 
 async def issue(
-    server: AuthorizationServer, request: Request, flow: Flow, wanted: AuthorizationRequest, user: User
+    server: AuthorizationServer,
+    request: Request,
+    flow: Flow,
+    wanted: AuthorizationRequest,
+    user: User,
+    *,
+    decided_before: bool = False,
 ) -> None:
-    """Send the code of a new grant to the client. A user's own limits (`User.scopes`) are those of the grant, too."""
+    """Send the code of a new grant to the client. A user's own limits (`User.scopes`) are those of the grant, too.
+
+    What was `decided_before` is not remembered for longer by being used.
+    """
     allowed = flow.scopes
     if user.scopes is not None:
         allowed &= (await server.scopes()).closure(user.scopes)
@@ -164,9 +173,11 @@ async def issue(
         await refuse(server, request, wanted, "access_denied", "You may not allow this.", reason=reason)
         return
     code = await server.grants.approve(Approval(wanted, flow.client_name, user, allowed))
-    await consents.remember(server, user, wanted, flow.scopes)
+    if not decided_before:
+        await consents.remember(server, user, wanted, flow.scopes)
     address = server.limits.address(request)
-    decided("consent", "allowed", principal=user.principal, client=wanted.client_id, address=address)
+    what = "remembered consent" if decided_before else "consent"
+    decided(what, "allowed", principal=user.principal, client=wanted.client_id, address=address)
     await _answer(server, request, wanted.redirect_uri, {"code": code, "state": wanted.state})
 
 
