@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,70 +23,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mcp_edge import public_http
 from mcp_edge.public_http import NotPublic, PublicTransport, is_public
+from tests.support.strangers import INSIDE, PUBLIC, Names, Wire
 
 pytestmark = pytest.mark.anyio
 
 URL = "https://client.example/app.json"
-PUBLIC = "93.184.215.14"
 OTHER = "1.1.1.1"
-
-SPECIAL = [
-    "127.0.0.1",
-    "127.8.8.8",
-    "0.0.0.0",
-    "0.1.2.3",
-    "10.0.0.1",
-    "100.64.0.1",
-    "100.100.100.200",
-    "168.63.129.16",
-    "169.254.169.254",
-    "172.16.0.1",
-    "172.31.255.255",
-    "192.0.0.192",
-    "192.0.2.1",
-    "192.88.99.1",
-    "192.168.1.1",
-    "198.18.0.1",
-    "198.51.100.1",
-    "203.0.113.1",
-    "224.0.0.1",
-    "239.255.255.255",
-    "240.0.0.1",
-    "255.255.255.255",
-    "::",
-    "::1",
-    "::127.0.0.1",
-    "::ffff:127.0.0.1",
-    "::ffff:93.184.215.14",
-    "::ffff:0:127.0.0.1",
-    "64:ff9b::7f00:1",
-    "64:ff9b::5db8:d70e",
-    "64:ff9b:1::7f00:1",
-    "100::1",
-    "2001::1",
-    "2001:0:5db8:d70e::1",
-    "2001:10::1",
-    "2001:db8::1",
-    "2002:7f00:1::1",
-    "2002:5db8:d70e::1",
-    "3fff::1",
-    "5f00::1",
-    "fc00::1",
-    "fd00:ec2::254",
-    "fe80::1",
-    "fe80::1%eth0",
-    "2606:4700::1%eth0",
-    "fec0::1",
-    "ff02::1",
-    "",
-    "localhost",
-    "127.1",
-    "0x7f000001",
-    "2130706433",
-    "0177.0.0.1",
-]
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "93.184.215.14", "172.32.0.1", "100.128.0.1", "2606:4700::1111"])
@@ -94,45 +37,9 @@ def test_what_is_routed_everywhere_is_public(address: str) -> None:
     assert is_public(address)
 
 
-@pytest.mark.parametrize("address", SPECIAL)
+@pytest.mark.parametrize("address", INSIDE)
 def test_what_is_special_or_no_address_is_not(address: str) -> None:
     assert not is_public(address)
-
-
-class Names:
-    """A resolver: one answer for each question, the last one for ever."""
-
-    def __init__(self, *answers: Sequence[str]) -> None:
-        self._answers = list(answers)
-        self.asked: list[str] = []
-
-    async def __call__(self, host: str) -> Sequence[str]:
-        self.asked.append(host)
-        answer = self._answers[0] if len(self._answers) == 1 else self._answers.pop(0)
-        if not answer:
-            raise OSError("no such name")
-        return answer
-
-
-@dataclass
-class Wire:
-    """What sends, without a network: it keeps what it was given."""
-
-    answer: httpx.Response = field(default_factory=lambda: httpx.Response(200, json={}))
-    down: frozenset[str] = frozenset()
-    sent: list[httpx.Request] = field(default_factory=list[httpx.Request])
-
-    def transport(self) -> httpx.MockTransport:
-        def handle(request: httpx.Request) -> httpx.Response:
-            self.sent.append(request)
-            if request.url.host in self.down:
-                raise httpx.ConnectError("refused", request=request)
-            return self.answer
-
-        return httpx.MockTransport(handle)
-
-    def client(self, names: Names | None) -> httpx.AsyncClient:
-        return public_http.client(self.transport(), names)
 
 
 async def test_a_request_goes_to_the_address_that_was_checked_and_keeps_its_name() -> None:
@@ -156,7 +63,7 @@ async def test_a_name_server_that_changes_its_mind_is_asked_only_once() -> None:
     assert (len(names.asked), len(wire.sent)) == (2, 1)
 
 
-@pytest.mark.parametrize("address", SPECIAL)
+@pytest.mark.parametrize("address", INSIDE)
 async def test_a_name_that_leads_inside_is_refused(address: str) -> None:
     wire = Wire()
     async with wire.client(Names([address])) as client:
@@ -240,14 +147,14 @@ async def test_where_the_platform_resolves_the_request_goes_out_as_it_is() -> No
 
 
 async def test_a_redirect_is_an_answer_like_any_other() -> None:
-    wire = Wire(httpx.Response(302, headers={"location": "https://169.254.169.254/"}))
+    wire = Wire(lambda _: httpx.Response(302, headers={"location": "https://169.254.169.254/"}))
     async with wire.client(Names([PUBLIC])) as client:
         assert (await client.get(URL)).status_code == 302
     assert len(wire.sent) == 1
 
 
 async def test_who_follows_a_redirect_all_the_same_gets_no_further_inside() -> None:
-    wire = Wire(httpx.Response(302, headers={"location": "https://inside.example/"}))
+    wire = Wire(lambda _: httpx.Response(302, headers={"location": "https://inside.example/"}))
     async with wire.client(Names([PUBLIC], ["10.0.0.1"])) as client:
         with pytest.raises(NotPublic):
             await client.get(URL, follow_redirects=True)
@@ -262,7 +169,7 @@ async def test_a_compressed_answer_is_not_read() -> None:
         read = True
         yield b"\x1f\x8b"
 
-    wire = Wire(httpx.Response(200, headers={"content-encoding": "gzip"}, content=bomb()))
+    wire = Wire(lambda _: httpx.Response(200, headers={"content-encoding": "gzip"}, content=bomb()))
     async with wire.client(Names([PUBLIC])) as client:
         with pytest.raises(httpx.DecodingError):
             await client.get(URL)
@@ -270,7 +177,7 @@ async def test_a_compressed_answer_is_not_read() -> None:
 
 
 async def test_no_cookie_is_kept() -> None:
-    wire = Wire(httpx.Response(200, headers={"set-cookie": "a=b"}))
+    wire = Wire(lambda _: httpx.Response(200, headers={"set-cookie": "a=b"}))
     async with wire.client(Names([PUBLIC])) as client:
         await client.get(URL)
         await client.get(URL)

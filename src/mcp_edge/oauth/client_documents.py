@@ -165,7 +165,7 @@ def _check(url: str, response: httpx.Response) -> None:
 
 async def _body(url: str, response: httpx.Response) -> bytes:
     body = bytearray()
-    async for part in response.aiter_raw():
+    async for part in response.aiter_bytes():
         body += part
         if len(body) > MAX_BYTES:
             raise _refusal(url, f"The client's document is larger than {MAX_BYTES} bytes.")
@@ -192,8 +192,7 @@ def _client(client_id: str, document: dict[str, Any]) -> Client:
         raise _refusal(client_id, "The client's document names another client_id than its URL.")
     if "client_secret" in document or "client_secret_expires_at" in document:
         raise _refusal(client_id, "The client's document holds a secret, which is none once it is published.")
-    method = document.get("token_endpoint_auth_method") or "none"
-    if method != "none":
+    if document.get("token_endpoint_auth_method", "none") != "none":
         raise _refusal(client_id, "A client with a document is public here: token_endpoint_auth_method must be none.")
     try:
         told = client_metadata.read({**document, "token_endpoint_auth_method": "none"})

@@ -59,7 +59,7 @@ def clean(text: str) -> str:
 
 
 def _name(document: dict[str, Any]) -> str:
-    name = document.get("client_name") or ""
+    name = _given(document, "client_name")
     if not isinstance(name, str):
         raise _invalid("client_name is text.")
     return clean(name[: 4 * MAX_NAME_CHARS])
@@ -88,8 +88,8 @@ def _grant_types(document: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _auth_method(document: dict[str, Any]) -> AuthMethod | None:
-    asked = document.get("token_endpoint_auth_method") or None
-    if asked is None:
+    asked = _given(document, "token_endpoint_auth_method")
+    if asked == "":
         return None
     for method in AUTH_METHODS:
         if asked == method:
@@ -98,10 +98,16 @@ def _auth_method(document: dict[str, Any]) -> AuthMethod | None:
 
 
 def _link(document: dict[str, Any], member: str) -> str:
-    value = document.get(member) or ""
+    value = _given(document, member)
     if not isinstance(value, str) or len(value) > _MAX_LINK_CHARS or (value and not _LINK.fullmatch(value)):
         raise _invalid(f"{member} is an http(s) URL of at most {_MAX_LINK_CHARS} characters.")
     return value
+
+
+def _given(document: dict[str, Any], member: str) -> Any:
+    """A member's value; null and empty text are how some clients leave one out."""
+    value = document.get(member)
+    return "" if value is None else value
 
 
 def _texts(document: dict[str, Any], member: str, *, error: str = "invalid_client_metadata") -> tuple[str, ...]:
