@@ -114,6 +114,7 @@ async def test_what_a_refresh_under_way_hands_out_does_not_survive_a_revocation(
     assert (error, len(got)) == (("invalid_grant", 0) if len(trouble.log) >= at else (None, 1))
     await office.grants.revoke(one.refresh_token, APP)  # which has happened already, or comes after
     assert [await office.lives(tokens) for tokens in (one, *got)] == [(False, False)] * (1 + len(got))
+    assert await office.records.list("token/") == []  # what was kept in vain is gone, too
 
 
 @ACCIDENTS

@@ -230,6 +230,15 @@ async def test_the_answer_that_is_repeated_is_not_passed_off_as_one_for_another_
 # -- access tokens -----------------------------------------------------------------------------------------------------
 
 
+async def test_a_token_expires_even_where_its_record_does_not(clock: Clock) -> None:
+    office = Office(*open_memory(lambda: 0.0), clock)
+    tokens, code = await office.tokens(), await office.code()
+    clock.advance(60)
+    assert (await office.answers(tokens), await refusal(office.redeem(code))) == (True, "invalid_grant")
+    clock.advance(3540)
+    assert await office.answers(tokens) is False
+
+
 @pytest.mark.parametrize("seconds", [3599, 3600])
 async def test_an_access_token_expires(office: Office, seconds: int) -> None:
     tokens = await office.tokens()
