@@ -102,6 +102,8 @@ class RoundRobin:
         """The port of the backend that took each request, in order of arrival."""
         self.exchanges: list[Exchange] = []
         """What passed, in order of arrival."""
+        self.adds: list[tuple[bytes, bytes]] = []
+        """Headers that backends get beside the client's own, as from a proxy that states the client's address."""
         self._open: dict[_Peer, Exchange] = {}
 
     def cut(self, method: str | None = None) -> int:
@@ -127,6 +129,7 @@ class RoundRobin:
     def close(self) -> None:
         """Give the address back; it is taken from the start, so that backends can be told of it before they listen."""
         self._socket.close()
+        self._loop.close()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -186,7 +189,7 @@ class RoundRobin:
             exchange = self._open[client] = _begun(request, self.served[-1])
             self.exchanges.append(exchange)
             try:
-                if not await _exchange(client, backend, request, exchange):
+                if not await _exchange(client, backend, request, exchange, self.adds):
                     return
             finally:
                 del self._open[client]
@@ -239,7 +242,9 @@ def _begun(request: h11.Request, port: int) -> Exchange:
     )
 
 
-async def _exchange(client: _Peer, backend: _Peer, request: h11.Request, seen: Exchange) -> bool:
+async def _exchange(
+    client: _Peer, backend: _Peer, request: h11.Request, seen: Exchange, adds: Sequence[tuple[bytes, bytes]]
+) -> bool:
     """Pass one request up and its response down. False when the client left: the backend's connection ends with it.
 
     Raises:
@@ -247,17 +252,20 @@ async def _exchange(client: _Peer, backend: _Peer, request: h11.Request, seen: E
     """
     kept = [(name, value) for name, value in request.headers.raw_items() if name.lower() not in HOP_BY_HOP]
     await backend.send(
-        h11.Request(method=request.method, target=request.target, headers=[*kept, (b"Connection", b"close")])
+        h11.Request(method=request.method, target=request.target, headers=[*kept, *adds, (b"Connection", b"close")])
     )
-    up = asyncio.create_task(_upload(client, backend))
+    whole = asyncio.Event()
+    up = asyncio.create_task(_upload(client, backend, whole))
     down = asyncio.create_task(_download(client, backend, seen))
     try:
         await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
         if not down.done():
             return False
         down.result()
-        if client.http.their_state is h11.SEND_BODY:
-            await up  # an early answer: closing on unread bytes would reset it away from the client
+        # After an early answer, closing on unread bytes would reset it away from the client.
+        reading = asyncio.create_task(whole.wait())
+        await asyncio.wait({up, reading}, return_when=asyncio.FIRST_COMPLETED)
+        reading.cancel()
         return True
     finally:
         for task in (up, down):
@@ -265,8 +273,8 @@ async def _exchange(client: _Peer, backend: _Peer, request: h11.Request, seen: E
         await asyncio.gather(up, down, return_exceptions=True)
 
 
-async def _upload(client: _Peer, backend: _Peer) -> None:
-    """Pass the request's body on, then wait for the client to leave."""
+async def _upload(client: _Peer, backend: _Peer, whole: asyncio.Event) -> None:
+    """Pass the request's body on until it is `whole`, then wait for the client to leave."""
     taken = True
     while True:
         event = await client.receive()
@@ -279,6 +287,7 @@ async def _upload(client: _Peer, backend: _Peer) -> None:
             taken = False  # answered early and closed: what it said still has to reach the client
         if isinstance(event, h11.EndOfMessage):
             break
+    whole.set()
     await client.gone()
 
 

@@ -138,10 +138,12 @@ class Page:
 class Visitor:
     """One browser profile."""
 
-    def __init__(self, app: ASGIApp, base_url: str, *, address: str = "127.0.0.1") -> None:
+    def __init__(self, app: ASGIApp | httpx.AsyncBaseTransport, base_url: str, *, address: str = "127.0.0.1") -> None:
+        """`app` may be the way to a server elsewhere; then `address` is not ours to say."""
         parts = urlsplit(base_url)
         self.origin = f"{parts.scheme}://{parts.netloc}"
-        transport = httpx.ASGITransport(app, client=(address, 50000))
+        elsewhere = isinstance(app, httpx.AsyncBaseTransport)
+        transport = app if elsewhere else httpx.ASGITransport(app, client=(address, 50000))
         self.client = httpx.AsyncClient(transport=transport, base_url=base_url, follow_redirects=False)
 
     async def __aenter__(self) -> Self:

@@ -1,0 +1,177 @@
+"""One client's authorization at the example server, from the challenge to the revocation, for every wrapper to hold.
+
+A wrapper is an address; `play` may be run any number of times, each with a user of its own. It knows no wrapper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from hashlib import sha256
+from typing import Any
+
+import httpx
+
+from tests.oauth.deployment import Asking, redeem
+from tests.support.visitor import Page, Visitor
+
+PUBLIC_URL = "https://mcp.example.com"
+KEYS = {"ada": "key-of-ada", "bea": "key-of-bea"}
+DIGESTS = {name: sha256(f"{PUBLIC_URL}\n{key}".encode()).hexdigest() for name, key in KEYS.items()}
+SETTINGS = {
+    "auth": "oauth",
+    "identity": "keys",
+    "public_url": PUBLIC_URL,
+    "keys": ",".join(f"{name}:{digest}" for name, digest in DIGESTS.items()),
+}
+"""What the server under test must be set to."""
+REDIRECT = "http://127.0.0.1:33418/callback"
+REMAPPED = "x-amzn-remapped-www-authenticate"
+RACERS = 20
+META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "authorization", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+class Front(httpx.AsyncBaseTransport):
+    """The public URL, reached where the wrapper's front listens."""
+
+    def __init__(self, address: str) -> None:
+        self._address = httpx.URL(address)
+        self._inner = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it there; its Host stays the public one."""
+        url = request.url.copy_with(scheme=self._address.scheme, host=self._address.host, port=self._address.port)
+        content = await request.aread()
+        answer = await self._inner.handle_async_request(
+            httpx.Request(request.method, url, headers=request.headers, content=content, extensions=request.extensions)
+        )
+        await answer.aread()
+        return answer
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+def play(address: str, user: str) -> None:
+    """Hold the conversation, as the user of this name, with what is served at `address`."""
+    asyncio.run(_play(address, user))
+
+
+async def _play(address: str, user: str) -> None:
+    async with Visitor(Front(address), PUBLIC_URL) as browser:
+        client = browser.client
+        await _discover(client)
+        client_id = await _register(client, user)
+        asking = Asking(client_id=client_id, redirect_uri=REDIRECT, state=f"state of {user}")
+        first = await redeem(client, asking, await _allowed(browser, asking, user))
+        assert await _whoami(client, first["access_token"]) == user
+        second = await _refreshed(client, client_id, first["refresh_token"])
+        assert await _refreshed(client, client_id, first["refresh_token"]) | {"expires_in": 0} == second | {
+            "expires_in": 0
+        }, "a lost answer is given again"
+        assert await _whoami(client, second["access_token"]) == user
+        await _race(browser, client_id)
+        await _revoke(client, client_id, second["refresh_token"])
+
+
+async def _discover(client: httpx.AsyncClient) -> None:
+    """From the challenge to both metadata documents."""
+    challenged = await _call(client, None)
+    told = challenged.headers.get("www-authenticate") or challenged.headers[REMAPPED]
+    assert (challenged.status_code, "error=" in told) == (401, False)
+    assert f'resource_metadata="{PUBLIC_URL}/.well-known/oauth-protected-resource/mcp"' in told
+    resource = (await client.get("/.well-known/oauth-protected-resource/mcp")).json()
+    assert (resource["resource"], resource["authorization_servers"]) == (f"{PUBLIC_URL}/mcp", [PUBLIC_URL])
+    server = (await client.get("/.well-known/oauth-authorization-server")).json()
+    assert (server["issuer"], server["token_endpoint"]) == (PUBLIC_URL, f"{PUBLIC_URL}/token")
+
+
+async def _register(client: httpx.AsyncClient, user: str) -> str:
+    document = {"client_name": f"The app of {user}", "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none"}
+    answer = await client.post("/register", json=document)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["client_id"]
+
+
+async def _allowed(browser: Visitor, asking: Asking, user: str) -> str:
+    """The code, after consent and sign-in."""
+    page = await browser.visit("/authorize", **asking.query, resource=f"{PUBLIC_URL}/mcp")
+    assert (page.status, f"The app of {user}" in page.text) == (200, True), page.text
+    page = await browser.press(page, "Allow")
+    page = await browser.press(page, "Sign in", type_in={"value": KEYS[user]})
+    return _code(page, asking)
+
+
+def _code(page: Page, asking: Asking) -> str:
+    assert page.left.startswith(REDIRECT), page.text
+    assert (page.answer["state"], page.answer["iss"]) == (asking.state, PUBLIC_URL)
+    return page.answer["code"]
+
+
+async def _whoami(client: httpx.AsyncClient, token: str) -> str:
+    answer = await _call(client, token)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["result"]["structuredContent"]["subject"]
+
+
+async def _call(client: httpx.AsyncClient, token: str | None) -> httpx.Response:
+    message = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "whoami", "arguments": {}, "_meta": META},
+    }
+    headers = {
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": "2026-07-28",
+        "mcp-method": "tools/call",
+        "mcp-name": "whoami",
+        **({} if token is None else {"authorization": f"Bearer {token}"}),
+    }
+    return await client.post("/mcp", content=json.dumps(message), headers=headers)
+
+
+async def _refresh(client: httpx.AsyncClient, client_id: str, token: str) -> httpx.Response:
+    data = {"grant_type": "refresh_token", "refresh_token": token, "client_id": client_id}
+    return await client.post("/token", data=data)
+
+
+async def _refreshed(client: httpx.AsyncClient, client_id: str, token: str) -> dict[str, Any]:
+    answer = await _refresh(client, client_id, token)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def _race(browser: Visitor, client_id: str) -> None:
+    """One code, redeemed by many at once: at most one gets tokens, and as it was used again, those are ended."""
+    asking = Asking(client_id=client_id, redirect_uri=REDIRECT)
+    page = await browser.visit("/authorize", **asking.query, resource=f"{PUBLIC_URL}/mcp")
+    page = page if page.left else await browser.press(page, "Allow")
+    data = {
+        "grant_type": "authorization_code",
+        "code": _code(page, asking),
+        "client_id": client_id,
+        "redirect_uri": REDIRECT,
+        "code_verifier": asking.verifier,
+    }
+    answers = await asyncio.gather(*(browser.client.post("/token", data=data) for _ in range(RACERS)))
+    won = [answer.json() for answer in answers if answer.status_code == 200]
+    lost = [answer.json()["error"] for answer in answers if answer.status_code == 400]
+    assert (len(won) <= 1, len(won) + len(lost), set(lost)) == (True, RACERS, {"invalid_grant"})
+    for tokens in won:
+        ended = await _refresh(browser.client, client_id, tokens["refresh_token"])
+        assert (ended.status_code, ended.json()["error"]) == (400, "invalid_grant")
+
+
+async def _revoke(client: httpx.AsyncClient, client_id: str, token: str) -> None:
+    """The refresh token is ended at once, on every host; its access tokens where no cache is in front of the store."""
+    answer = await client.post("/revoke", data={"token": token, "client_id": client_id})
+    assert answer.status_code == 200, answer.text
+    ended = await _refresh(client, client_id, token)
+    assert (ended.status_code, ended.json()["error"]) == (400, "invalid_grant")
