@@ -8,28 +8,17 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from mcp_edge.errors import ConfigurationError, UpstreamError
 from mcp_edge.identity.jwks import Jwks
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
+from tests.identity.issuer import ec_jwk, rsa_jwk
 
 pytestmark = pytest.mark.anyio
 
 URL = "https://issuer.test/jwks"
-RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-EC = ec.generate_private_key(ec.SECP256R1())
-
-
-def rsa_jwk(kid: str, **more: Any) -> dict[str, Any]:
-    return {**RSAAlgorithm.to_jwk(RSA.public_key(), as_dict=True), "kid": kid, **more}
-
-
-def ec_jwk(kid: str) -> dict[str, Any]:
-    return {**ECAlgorithm.to_jwk(EC.public_key(), as_dict=True), "kid": kid}
 
 
 class Issuer:

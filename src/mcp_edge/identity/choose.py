@@ -29,6 +29,8 @@ def identity_provider(platform: Platform) -> Provider:
         case "keys":
             from mcp_edge.identity.keys import Keys  # noqa: PLC0415
 
+            if not settings.keys:
+                raise ConfigurationError("MCP_KEYS is not set: nobody could sign in. `mcp-edge keys create` makes one.")
             return Keys(settings.keys, settings.public_url or "")
         case kind:
             if not settings.allowed_users:

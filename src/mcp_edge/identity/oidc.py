@@ -6,6 +6,7 @@ import secrets as randomness
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from mcp_edge.context import User
 from mcp_edge.errors import UpstreamError
@@ -58,7 +59,6 @@ class Oidc:
         scopes: Sequence[str] = (),
         admission: Admission,
         keeps_tokens: bool = False,
-        label: str = "your identity provider",
     ) -> None:
         """`issuer` exactly as the provider names itself. `keeps_tokens`: tools use them, so they must be renewable.
 
@@ -67,7 +67,7 @@ class Oidc:
         """
         self._platform = platform
         self._issuer = issuer
-        self._client = OAuthClient(platform, label, client_id, client_secret)
+        self._client = OAuthClient(platform, urlsplit(issuer).netloc, client_id, client_secret)
         self._scopes = scopes
         self._admission = admission
         self._keeps_tokens = keeps_tokens
