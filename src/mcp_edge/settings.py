@@ -61,6 +61,7 @@ def _documents(value: object) -> object:
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Ways = Annotated[tuple[Literal["cimd", "dcr"], ...], BeforeValidator(_split)]
 Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
 Documents = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_documents)]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
@@ -121,7 +122,7 @@ class Settings(BaseModel):
         description="OAuth clients known beforehand: a JSON list of RFC 7591 documents with `client_id`, "
         "`redirect_uris` and, if confidential, `client_secret_sha256`.",
     )
-    registration: Words = Field(
+    registration: Ways = Field(
         default=("cimd", "dcr"),
         description="How unknown OAuth clients make themselves known: `cimd` (a document at their URL) and `dcr` "
         "(RFC 7591).",

@@ -18,7 +18,7 @@ from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.limits import PER_WINDOW, Limits
 from mcp_edge.oauth.model import Client, OAuthError
 from mcp_edge.platform import Platform
-from mcp_edge.settings import Settings
+from mcp_edge.settings import Settings, Ways
 from mcp_edge.storage.memory import open_memory
 from tests.storage.clock import Clock
 from tests.support.strangers import INSIDE, PUBLIC, Names, Wire
@@ -49,7 +49,7 @@ CLIENT = Client(
 class Strangers:
     """An instance of the server, and a stranger's server whose answer can be changed."""
 
-    def __init__(self, *answers: list[str], registration: tuple[str, ...] = ("cimd", "dcr")) -> None:
+    def __init__(self, *answers: list[str], registration: Ways = ("cimd", "dcr")) -> None:
         self.clock = Clock()
         self.names = Names(*(answers or ([PUBLIC],)))
         self.wire = Wire(lambda _: self.response())

@@ -6,7 +6,7 @@ import pytest
 from mcp.shared.auth import OAuthMetadata
 
 from mcp_edge.oauth.metadata import server_metadata
-from mcp_edge.settings import Settings
+from mcp_edge.settings import Settings, Ways
 from mcp_edge.urls import Urls
 from tests.oauth.site import client
 from tests.resource.test_metadata import BELOW, FORGED, HOST, declared
@@ -23,7 +23,7 @@ PATHS = [
 async def get(
     path: str,
     urls: Urls = HOST,
-    registration: tuple[str, ...] = ("cimd", "dcr"),
+    registration: Ways = ("cimd", "dcr"),
     headers: dict[str, str] | None = None,
 ) -> object:
     documents = server_metadata(urls, declared, Settings(registration=registration))

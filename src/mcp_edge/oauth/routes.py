@@ -14,8 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mcp_edge.audit import decided
-from mcp_edge.context import User
-from mcp_edge.credentials import Authenticator
+from mcp_edge.credentials import Authenticator, access_keys
 from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany
 from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth.bearer import BearerTokens
@@ -90,6 +89,10 @@ class Entrance:
         settings = platform.settings
         if settings.public_url is None:
             raise ConfigurationError("MCP_PUBLIC_URL is not set: an authorization server must know its own URL.")
+        if settings.clients:
+            from mcp_edge.oauth.clients import static_clients  # noqa: PLC0415
+
+            static_clients(settings)  # now, so that a mistake in them ends the process rather than the first request
         self._platform = platform
         self._scopes = scopes
         self._urls = Urls(settings.public_url)
@@ -165,16 +168,6 @@ class Entrance:
             await server.limits.check(request, place.limit)
         module = import_module(f"mcp_edge.oauth.{place.module}")
         await getattr(module, place.handler)(server, request)
-
-
-def access_keys(keys: dict[str, str]) -> dict[bytes, User]:
-    """Users by the digest of their access key, from `user -> digest[:scope scope …]`."""
-    found: dict[bytes, User] = {}
-    for name, stated in keys.items():
-        digest, _, words = stated.partition(":")
-        scopes = frozenset(words.split()) if words else None
-        found[bytes.fromhex(digest)] = User(issuer="keys", subject=name, name=name, scopes=scopes)
-    return found
 
 
 async def _refuse(
