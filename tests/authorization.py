@@ -27,7 +27,7 @@ SETTINGS = {
 """What the server under test must be set to."""
 REDIRECT = "http://127.0.0.1:33418/callback"
 REMAPPED = "x-amzn-remapped-www-authenticate"
-RACERS = 20
+DEADLINE_S = 30
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "authorization", "version": "1"},
@@ -57,14 +57,16 @@ class Front(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def play(address: str, user: str) -> None:
-    """Hold the conversation, as the user of this name, with what is served at `address`."""
-    asyncio.run(_play(address, user))
+def play(address: str, user: str, *, racers: int = 20) -> None:
+    """Hold the conversation, as the user of this name, with what is served at `address`. `racers` redeem one code at
+    once."""
+    asyncio.run(_play(address, user, racers))
 
 
-async def _play(address: str, user: str) -> None:
+async def _play(address: str, user: str, racers: int) -> None:
     async with Visitor(Front(address), PUBLIC_URL) as browser:
         client = browser.client
+        client.timeout = DEADLINE_S
         await _discover(client)
         client_id = await _register(client, user)
         asking = Asking(client_id=client_id, redirect_uri=REDIRECT, state=f"state of {user}")
@@ -75,7 +77,7 @@ async def _play(address: str, user: str) -> None:
             "expires_in": 0
         }, "a lost answer is given again"
         assert await _whoami(client, second["access_token"]) == user
-        await _race(browser, client_id)
+        await _race(browser, client_id, racers)
         await _revoke(client, client_id, second["refresh_token"])
 
 
@@ -148,7 +150,7 @@ async def _refreshed(client: httpx.AsyncClient, client_id: str, token: str) -> d
     return answer.json()
 
 
-async def _race(browser: Visitor, client_id: str) -> None:
+async def _race(browser: Visitor, client_id: str, racers: int) -> None:
     """One code, redeemed by many at once: at most one gets tokens, and as it was used again, those are ended."""
     asking = Asking(client_id=client_id, redirect_uri=REDIRECT)
     page = await browser.visit("/authorize", **asking.query, resource=f"{PUBLIC_URL}/mcp")
@@ -160,10 +162,10 @@ async def _race(browser: Visitor, client_id: str) -> None:
         "redirect_uri": REDIRECT,
         "code_verifier": asking.verifier,
     }
-    answers = await asyncio.gather(*(browser.client.post("/token", data=data) for _ in range(RACERS)))
+    answers = await asyncio.gather(*(browser.client.post("/token", data=data) for _ in range(racers)))
     won = [answer.json() for answer in answers if answer.status_code == 200]
     lost = [answer.json()["error"] for answer in answers if answer.status_code == 400]
-    assert (len(won) <= 1, len(won) + len(lost), set(lost)) == (True, RACERS, {"invalid_grant"})
+    assert (len(won) <= 1, len(won) + len(lost), set(lost)) == (True, racers, {"invalid_grant"})
     for tokens in won:
         ended = await _refresh(browser.client, client_id, tokens["refresh_token"])
         assert (ended.status_code, ended.json()["error"]) == (400, "invalid_grant")

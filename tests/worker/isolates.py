@@ -37,12 +37,15 @@ class Isolates:
         env: Mapping[str, str] | None = None,
         proxy: bool | None = None,
         late: bool = True,
+        without: Sequence[str] = (),
     ) -> None:
         """`app` is served in place of the fork's server, as `module:function`; `env` adds variables and secrets.
         `late`: KV shows a write after five seconds only, and answers what it has read, misses included, for a minute.
+        `without` names bindings that wrangler.toml has lost.
         """
         self._app = app
         self._late = late
+        self._without = list(without)
         self._count = count
         self._vars = {
             **tomllib.loads(CONFIG.read_text())["vars"],
@@ -135,7 +138,8 @@ class Isolates:
             files[f"{root}/my_server/__init__.py"] = ""
             files[f"{root}/my_server/server.py"] = f"from {module} import {function} as create_server\n"
         bundle = {"mounts": mounts, "files": files}
-        return {"port": port, "bindings": relay, "vars": self._vars, "late": self._late, **bundle}
+        told = {"vars": self._vars, "late": self._late, "without": self._without}
+        return {"port": port, "bindings": relay, **told, **bundle}
 
     def _launch(self, name: str, command: Sequence[str]) -> dict[str, Any]:
         self._start(name, command)

@@ -117,6 +117,7 @@ export const env = {
   ...connect(config.bindings, operations, Number(config.vars.SUBREQUESTS), config.late),
   ...config.vars,
 };
+for (const name of config.without) delete env[name];
 
 /** Call an entry point of the Worker, or of another class of entry points. */
 export function run(name, args, Entry = worker.Default) {

@@ -1,0 +1,38 @@
+"""Isolates authorize on KV and D1, and not without D1."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests import authorization
+from tests.worker.isolates import Isolates
+
+ENV = {f"MCP_{name.upper()}": value for name, value in authorization.SETTINGS.items()}
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Isolates]:
+    """The example server on two isolates, KV as late as it may be."""
+    with Isolates(env=ENV) as running:
+        yield running
+
+
+@pytest.mark.parametrize("user", authorization.KEYS)
+def test_two_isolates_in_strict_turns_authorize_time_after_time(deployed: Isolates, user: str) -> None:
+    authorization.play(deployed.url, user)
+
+
+def test_without_d1_nothing_is_authorized_and_the_log_says_why() -> None:
+    with Isolates(env=ENV, count=1, without=["DB"]) as running:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{running.url}/.well-known/oauth-authorization-server", timeout=30)
+        assert refused.value.code == 500
+        refused.value.close()
+        assert (
+            "MCP_AUTH=oauth needs a store where one write wins: on Workers, bind a D1 database as DB"
+            in running.errors(0)
+        )
