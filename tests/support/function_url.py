@@ -102,7 +102,8 @@ class FunctionUrl:
         return "".join(path.read_text(errors="replace") for path in sorted(self._logs.glob("*.log")))
 
     def invoke(self, event: Any) -> Any:
-        """Invoke with any event at all, as the Invoke API does, and return the answer or `{"error": …}`."""
+        """Invoke with any event at all, as the Invoke API does, and return the answer, the head of a streamed one that
+        is short, or `{"error": …}`."""
         return asyncio.run_coroutine_threadsafe(self._invoke(event), self._loop).result(self._timeout_s + 30)
 
     def _run(self) -> None:
@@ -159,7 +160,7 @@ class FunctionUrl:
         await environment.invoke(invocation)
         kind, value = await invocation.parts.get()
         await self._give_back(environment, deadline)
-        return value if kind == "answer" else {"error": value}
+        return value if kind in ("answer", "start") else {"error": value}
 
     # -- HTTP --------------------------------------------------------------------------------------------------------
 
