@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 
+from mcp_edge.audit import decided
 from mcp_edge.cadence import Pauses
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.provider import RedirectProvider, Refused, TokenSet
@@ -124,8 +125,9 @@ class Connections:
         assert account.tokens is not None
         try:
             tokens = await self.provider.refresh(account.tokens)
-        except Refused:
+        except Refused as e:
             await self._drop(principal, account)
+            decided("account", "refused", principal=principal, reason=e.reason)
             return None
         except UpstreamError:
             await self._write(principal, replace(account, leased_until=0))

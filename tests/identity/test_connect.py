@@ -1,0 +1,326 @@
+"""With `upstream_account=connect` a tool sends its user to a page, where the account becomes that user's alone."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+import pytest
+
+from tests.identity.caller import HANDSHAKE, MODERN, Caller, at, message, said
+from tests.identity.provider import CLIENT, Provider
+from tests.identity.test_sign_in import back
+from tests.oauth.deployment import Deployment, authorize
+from tests.support.visitor import Page, Visitor
+
+pytestmark = pytest.mark.anyio
+
+
+def settings_of(provider: Provider) -> dict[str, Any]:
+    return {
+        "upstream_account": "connect",
+        "connect_provider": "oidc",
+        "connect_issuer": provider.issuer,
+        "connect_client_id": CLIENT["client_id"],
+        "connect_client_secret": CLIENT["client_secret"],
+    }
+
+
+@pytest.fixture
+def site(provider: Provider, http: httpx.AsyncClient) -> Deployment:
+    return at(provider, http, **settings_of(provider))
+
+
+async def caller_of(site: Deployment, visitor: Visitor, user: str = "alice", **more: Any) -> Caller:
+    """A client that this user has let in, in this browser."""
+    return Caller(site, (await authorize(visitor, user=user))["access_token"], **more)
+
+
+async def link(caller: Caller) -> str:
+    """The link that a call is answered with."""
+    return message(await caller.call())["result"]["inputRequests"]["connect"]["params"]["url"]
+
+
+async def connect(provider: Provider, visitor: Visitor, url: str, answer: str = "login=alice-there") -> Page:
+    """Open the link and go the whole way."""
+    page = await visitor.visit(url)
+    left = await visitor.press(page, f"Continue to {provider.name}")
+    return await back(visitor, await provider.answer(left.left, answer))
+
+
+async def test_a_client_of_2026_asks_its_user_and_comes_back_for_the_result(
+    provider: Provider, site: Deployment
+) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor)
+        result = message(await caller.call())["result"]
+        asked = result["inputRequests"]["connect"]
+        url = asked["params"]["url"]
+
+        page = await connect(provider, visitor, url)
+        done = await caller.call(inputResponses={"connect": {"action": "accept"}})
+
+    assert asked == {
+        "method": "elicitation/create",
+        "params": {
+            "mode": "url",
+            "message": f"This needs your {provider.name} account, which is not connected. Open the link to connect it.",
+            "url": url,
+        },
+    }
+    assert result["resultType"] == "input_required"
+    assert url.startswith("https://mcp.example/connect/")
+    assert page.heading == "Connected"
+    assert "alice-there" in page.text
+    assert said(done) == (False, "alice-there")
+
+
+async def test_a_client_of_2025_is_told_by_the_error_of_its_revision_and_calls_again(
+    provider: Provider, site: Deployment
+) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor, version=HANDSHAKE)
+        error = message(await caller.call())["error"]
+        (asked,) = error["data"]["elicitations"]
+
+        await connect(provider, visitor, asked["url"])
+        done = await caller.call()
+
+    assert error["code"] == -32042
+    assert (asked["mode"], len(asked["elicitationId"])) == ("url", 32)
+    assert said(done) == (False, "alice-there")
+
+
+@pytest.mark.parametrize("version", [MODERN, HANDSHAKE])
+@pytest.mark.parametrize("capabilities", [{}, {"elicitation": {}}, {"elicitation": {"form": {}}}])
+async def test_a_client_that_opens_no_links_gives_its_user_the_link_in_words(
+    provider: Provider, site: Deployment, version: str, capabilities: dict[str, Any]
+) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor, version=version, capabilities=capabilities)
+        failed, text = said(await caller.call())
+
+        assert failed
+        await connect(provider, visitor, text.rpartition(" ")[2])
+        assert said(await caller.call()) == (False, "alice-there")
+
+
+@pytest.mark.parametrize("version", [MODERN, HANDSHAKE])
+async def test_a_resource_asks_as_a_tool_does(provider: Provider, site: Deployment, version: str) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor, version=version)
+        answer = message(await caller.request("resources/read", {"uri": "there://account"}, name="there://account"))
+
+        assert "https://mcp.example/connect/" in str(answer)
+        assert "error" in answer or answer["result"]["resultType"] == "input_required"
+
+
+async def test_a_client_that_comes_back_early_waits_until_the_account_is_there(
+    provider: Provider, site: Deployment
+) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor)
+        url = await link(caller)
+        answered: list[tuple[bool, str]] = []
+
+        async def wait() -> None:
+            answered.append(said(await caller.call(inputResponses={"connect": {"action": "accept"}})))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await connect(provider, visitor, url)
+
+    assert answered == [(False, "alice-there")]
+
+
+async def test_a_client_that_has_waited_for_long_is_asked_again(site: Deployment) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor)
+        first = await link(caller)
+        answers: list[dict[str, Any]] = []
+
+        async def wait() -> None:
+            answers.append(message(await caller.call(inputResponses={"connect": {"action": "accept"}})))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            while not answers:
+                site.clock.now += 60
+                await anyio.sleep(0.01)
+
+    again = answers[0]["result"]["inputRequests"]["connect"]["params"]["url"]
+    assert again != first
+
+
+@pytest.mark.parametrize("action", ["decline", "cancel"])
+async def test_a_user_who_does_not_open_the_link_is_not_asked_without_end(site: Deployment, action: str) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor)
+        await link(caller)
+
+        refused = await caller.call(inputResponses={"connect": {"action": action}})
+
+    assert said(refused) == (True, "The user did not open the link, without which this cannot be done.")
+
+
+async def test_another_question_of_the_tool_is_asked_beside_it(provider: Provider, site: Deployment) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor)
+        asked = message(await caller.call("paint"))["result"]
+        await connect(provider, visitor, asked["inputRequests"]["connect"]["params"]["url"])
+
+        again = message(await caller.call("paint", inputResponses={"connect": {"action": "accept"}}))["result"]
+        (key,) = again["inputRequests"]
+        done = await caller.call(
+            "paint",
+            inputResponses={key: {"action": "accept", "content": {"colour": "red"}}},
+            requestState=again["requestState"],
+        )
+
+    assert said(done) == (False, "alice-there red True")
+
+
+async def test_a_link_that_another_user_opens_connects_nothing(provider: Provider, site: Deployment) -> None:
+    """MCP 2026-07-28 elicitation, Phishing: alice has bob open her link."""
+    async with site.visitor() as hers, site.visitor() as his:
+        alice, bob = await caller_of(site, hers, "alice"), await caller_of(site, his, "bob")
+        url = await link(alice)
+
+        shown = await his.visit(url, site="cross-site")
+        sent = await his.post(url, [])
+
+        assert [(page.status, page.left) for page in (shown, sent)] == [(403, ""), (403, "")]
+        assert "made for another user" in shown.text
+        await connect(provider, hers, url, "login=alice-there")
+        assert said(await alice.call()) == (False, "alice-there")
+        assert "inputRequests" in message(await bob.call())["result"]
+
+
+async def test_whoever_is_not_signed_in_signs_in_first_and_is_brought_back(
+    provider: Provider, site: Deployment
+) -> None:
+    async with site.visitor() as visitor, site.visitor() as elsewhere:
+        caller = await caller_of(site, visitor)
+        url = await link(caller)
+
+        page = await elsewhere.press(await elsewhere.visit(url), "Sign in", type_in={"value": "alice"})
+
+        assert urlsplit(page.url).path == urlsplit(url).path
+        left = await elsewhere.press(page, f"Continue to {provider.name}")
+        done = await back(elsewhere, await provider.answer(left.left, "login=alice-there"))
+        assert done.heading == "Connected"
+        assert said(await caller.call()) == (False, "alice-there")
+
+
+async def test_what_the_provider_sends_back_counts_in_the_browser_that_left_for_it(
+    provider: Provider, site: Deployment
+) -> None:
+    """A victim who is lured to /oauth/callback with an attacker's code keeps his own account."""
+    async with site.visitor() as hers, site.visitor() as his:
+        alice, bob = await caller_of(site, hers, "alice"), await caller_of(site, his, "bob")
+        left = await hers.press(await hers.visit(await link(alice)), f"Continue to {provider.name}")
+        returned = await provider.answer(left.left, "login=alice-there")
+
+        lured = await back(his, returned)
+
+        assert (lured.status, lured.left) == (403, "")
+        assert "inputRequests" in message(await bob.call())["result"]
+        assert (await back(hers, returned)).heading == "Connected"
+        assert (await back(hers, returned)).status == 403
+        assert said(await alice.call()) == (False, "alice-there")
+
+
+async def test_an_account_is_not_kept_for_a_user_who_took_the_browser_over(
+    provider: Provider, site: Deployment
+) -> None:
+    async with site.visitor() as shared:
+        alice = await caller_of(site, shared, "alice")
+        left = await shared.press(await shared.visit(await link(alice)), f"Continue to {provider.name}")
+        await shared.press(await shared.visit("/apps"), "Sign out here")
+        bob = await caller_of(site, shared, "bob")
+
+        page = await back(shared, await provider.answer(left.left, "login=alice-there"))
+
+        assert page.status == 403
+        assert "inputRequests" in message(await bob.call())["result"]
+
+
+async def test_a_link_leads_away_once_and_for_ten_minutes(provider: Provider, site: Deployment) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor)
+        url, late = await link(caller), await link(caller)
+        assert (await visitor.press(await visitor.visit(url), f"Continue to {provider.name}")).left
+
+        assert (await visitor.visit(url)).status == 404
+        site.clock.now += 601
+        assert (await visitor.visit(late)).status == 404
+
+
+@pytest.mark.parametrize("path", ["/connect/", "/connect/x", "/connect/" + "0" * 64, "/connect/a/b", "/connect/%ff"])
+async def test_an_invented_link_leads_nowhere(site: Deployment, path: str) -> None:
+    async with site.visitor() as visitor:
+        await caller_of(site, visitor)
+        assert (await visitor.visit(path)).status == 404
+
+
+async def test_the_page_is_answered_from_the_page_alone(provider: Provider, site: Deployment) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor)
+        url = await link(caller)
+
+        forged = await visitor.post(url, [], origin="https://evil.test", site="cross-site")
+
+        assert (forged.status, forged.left) == (403, "")
+        assert (await visitor.press(await visitor.visit(url), f"Continue to {provider.name}")).left
+
+
+async def test_a_user_who_denies_at_the_provider_has_connected_nothing(provider: Provider, site: Deployment) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor)
+        page = await connect(provider, visitor, await link(caller), "deny=1")
+
+        assert page.status == 403
+        assert "cancelled or denied" in page.text
+        assert "inputRequests" in message(await caller.call())["result"]
+
+
+async def test_the_link_says_nothing_of_the_user_and_the_store_nothing_of_the_link(site: Deployment) -> None:
+    async with site.visitor() as visitor:
+        url = await link(await caller_of(site, visitor))
+        handle = url.rpartition("/")[2]
+
+        kept = await site.platform.atomics.read("flow/", limit=1000)
+
+    assert len(handle) == 64
+    assert "alice" not in url
+    assert all(handle not in entry.key and handle.encode() not in entry.value for entry in kept)
+
+
+async def test_an_account_that_the_provider_takes_back_is_asked_for_again(http: httpx.AsyncClient) -> None:
+    with Provider() as provider:
+        site = at(provider, http, **settings_of(provider))
+        async with site.visitor() as visitor:
+            caller = await caller_of(site, visitor)
+            await connect(provider, visitor, await link(caller))
+            assert said(await caller.call()) == (False, "alice-there")
+            await provider.post("/revoke")
+
+            asked = message(await caller.call())["result"]["inputRequests"]["connect"]["params"]
+
+            assert asked["message"] == (
+                f"{provider.name} takes the credential of your account no more. Open the link to connect it."
+            )
+            await connect(provider, visitor, asked["url"], "login=alice-anew")
+            assert said(await caller.call()) == (False, "alice-anew")
+
+
+async def test_a_disconnected_account_is_asked_for_again(provider: Provider, site: Deployment) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor)
+        await connect(provider, visitor, await link(caller))
+        apps = await visitor.visit("/apps")
+        await visitor.press(apps, "Disconnect")
+
+        assert await link(caller)

@@ -1,0 +1,256 @@
+"""An account's tokens are renewed once for all, kept while they are of use, and readable to nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import anyio
+import pytest
+
+from mcp_edge.errors import UpstreamError
+from mcp_edge.identity.connections import LEASE_S, LIFE_S, Connections
+from mcp_edge.identity.provider import Departure, Identity, Refused, TokenSet
+from mcp_edge.keyring import KeyRing
+from mcp_edge.platform import Cadence, Platform
+from mcp_edge.settings import Settings
+from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
+
+pytestmark = pytest.mark.anyio
+
+ALICE, BOB = "https://issuer.test||alice", "https://issuer.test||bob"
+DAY_S = 86400
+
+
+@dataclass
+class Rotating:
+    """A provider whose refresh tokens are good for one use each. `meanwhile` runs while it thinks."""
+
+    live: str = "refresh-0"
+    used: int = 0
+    failing: Exception | None = None
+    meanwhile: Callable[[], AsyncIterator[None]] | None = None
+    label: str = "Rotating"
+
+    async def depart(self, *, state: str, callback: str) -> Departure:
+        raise NotImplementedError
+
+    async def arrive(self, query: Mapping[str, str], secrets: Mapping[str, str], *, callback: str) -> Identity:
+        raise NotImplementedError
+
+    async def refresh(self, tokens: TokenSet) -> TokenSet:
+        if self.meanwhile is not None:
+            async for _ in self.meanwhile():
+                pass
+        await anyio.sleep(0)
+        if self.failing is not None:
+            raise self.failing
+        if tokens.refresh_token != self.live:
+            raise Refused("spent")
+        self.used += 1
+        self.live = f"refresh-{self.used}"
+        return TokenSet(f"access-{self.used}", self.live, tokens.expires_at and tokens.expires_at + 3600)
+
+
+@dataclass
+class Site:
+    """Instances over one store, and the provider that they share."""
+
+    provider: Rotating = field(default_factory=Rotating)
+    now: float = 1_800_000_000.0
+    keys: tuple[str, ...] = ("k" * 32,)
+
+    def __post_init__(self) -> None:
+        self.platform = Platform(
+            Settings(),
+            MemoryRecords(lambda: self.now),
+            MemoryAtomics(lambda: self.now),
+            clock=lambda: self.now,
+            cadence=Cadence(first=0.0001, most=0.001),
+        )
+
+    def instance(self, *keys: str) -> Connections:
+        return Connections(self.platform, KeyRing(keys or self.keys), self.provider)
+
+    async def connected(self, *, life_s: float | None = 3600, refresh: str = "refresh-0") -> Connections:
+        """An instance, with an account of alice's."""
+        made = self.instance()
+        ends = None if life_s is None else self.now + life_s
+        await made.save(ALICE, TokenSet("access-0", refresh, ends, "read"))
+        return made
+
+
+async def test_a_live_token_is_the_user_s_alone() -> None:
+    connections = await Site().connected()
+
+    assert [await connections.token(ALICE), await connections.token(BOB)] == ["access-0", None]
+    assert [await connections.connected(ALICE), await connections.connected(BOB)] == [True, False]
+
+
+async def test_the_store_can_be_read_by_nobody_and_a_record_is_good_under_its_own_name_only() -> None:
+    site = Site()
+    connections = await site.connected()
+    (entry,) = await site.platform.atomics.read("account/")
+    assert b"access-0" not in entry.value
+    assert b"refresh-0" not in entry.value
+    assert "alice" not in entry.key
+
+    await connections.save(BOB, TokenSet("bob's"))
+    (other,) = [e for e in await site.platform.atomics.read("account/") if e.key != entry.key]
+    await site.platform.atomics.swap(other.key, entry.value, version=other.version, nonce="swapped")
+
+    assert await connections.token(BOB) is None
+
+
+async def test_a_refresh_token_that_rotates_is_used_once_however_many_need_it_on_however_many_instances() -> None:
+    site = Site()
+    await site.connected(life_s=30)
+    instances = [site.instance(), site.instance()]
+    tokens: list[str | None] = []
+
+    async def ask(n: int) -> None:
+        tokens.append(await instances[n % 2].token(ALICE))
+
+    async with anyio.create_task_group() as tasks:
+        for n in range(20):
+            tasks.start_soon(ask, n)
+
+    assert (tokens, site.provider.used) == (["access-1"] * 20, 1)
+
+
+async def test_a_token_is_renewed_before_it_ends() -> None:
+    site = Site()
+    connections = await site.connected(life_s=100)
+    site.now += 39
+    assert await connections.token(ALICE) == "access-0"
+    site.now += 2
+    assert await connections.token(ALICE) == "access-1"
+
+
+async def test_an_account_that_the_provider_takes_no_more_is_forgotten() -> None:
+    site = Site()
+    connections = await site.connected(life_s=30, refresh="spent")
+
+    assert await connections.token(ALICE) is None
+    assert not await connections.connected(ALICE)
+
+
+async def test_a_provider_that_is_away_costs_nobody_an_account() -> None:
+    site = Site()
+    connections = await site.connected(life_s=30)
+    site.provider.failing = UpstreamError("away")
+    with pytest.raises(UpstreamError, match="away"):
+        await connections.token(ALICE)
+
+    site.provider.failing = None
+    assert await connections.token(ALICE) == "access-1"
+
+
+async def test_an_instance_that_dies_while_it_renews_is_followed_by_another() -> None:
+    site = Site()
+    await site.connected(life_s=30)
+    begun, answered = anyio.Event(), list[str | None]()
+
+    async def never() -> AsyncIterator[None]:
+        begun.set()
+        await anyio.sleep_forever()
+        yield
+
+    site.provider.meanwhile = never
+    async with anyio.create_task_group() as dying:
+        dying.start_soon(site.instance().token, ALICE)
+        await begun.wait()
+        dying.cancel_scope.cancel()
+    site.provider.meanwhile = None
+
+    async def ask() -> None:
+        answered.append(await site.instance().token(ALICE))
+
+    async with anyio.create_task_group() as waiting:
+        waiting.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        assert answered == []
+        site.now += LEASE_S
+    assert answered == ["access-1"]
+
+
+@pytest.mark.parametrize("failing", [None, Refused("spent"), UpstreamError("away")], ids=["good", "refused", "away"])
+async def test_an_account_that_is_connected_anew_meanwhile_is_the_one_that_counts(failing: Exception | None) -> None:
+    site = Site()
+    connections = await site.connected(life_s=30)
+
+    async def reconnect() -> AsyncIterator[None]:
+        await site.instance().save(ALICE, TokenSet("anew", "anew", site.now + 3600))
+        yield
+
+    site.provider.meanwhile, site.provider.failing = reconnect, failing
+    try:
+        assert await connections.token(ALICE) in ("anew", None)
+    except UpstreamError:
+        assert isinstance(failing, UpstreamError)
+
+    site.provider.meanwhile = None
+    assert await connections.token(ALICE) == "anew"
+
+
+async def test_an_account_that_is_forgotten_meanwhile_stays_forgotten() -> None:
+    site = Site()
+    connections = await site.connected(life_s=30)
+
+    async def forget() -> AsyncIterator[None]:
+        await site.instance().forget(ALICE)
+        yield
+
+    site.provider.meanwhile = forget
+
+    assert await connections.token(ALICE) is None
+    assert not await connections.connected(ALICE)
+
+
+async def test_a_token_that_the_upstream_refuses_is_renewed_once_for_all() -> None:
+    site = Site()
+    connections = await site.connected()
+
+    assert await connections.renewed(ALICE, "access-0") == "access-1"
+    assert await connections.renewed(ALICE, "access-0") == "access-1"
+    assert site.provider.used == 1
+
+
+async def test_a_refused_token_without_a_refresh_token_is_an_account_that_is_gone() -> None:
+    site = Site()
+    connections = await site.connected(life_s=None, refresh="")
+
+    assert await connections.renewed(ALICE, "access-0") is None
+    assert not await connections.connected(ALICE)
+
+
+async def test_an_account_lives_as_long_as_it_is_used() -> None:
+    site = Site()
+    connections = await site.connected(life_s=None)
+    for _ in range(5):
+        site.now += LIFE_S * 0.7
+        assert await connections.token(ALICE) == "access-0"
+
+    site.now += LIFE_S + 1
+    assert await connections.token(ALICE) is None
+    assert await site.platform.atomics.read("account/") == []
+
+
+async def test_a_new_secret_of_the_server_opens_what_the_old_one_sealed() -> None:
+    site = Site()
+    await site.connected()
+    old, new = site.keys[0], "n" * 32
+
+    assert await site.instance(new, old).token(ALICE) == "access-0"
+    assert await site.instance(new).token(ALICE) is None
+
+
+async def test_what_is_forgotten_can_be_connected_again() -> None:
+    site = Site()
+    connections = await site.connected()
+    await connections.forget(ALICE)
+    await connections.forget(ALICE)
+    assert await connections.token(ALICE) is None
+
+    await connections.save(ALICE, replace(TokenSet("again"), expires_at=site.now + DAY_S))
+    assert await connections.token(ALICE) == "again"
