@@ -35,7 +35,8 @@ async def remember(
 async def recalled(
     server: AuthorizationServer, request: Request, user: User, wanted: AuthorizationRequest
 ) -> frozenset[str] | None:
-    """The scopes that `user` granted when asked for the same before; None when the page must be shown.
+    """The scopes that `user` granted when asked for the same before; None when the page must be shown, as it is to who
+    gave less than was asked for: the app may be back because that was not enough.
 
     A page of another site could send the browser here, so only a navigation that the user began (an address typed, a
     link from outside the browser) or one of our own passes without it.
@@ -48,7 +49,7 @@ async def recalled(
     if entry is None:
         return None
     record = json.loads(entry.value)
-    return frozenset(record["scopes"]) if record["v"] == 1 else None
+    return wanted.scopes if record["v"] == 1 and wanted.scopes <= frozenset(record["scopes"]) else None
 
 
 async def forget(server: AuthorizationServer, principal: str, client_id: str = "") -> None:
