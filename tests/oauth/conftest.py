@@ -12,6 +12,7 @@ from mcp_edge.storage.dynamodb import open_dynamodb
 from mcp_edge.storage.memory import open_memory
 from mcp_edge.storage.ports import AtomicStore, RecordStore
 from mcp_edge.storage.sqlite import open_sqlite
+from tests.oauth.counter import Counter
 from tests.oauth.granting import Office
 from tests.storage.clock import Clock
 from tests.storage.conftest import clock, dynamodb, dynamodb_url, engine, miniflare_url, table
@@ -51,3 +52,15 @@ def office(request: pytest.FixtureRequest, clock: Clock) -> Office:
     """An instance on each engine."""
     records, atomics = request.getfixturevalue(f"{request.param}_ports")
     return Office(records, atomics, clock)
+
+
+@pytest.fixture
+def counter(office: Office) -> Counter:
+    """An instance over HTTP on each engine."""
+    return Counter(office)
+
+
+@pytest.fixture
+def memory(memory_ports: Ports, clock: Clock) -> Counter:
+    """One over HTTP in memory, for what has nothing to do with the engine."""
+    return Counter(Office(*memory_ports, clock))

@@ -15,7 +15,7 @@ from mcp_edge.oauth.grants import Grants
 from mcp_edge.request import Request
 from mcp_edge.resource import challenges
 from mcp_edge.scopes import Scopes
-from mcp_edge.urls import Urls
+from mcp_edge.urls import ENDPOINTS, Urls
 
 _REASON = "unknown, expired or ended token, or one for another resource"
 
@@ -35,7 +35,7 @@ class BearerTokens:
         self._grants = grants
         self._scopes = scopes
         self._keys = keys
-        self._audiences = {path: urls.accepted_at(path) for path in ("/mcp", "/sse", "/messages")}
+        self._audiences = {path: urls.accepted_at(path) for path in (*ENDPOINTS, "/messages")}
 
     async def authenticate(self, request: Request) -> User:
         """The user.

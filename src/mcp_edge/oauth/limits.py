@@ -48,7 +48,7 @@ PER_WINDOW = MappingProxyType[What, int](
 WINDOW_S = 60
 _ROUNDING = 1e-6
 _FORMAT = 1
-_MOST_ROUNDS = 16
+_MOST_ROUNDS = 64
 """Lost races after which an attempt is one too many: so many others of the same address are counted right now."""
 
 

@@ -72,3 +72,5 @@ class OAuthError(Exception):
         self.status = status
         self.reason = reason or description
         self.headers = headers
+        self.client = ""
+        """The id of the client that was told so, once it is known."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib import import_module
@@ -22,7 +22,7 @@ from mcp_edge.oauth.grants import Grants
 from mcp_edge.oauth.metadata import server_metadata
 from mcp_edge.oauth.model import OAuthError
 from mcp_edge.platform import Accounts, Platform
-from mcp_edge.request import Header, Request
+from mcp_edge.request import Request
 from mcp_edge.resource import cors
 from mcp_edge.resource.metadata import resource_metadata
 from mcp_edge.scopes import Scopes
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Awaitable[None]]
-_NO_STORE: list[Header] = [(b"cache-control", b"no-store"), (b"pragma", b"no-cache")]
+_NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +145,20 @@ class Entrance:
             request.only(*place.methods)
             await self._limited(place, self._server, request)
         except OAuthError as e:
-            decided(
-                request.path, "refused", address=self._server.limits.address(request), reason=f"{e.error}: {e.reason}"
-            )
-            await _refuse(request, e.status, e.error, e.description, e.headers.items())
+            self._log(request, f"{e.error}: {e.reason}", e.client)
+            await _refuse(request, e.status, e.error, e.description, e.headers)
         except CallerError as e:
+            self._log(request, e.message)
             error = "temporarily_unavailable" if isinstance(e, TooMany) else "invalid_request"
-            await _refuse(request, STATUS[type(e)], error, e.message, e.headers.items())
+            await _refuse(request, STATUS[type(e)], error, e.message, e.headers)
         except StoreUnavailable as e:
             logger.error("request %s: %s", request.trace_id(), e)  # noqa: TRY400 # the store's state, not a bug
-            headers = [("retry-after", "2")]
-            await _refuse(request, 503, "temporarily_unavailable", "The store cannot be reached; try again.", headers)
+            again = {"retry-after": "2"}
+            await _refuse(request, 503, "temporarily_unavailable", "The store cannot be reached; try again.", again)
+
+    def _log(self, request: Request, reason: str, client: str = "") -> None:
+        address = self._server.limits.address(request)
+        decided(request.path.removeprefix("/"), "refused", client=client, address=address, reason=reason)
 
     async def _show(self, place: _Place, request: Request) -> None:
         """Serve a browser, in pages, its mistakes too."""
@@ -170,9 +173,7 @@ class Entrance:
         await getattr(module, place.handler)(server, request)
 
 
-async def _refuse(
-    request: Request, status: int, error: str, description: str, headers: Iterable[tuple[str, str]]
-) -> None:
+async def _refuse(request: Request, status: int, error: str, description: str, headers: Mapping[str, str]) -> None:
     body = json.dumps({"error": error, "error_description": description}).encode()
-    fields = [(name.encode(), value.encode()) for name, value in headers]
-    await request.answer(status, body, headers=[*fields, *_NO_STORE])
+    fields = [(name.encode(), value.encode()) for name, value in {**_NO_STORE, **headers}.items()]
+    await request.answer(status, body, headers=fields)

@@ -24,14 +24,23 @@ async def token(server: AuthorizationServer, request: Request) -> None:
         OAuthError: of RFC 6749 §5.2.
     """
     form = await read_form(request)
+    client = await authenticate_client(server, request, form)
+    try:
+        tokens = await _tokens(server, form, client)
+    except OAuthError as e:
+        e.client = client.id
+        raise
+    await request.answer(200, _json(tokens), headers=NO_STORE)
+
+
+async def _tokens(server: AuthorizationServer, form: Form, client: Client) -> Tokens:
     grant_type = form.need("grant_type")
     answer = {"authorization_code": _by_code, "refresh_token": _by_refresh}.get(grant_type)
     if answer is None:
         raise OAuthError("unsupported_grant_type", "Send authorization_code or refresh_token.")
-    client = await authenticate_client(server, request, form)
     if grant_type not in client.grant_types:
         raise OAuthError("unauthorized_client", f"The client is not registered for {grant_type}.")
-    await request.answer(200, _json(await answer(server, form, client)), headers=NO_STORE)
+    return await answer(server, form, client)
 
 
 async def _by_code(server: AuthorizationServer, form: Form, client: Client) -> Tokens:
