@@ -38,14 +38,17 @@ class Isolates:
         proxy: bool | None = None,
         late: bool = True,
         without: Sequence[str] = (),
+        internet: Mapping[str, Any] | None = None,
     ) -> None:
         """`app` is served in place of the fork's server, as `module:function`; `env` adds variables and secrets.
         `late`: KV shows a write after five seconds only, and answers what it has read, misses included, for a minute.
-        `without` names bindings that wrangler.toml has lost.
+        `without` names bindings that wrangler.toml has lost. `internet` is all that `fetch` reaches: URLs, and what
+        load.mjs makes of their pages.
         """
         self._app = app
         self._late = late
         self._without = list(without)
+        self._internet = internet
         self._count = count
         self._vars = {
             **tomllib.loads(CONFIG.read_text())["vars"],
@@ -138,7 +141,7 @@ class Isolates:
             files[f"{root}/my_server/__init__.py"] = ""
             files[f"{root}/my_server/server.py"] = f"from {module} import {function} as create_server\n"
         bundle = {"mounts": mounts, "files": files}
-        told = {"vars": self._vars, "late": self._late, "without": self._without}
+        told = {"vars": self._vars, "late": self._late, "without": self._without, "internet": self._internet}
         return {"port": port, "bindings": relay, **told, **bundle}
 
     def _launch(self, name: str, command: Sequence[str]) -> dict[str, Any]:

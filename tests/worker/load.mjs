@@ -97,6 +97,17 @@ crypto.getRandomValues = (view) => {
 };
 python.registerJsModule("_entropy", entropy);
 
+// -- the internet, where a test has one of its own -------------------------------------------------------------------
+
+const fetched = globalThis.fetch;
+globalThis.fetch = (url, init) => {
+  const page = config.internet?.[url];
+  if (page === undefined) return config.internet ? Promise.reject(new Error(`no route to ${url}`)) : fetched(url, init);
+  const bytes = new TextEncoder().encode(page.body);
+  const endless = () => new ReadableStream({ pull: (controller) => controller.enqueue(bytes) });
+  return Promise.resolve(new Response(page.endless ? endless() : bytes, { status: page.status ?? 200, headers: page.headers }));
+};
+
 // -- the Worker ------------------------------------------------------------------------------------------------------
 
 python.runPython(`

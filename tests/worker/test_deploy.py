@@ -101,5 +101,5 @@ def test_no_id_of_an_account_is_in_the_configuration() -> None:
 def test_the_date_selects_the_pyodide_that_the_tests_run() -> None:
     config: dict[str, Any] = tomllib.loads(CONFIG.read_text())
     assert config["compatibility_date"] >= "2026-09-08"
-    assert config["compatibility_flags"] == ["python_workers"]
+    assert config["compatibility_flags"] == ["python_workers", "global_fetch_strictly_public"]
     assert '"pyodide": "314.0.6"' in (ROOT / "tests" / "package.json").read_text()

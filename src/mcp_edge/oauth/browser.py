@@ -15,10 +15,10 @@ from hashlib import sha256
 from mcp_edge.context import User
 from mcp_edge.errors import Forbidden, UnsupportedMedia
 from mcp_edge.keyring import KeyRing
-from mcp_edge.oauth.urls import Urls
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.tokens import mint
+from mcp_edge.urls import Urls
 
 _VALUE = re.compile(r"[A-Za-z0-9_-]{43}")
 _PURPOSE = "browser"
