@@ -8,8 +8,14 @@ import anyio
 import httpx
 import pytest
 
-from mcp_edge import Upstream
-from mcp_edge.errors import UpstreamError
+from mcp_edge import Upstream, User, upstream
+from mcp_edge.app import create_app
+from mcp_edge.context import CURRENT
+from mcp_edge.errors import ConfigurationError, UpstreamError
+from mcp_edge.platform import Platform
+from mcp_edge.settings import Settings
+from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
+from my_server.server import create_server
 
 pytestmark = pytest.mark.anyio
 
@@ -85,3 +91,50 @@ async def test_a_redirect_is_returned_and_not_followed_even_by_a_client_that_wou
 async def test_the_credential_is_not_in_the_repr() -> None:
     async with httpx.AsyncClient() as client:
         assert "secret" not in repr(Upstream("https://api.test", "secret", client))
+
+
+@pytest.mark.parametrize(
+    ("user", "token"),
+    [
+        (User("https://issuer.test", "alice"), "by subject"),
+        (User("https://issuer.test", "alice", tenant="acme"), "by principal"),
+        (User("https://issuer.test", "alice", tenant="evil"), "the deployment's"),
+        (User("keys", "bob"), "the deployment's"),
+    ],
+    ids=["subject", "principal", "the same subject of another tenant", "nobody's"],
+)
+def test_a_credential_of_the_settings_is_for_the_user_whom_they_name(user: User, token: str) -> None:
+    settings = Settings.from_env(
+        {
+            "MCP_UPSTREAM_TOKENS": '{"alice": "by subject", "https://issuer.test|acme|alice": "by principal"}',
+            "MCP_UPSTREAM_TOKEN": "the deployment's",
+        }
+    )
+
+    class TheCall:
+        platform = Platform(settings, MemoryRecords(), MemoryAtomics())
+
+        def __init__(self) -> None:
+            self.user = user
+
+        async def changed(self, event: object) -> None:
+            raise NotImplementedError
+
+    before = CURRENT.set(TheCall())
+    try:
+        assert upstream().credential == token
+    finally:
+        CURRENT.reset(before)
+
+
+@pytest.mark.parametrize("tokens", ["{", '{"alice": 5}', '["alice"]', "ghp_secret", "alice:a,alice:b"])
+def test_credentials_that_cannot_be_read_are_refused_without_being_quoted(tokens: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^MCP_UPSTREAM_TOKENS: (?!.*ghp_)"):
+        Settings.from_env({"MCP_UPSTREAM_TOKENS": tokens})
+
+
+@pytest.mark.parametrize("account", ["identity", "connect"])
+def test_accounts_of_users_need_users_who_sign_in_here(account: str) -> None:
+    settings = Settings(auth="keys", upstream_account=account)  # pyright: ignore[reportArgumentType] # one of those
+    with pytest.raises(ConfigurationError, match=f"MCP_UPSTREAM_ACCOUNT={account} needs MCP_AUTH=oauth"):
+        create_app(create_server, Platform(settings, MemoryRecords(), MemoryAtomics()))

@@ -40,15 +40,17 @@ def _split(value: object) -> object:
 
 
 def _pairs(value: object) -> object:
-    """`alice:x, bob:y` -> `{"alice": "x", "bob": "y"}`."""
+    """`alice:x, bob:y` -> `{"alice": "x", "bob": "y"}`; a JSON object where names have colons or commas in them."""
     if not isinstance(value, str):
         return value
+    if value.lstrip().startswith("{"):
+        return json.loads(value)
     pairs: dict[str, str] = {}
-    for part in value.split(","):
+    for n, part in enumerate(value.split(","), start=1):
         if part.strip():
             name, colon, rest = part.strip().partition(":")
-            if not colon or not name or not rest:
-                raise ValueError(f"{part.strip()[:16]!r} is not `name:value`")
+            if not colon or not name or not rest:  # it may be a secret whose name was forgotten: not quoted
+                raise ValueError(f"entry {n} is not `name:value`")
             if name in pairs:
                 raise ValueError(f"{name!r} appears twice")
             pairs[name] = rest
@@ -115,7 +117,7 @@ class Settings(BaseModel):
     allowed_users: Words = Field(
         default=(),
         description="Who may sign in through a provider: verified e-mail addresses, `@domain` of one, subjects, "
-        "or `*` for everybody.",
+        "`login:NAME` on GitHub, or `*` for everybody.",
     )
     clients: Documents = Field(
         default=(),
@@ -197,12 +199,14 @@ class Settings(BaseModel):
         default=None, description="Upstream credential for users who have none of their own."
     )
     upstream_tokens: SecretPairs = Field(
-        default_factory=dict[str, SecretStr], description="Upstream credentials per user: `user:token` pairs."
+        default_factory=dict[str, SecretStr],
+        description="Upstream credentials per user, before any other: `subject:token` for users without a tenant, "
+        'or a JSON object, whose names may also be principals: `{"ISSUER|TENANT|SUBJECT": "TOKEN"}`.',
     )
     upstream_account: Literal["settings", "identity", "connect"] = Field(
         default="settings",
         description="Whose credential tools use upstream: that of these settings, the user's own from the `identity` "
-        "provider, or an account that each user is asked to `connect`.",
+        "provider, or an account that each user is asked to `connect`. The last two need `auth=oauth`.",
     )
     connect_provider: Literal["github", "sentry", "oidc"] = Field(
         default="github", description="With `upstream_account=connect`: whose accounts are connected."

@@ -121,9 +121,12 @@ def upstream() -> Upstream:
     call = current_call()
     settings, accounts = call.platform.settings, call.platform.accounts
     base_url, client = settings.upstream_url.rstrip("/"), call.platform.http()
-    own = settings.upstream_tokens.get(call.user.principal) or settings.upstream_tokens.get(call.user.subject)
-    if own is None and accounts is not None and call.user.grant:
-        return Upstream(base_url, OwnAccount(accounts, call.user), client)
+    user = call.user
+    own = settings.upstream_tokens.get(user.principal)
+    if own is None and not user.tenant:  # the same subject of another tenant is somebody else
+        own = settings.upstream_tokens.get(user.subject)
+    if own is None and accounts is not None and user.grant:
+        return Upstream(base_url, OwnAccount(accounts, user), client)
     token = own or settings.upstream_token
     if token is None:
         raise UpstreamError("No upstream account is connected. Set MCP_UPSTREAM_TOKENS for you, or MCP_UPSTREAM_TOKEN.")
