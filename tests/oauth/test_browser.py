@@ -83,6 +83,19 @@ async def test_each_sign_in_has_a_cookie_of_its_own_and_ends_the_one_before() ->
         assert "Signed in as bob." in (await browser.visit("/apps")).text
 
 
+async def test_who_signs_in_again_leaves_no_cookie_of_before_behind() -> None:
+    edge = deploy()
+    async with edge.visitor() as browser:
+        page = await browser.visit("/sign-in")
+        first = (await browser.press(page, "Sign in", type_in={"value": "alice"})) and browser.cookie(SESSION)
+        await browser.press(page, "Sign in", type_in={"value": "alice"})
+        old = await edge.client().get("/apps", headers={"cookie": f"{SESSION}={first}"})
+        new = await edge.client().get("/apps", headers={"cookie": f"{SESSION}={browser.cookie(SESSION)}"})
+
+        assert (old.status_code, new.status_code) == (303, 200)
+        assert len([key for key in await stored(edge) if key.startswith("browser/")]) == 1
+
+
 async def allow_as(browser: Visitor, user: str) -> str:
     """Switch to another user on the consent page: the value of the new cookie."""
     page = await browser.press(await consent_page(browser, Asking()), "Not you?")
@@ -131,7 +144,7 @@ async def test_of_two_cookies_of_one_name_none_counts() -> None:
     async with edge.visitor() as browser:
         value = await sign_in(browser)
         once = await edge.client().get("/apps", headers={"cookie": f"{SESSION}={value}"})
-        twice = await edge.client().get("/apps", headers={"cookie": f"{SESSION}={'A' * 43}; {SESSION}={value}"})
+        twice = await edge.client().get("/apps", headers={"cookie": f"{SESSION}={value}; {SESSION}={'A' * 43}"})
         apart = await edge.client().get("/apps", headers=[("cookie", "a=b"), ("cookie", f"{SESSION}={value}")])
 
         assert (once.status_code, twice.status_code, apart.status_code) == (200, 303, 200)

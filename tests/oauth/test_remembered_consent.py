@@ -135,6 +135,15 @@ async def test_a_later_choice_takes_the_place_of_the_earlier_one() -> None:
     assert not passed(await consent_page(browser, Asking(), site="none"))
 
 
+async def test_who_signs_out_everywhere_is_asked_again() -> None:
+    edge = deploy()
+    browser = await allowed_once(edge)
+    await browser.press(await browser.visit("/apps"), "Sign out everywhere")
+    await browser.press(await browser.visit("/sign-in"), "Sign in", type_in={"value": "alice"})
+
+    assert not passed(await consent_page(browser, Asking(), site="none"))
+
+
 async def test_a_denial_is_not_remembered_as_consent() -> None:
     async with deploy().visitor() as browser:
         await browser.press(await browser.visit("/sign-in"), "Sign in", type_in={"value": "alice"})
