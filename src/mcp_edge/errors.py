@@ -67,7 +67,7 @@ class InsufficientScope(Forbidden):
 
     def __init__(self, needed: Collection[str]) -> None:
         words = " ".join(sorted(needed))
-        super().__init__(f"This needs the scope {words}.", code=-32000, data={"scope": words})
+        super().__init__(f"This needs the scope {words}.", data={"scope": words})
         self.needed = frozenset(needed)
 
 

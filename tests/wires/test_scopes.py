@@ -24,7 +24,6 @@ from tests.wires.scoped import SCOPES, Badges, scoped_server
 pytestmark = pytest.mark.anyio
 
 WRITER, READER, NOBODY, UNRESTRICTED = "ann write", "ann read", "ann other", "ann"
-ELSE = "bob write audit"
 
 CALLS: dict[str, tuple[str, dict[str, Any], str]] = {
     "tool": ("tools/call", {"name": "look", "arguments": {}}, "read"),
@@ -85,7 +84,7 @@ def refused(answer: Answer, scopes: str, id: Any = 1) -> None:
     assert answer.json == {
         "jsonrpc": "2.0",
         "id": id,
-        "error": {"code": -32000, "message": f"This needs the scope {scopes}.", "data": {"scope": scopes}},
+        "error": {"code": -32600, "message": f"This needs the scope {scopes}.", "data": {"scope": scopes}},
     }
 
 
@@ -279,6 +278,7 @@ async def test_a_suspended_call_is_resumed_only_by_who_may_call_it(edge: Deploym
     asked = await call.message()
     assert primed is not None
     await call.disconnect()
+    await call.gone()
     await session.answer(b, asked["id"], {"action": "accept", "content": {"name": "Ann"}})
 
     refused(await narrower.get(b, primed.id).whole(), "write", None)
