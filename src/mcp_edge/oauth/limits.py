@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Literal
+
+import anyio
 
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
@@ -48,8 +51,10 @@ PER_WINDOW = MappingProxyType[What, int](
 WINDOW_S = 60
 _ROUNDING = 1e-6
 _FORMAT = 1
-_MOST_ROUNDS = 64
+_MOST_ROUNDS = 16
 """Lost races after which an attempt is one too many: so many others of the same address are counted right now."""
+_APART_S = 0.01
+"""Seconds, for each race lost, within which the next one begins."""
 
 
 class Limits:
@@ -89,10 +94,10 @@ class Limits:
         Raises:
             TooMany, StoreUnavailable: as `check`.
         """
-        limiter = self._platform.limiter
-        if limiter is not None and not await limiter.allow(f"{what}:{whose}"):
+        key, limiter = f"{what}:{whose}", self._platform.limiter
+        if limiter is not None and not await limiter.allow(key):
             raise _too_many(WINDOW_S)
-        wait_s = await self._wait_s(f"limit/{what}/{short_hash(whose)}", PER_WINDOW[what])
+        wait_s = await self._wait_s(f"limit/{short_hash(key)}", PER_WINDOW[what])
         if wait_s:
             raise _too_many(wait_s)
 
@@ -101,7 +106,9 @@ class Limits:
 
         The window slides: of the last one so much still counts as the present one has not yet taken the place of.
         """
-        for _ in range(_MOST_ROUNDS):
+        for lost in range(_MOST_ROUNDS):
+            if lost:
+                await anyio.sleep(lost * _APART_S * random.random())  # noqa: S311 # nobody gains by guessing it
             window, seconds = divmod(self._platform.clock(), WINDOW_S)
             entry = await self._platform.atomics.get(key)
             before, now = _counts(entry.value if entry else b"", int(window))
