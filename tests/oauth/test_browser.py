@@ -163,6 +163,16 @@ async def test_an_old_secret_still_opens_who_is_signed_in() -> None:
         assert (await stranger.client().get("/apps", headers=cookie)).status_code == 303
 
 
+async def test_who_signed_in_in_another_way_must_sign_in_again() -> None:
+    edge = deploy()
+    async with edge.visitor() as browser:
+        cookie = {"cookie": f"{SESSION}={await sign_in(browser)}"}
+        by_keys = edge.instance(identity="keys", keys={"alice": "0" * 64})
+
+        assert (await edge.client().get("/apps", headers=cookie)).status_code == 200
+        assert (await by_keys.client().get("/apps", headers=cookie)).status_code == 303
+
+
 async def test_any_instance_serves_any_step() -> None:
     edge = deploy()
     async with edge.visitor() as browser:

@@ -8,6 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from mcp_edge.errors import UpstreamError
+from mcp_edge.identity.github import GitHub as Provider
+from mcp_edge.identity.provider import Departure
 from mcp_edge.oauth.limits import PER_WINDOW
 from tests.oauth.deployment import PUBLIC_URL, Asking, allow, authorize, consent_page, deploy, redeem
 from tests.oauth.upstream import GitHub
@@ -271,6 +274,26 @@ async def test_a_provider_that_is_down_is_told_to_the_client() -> None:
         back = await github.back(browser, away)
 
         assert (back.answer["error"], back.answer["iss"]) == ("temporarily_unavailable", PUBLIC_URL)
+
+
+async def test_a_page_can_be_sent_again_after_the_provider_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    github = GitHub()
+    async with github.deploy().visitor() as browser:
+        page = await consent_page(browser, Asking())
+        with monkeypatch.context() as away:
+            away.setattr(Provider, "depart", _unreachable)
+            failed = await browser.press(page, "Allow")
+        left = await browser.press(page, "Allow")
+        again = await browser.press(page, "Allow")
+
+        assert (failed.status, failed.left) == (502, "")
+        assert "The sign-in service did not answer" in failed.text
+        assert "code" in (await github.back(browser, left)).answer
+        assert (again.status, again.left) == (400, "")
+
+
+async def _unreachable(*_: object, **__: object) -> Departure:
+    raise UpstreamError("down")
 
 
 async def test_our_own_pages_are_reached_through_the_provider_too() -> None:

@@ -66,7 +66,7 @@ class Browsers:
         entry = await self._store.get(key)
         if entry is None:
             return None
-        opened = self._ring.open(_PURPOSE, entry.value, context=key, secret=value.encode())
+        opened = self._ring.open(_PURPOSE, entry.value, context=self._context(key), secret=value.encode())
         return None if opened is None else _user(opened)
 
     async def sign_in(self, request: Request, user: User) -> None:
@@ -75,7 +75,7 @@ class Browsers:
         ttl_s = self._platform.settings.sign_in_ttl_s
         value = secrets.token_urlsafe(32)
         key = f"browser/{_hash(value)}"
-        sealed = self._ring.seal(_PURPOSE, _document(user), context=key, secret=value.encode())
+        sealed = self._ring.seal(_PURPOSE, _document(user), context=self._context(key), secret=value.encode())
         # The index comes first: what is not in it could not be signed out from elsewhere.
         index = f"{_index(user.principal)}{_hash(value)}"
         await self._store.create(index, b"1", nonce=mint(), ttl_s=ttl_s)
@@ -115,6 +115,10 @@ class Browsers:
             or (site is not None and site != b"same-origin")
         ):
             raise Forbidden(f"This form was not sent from a page of {self._urls.origin}.")
+
+    def _context(self, key: str) -> str:
+        """What a record is sealed for: who signed in as nobody in particular (`dev`) is not let in by GitHub."""
+        return f"{self._platform.settings.identity}|{key}"
 
     async def _end(self, request: Request) -> None:
         user = await self.user(request)

@@ -101,11 +101,11 @@ async def consent(server: AuthorizationServer, request: Request) -> None:
     if problem:
         await show(server, request, client, flow, wanted, user, problem=problem)
         return
-    await flows.use(server, flow)
     flow = replace(flow, scopes=scopes)
     if user is None or await must_sign_in(server, user):
         await flows.depart(server, request, flow)
     else:
+        await flows.use(server, flow)
         await flows.issue(server, request, flow, wanted, user)
 
 

@@ -95,22 +95,27 @@ async def use(server: AuthorizationServer, flow: Flow) -> None:
 async def depart(server: AuthorizationServer, request: Request, flow: Flow) -> None:
     """Send the browser to where its user signs in; `finish` goes on with the flow afterwards.
 
+    The page that leads here is used up only once the provider can be reached: until then it can be sent again.
+
     Raises:
+        BadRequest: the flow was answered before.
         UpstreamError: the identity provider cannot be reached.
     """
     state = mint() + mint()
-    # A sign-in is a step of its own, with its own time and its own single use.
-    flow = replace(flow, id=mint(), expires_at=server.platform.clock() + LIFE_S)
-    if isinstance(server.provider, FormProvider):
-        url = server.urls.at(f"/sign-in?{urlencode({'flow': state})}")
-    else:
+    departure = None
+    if not isinstance(server.provider, FormProvider):
         departure = await server.provider.depart(state=state, callback=server.urls.at(CALLBACK))
-        url, flow = departure.url, replace(flow, secrets=departure.secrets)
+    await use(server, flow)
+    # A sign-in is a step of its own, with its own time and its own single use.
+    secrets = departure.secrets if departure else {}
+    flow = replace(flow, id=mint(), expires_at=server.platform.clock() + LIFE_S, secrets=secrets)
     key = _key(state)
     context = f"{key}|{server.browsers.binding(request)}"
     sealed = server.ring.seal(_AT_SIGN_IN, _FLOW.dump_json(flow), context=context, secret=state.encode())
     await server.platform.atomics.create(key, sealed, nonce=mint(), ttl_s=LIFE_S)
-    await pages.redirect(request, url)
+    await pages.redirect(
+        request, departure.url if departure else server.urls.at(f"/sign-in?{urlencode({'flow': state})}")
+    )
 
 
 async def peek(server: AuthorizationServer, request: Request, state: str) -> Flow:
