@@ -88,7 +88,9 @@ async def use(server: AuthorizationServer, flow: Flow) -> None:
     Raises:
         BadRequest: it was answered before.
     """
-    if not await server.platform.atomics.create(f"flow/{_hash(flow.id)}", b"1", nonce=mint(), ttl_s=LIFE_S):
+    key = f"flow/{_hash(flow.id)}"
+    # It outlives the flow by a whole life, for instances whose clocks differ.
+    if not await server.platform.atomics.create(key, b"1", nonce=mint(), ttl_s=2 * LIFE_S):
         raise BadRequest(_USED)
 
 
