@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -11,6 +12,9 @@ import anyio
 import httpx
 
 from mcp_edge.errors import UpstreamError
+
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+"""A name or an address, as `urlsplit` gives it."""
 
 
 async def exchange(
@@ -39,7 +43,7 @@ async def exchange(
                 await response.aclose()
     except (TimeoutError, httpx.TimeoutException) as e:
         raise UpstreamError(f"{whose} did not answer within {timeout_s:g} seconds.") from e
-    except httpx.HTTPError as e:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as e:  # the last: a name that no resolver takes
         raise UpstreamError(f"{whose} could not be reached, or broke off its answer.") from e
 
 
@@ -87,12 +91,14 @@ def _json(response: httpx.Response, whose: str) -> Any:
 
 def is_protected(url: str) -> bool:
     """Whether what is sent to `url` cannot be read or altered on its way: https, or http on loopback."""
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        return False
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
+        host, usable = parts.hostname or "", parts.port != 0
     except ValueError:
         return False
-    if not host or parts.username is not None or parts.fragment:
+    if not _HOST.fullmatch(host) or not usable or "@" in parts.netloc or parts.fragment:
         return False
     if parts.scheme == "https":
         return True

@@ -82,8 +82,8 @@ class Accounts(Protocol):
         """
         ...
 
-    async def forget(self, principal: str) -> None:
-        """Remove the account: the upstream takes its tokens no more."""
+    async def forget(self, principal: str, refused: str) -> None:
+        """Remove the account whose token the upstream has `refused`, if it is not another one by now."""
         ...
 
     async def invite(self, principal: str, grant: str) -> str:

@@ -38,15 +38,15 @@ class OwnAccount:
         Raises:
             UpstreamError, UrlElicitationRequiredError: as `token`.
         """
-        return await self.accounts.renewed(self.user.principal, refused) or await self.lost()
+        return await self.accounts.renewed(self.user.principal, refused) or await self.lost(refused)
 
-    async def lost(self) -> str:
-        """Forget the account: the upstream takes its tokens no more.
+    async def lost(self, refused: str) -> str:
+        """Forget the account whose token the upstream has `refused` for good.
 
         Raises:
             UpstreamError, UrlElicitationRequiredError: as `token`.
         """
-        await self.accounts.forget(self.user.principal)
+        await self.accounts.forget(self.user.principal, refused)
         decided("upstream", "refused", principal=self.user.principal, client=self.user.client, reason="account is gone")
         return await self._ask(f"{self.accounts.label} takes the credential of your account no more.")
 
@@ -103,9 +103,10 @@ class Upstream:
         token = await own.token()
         response = await send(token)
         if response.status_code == 401:
-            response = await send(await own.renewed(token))
+            token = await own.renewed(token)
+            response = await send(token)
             if response.status_code == 401:
-                await own.lost()
+                await own.lost(token)
         return response
 
 

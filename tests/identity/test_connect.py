@@ -113,8 +113,10 @@ async def test_a_resource_asks_as_a_tool_does(provider: Provider, site: Deployme
         caller = await caller_of(site, visitor, version=version)
         answer = message(await caller.request("resources/read", {"uri": "there://account"}, name="there://account"))
 
-        assert "https://mcp.example/connect/" in str(answer)
-        assert "error" in answer or answer["result"]["resultType"] == "input_required"
+    if version == MODERN:
+        assert answer["result"]["inputRequests"]["connect"]["params"]["url"].startswith("https://mcp.example/connect/")
+    else:
+        assert answer["error"]["data"]["elicitations"][0]["url"].startswith("https://mcp.example/connect/")
 
 
 async def test_a_client_that_comes_back_early_waits_until_the_account_is_there(

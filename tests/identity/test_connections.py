@@ -224,6 +224,16 @@ async def test_a_refused_token_without_a_refresh_token_is_an_account_that_is_gon
     assert not await connections.connected(ALICE)
 
 
+async def test_an_account_that_was_connected_anew_is_not_forgotten_for_the_old_one_s_sake() -> None:
+    site = Site()
+    connections = await site.connected()
+    await connections.forget(ALICE, refused="of an older account")
+    assert await connections.token(ALICE) == "access-0"
+
+    await connections.forget(ALICE, refused="access-0")
+    assert await connections.token(ALICE) is None
+
+
 async def test_an_account_lives_as_long_as_it_is_used() -> None:
     site = Site()
     connections = await site.connected(life_s=None)

@@ -182,7 +182,17 @@ async def test_an_answer_that_holds_no_keys_says_so(answer: Callable[[], httpx.R
 
 @pytest.mark.parametrize(
     "url",
-    ["http://issuer.test/jwks", "ftp://issuer.test/", "https://", "https://u:p@issuer.test/", "http://127.0.0.1.test/"],
+    [
+        "http://issuer.test/jwks",
+        "ftp://issuer.test/",
+        "https://",
+        "https://u:p@issuer.test/",
+        "http://127.0.0.1.test/",
+        "https://a:99999/",
+        "https://a b/",
+        "https://\x00/",
+        "//a/",
+    ],
 )
 async def test_keys_are_not_fetched_where_they_could_be_altered(url: str) -> None:
     with pytest.raises(ConfigurationError, match="must be https"):

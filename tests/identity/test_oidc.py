@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,6 +17,8 @@ from jwt.utils import base64url_encode
 
 from mcp_edge.context import User
 from mcp_edge.errors import ConfigurationError, UpstreamError
+from mcp_edge.identity.admission import Admission
+from mcp_edge.identity.oidc import Oidc
 from mcp_edge.identity.provider import Identity, Refused, TokenSet
 from tests.identity.issuer import EC, ISSUER, NOW, OTHER_RSA, RSA, WEAK_RSA, FakeIssuer, part, rsa_jwk, unsigned
 
@@ -93,6 +96,8 @@ async def test_other_good_tokens_name_the_user(claims: dict[str, Any]) -> None:
         ({"exp": None}, "MissingRequiredClaimError"),
         ({"exp": "tomorrow"}, "exp is not a time"),
         ({"exp": True}, "exp is not a time"),
+        ({"exp": float("nan")}, "it has expired"),
+        ({"iat": float("nan")}, "iat lies in the future"),
         ({"iat": NOW + 31}, "iat lies in the future"),
         ({"nbf": NOW + 31}, "nbf lies in the future"),
         ({"sub": ""}, "sub is not a subject"),
@@ -263,6 +268,15 @@ async def test_each_bad_answer_of_the_token_endpoint_is_a_sentence(
     issuer = FakeIssuer(instead=lambda request: answer if request.url.path == "/token" else None)
     with pytest.raises(error, match=message):
         await issuer.sign_in()
+
+
+async def test_a_name_that_no_resolver_takes_is_a_provider_that_cannot_be_reached() -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        platform = replace(FakeIssuer().platform(), http=lambda: client)
+        admission = Admission(("*",))
+        provider = Oidc(platform, issuer=f"https://{'a' * 64}.test", client_id="mcp", admission=admission)
+        with pytest.raises(UpstreamError, match="could not be reached"):
+            await provider.depart(state="state", callback="https://mcp.example/oauth/callback")
 
 
 async def test_a_provider_that_trickles_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,9 +93,11 @@ class Connections:
         account = await self._read(principal)
         return account is not None and account.tokens is not None
 
-    async def forget(self, principal: str) -> None:
-        """Remove the tokens."""
+    async def forget(self, principal: str, *, refused: str = "") -> None:
+        """Remove the tokens; only those with the access token `refused`, if one is named."""
         while (account := await self._read(principal)) is not None and account.tokens is not None:
+            if refused and account.tokens.access_token != refused:
+                return
             if await self._drop(principal, account):
                 return
 

@@ -32,9 +32,9 @@ class UserAccounts:
         """Another one, or None."""
         return await self._connections().renewed(principal, refused)
 
-    async def forget(self, principal: str) -> None:
-        """Remove the account."""
-        await self._connections().forget(principal)
+    async def forget(self, principal: str, refused: str) -> None:
+        """Remove the account with this token."""
+        await self._connections().forget(principal, refused=refused)
 
     async def invite(self, principal: str, grant: str) -> str:
         """The URL at which an account is connected; or the end of the grant, when the next sign-in brings one."""
