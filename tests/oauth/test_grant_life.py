@@ -126,15 +126,16 @@ class Machine(RuleBasedStateMachine):
         found = self.attempt(accident, lambda office: office.redeem(family.code, family.client))
         if isinstance(found, Tokens):
             assert not family.redemptions
+            assert not family.ended
             assert self.clock.now < family.code_until
             family.redemptions += 1
             self._got(family, found)
         elif found is BROKEN:
             family.doubtful = family.doubtful or family.tried
-        elif family.tried:
-            family.ended = True
         else:
-            assert (found, self.clock.now >= family.code_until) == ("invalid_grant", True)
+            assert found == "invalid_grant"
+            assert family.tried or family.doubtful or self.clock.now >= family.code_until
+            family.ended = True
         family.tried = True
 
     @precondition(lambda self: self.families)
@@ -195,9 +196,8 @@ class Machine(RuleBasedStateMachine):
     def end_all(self, accident: tuple[int, Fate] | None) -> None:
         found = self.attempt(accident, lambda office: office.grants.end_all(ANN.principal))
         for family in self.families:
-            if family.tried:
-                family.ended = family.ended or (found is None and bool(family.handed_out))
-                family.doubtful = True
+            family.ended = family.ended or found is None
+            family.doubtful = True
 
     def _got(self, family: Family, tokens: Tokens) -> None:
         now = self.clock.now

@@ -301,6 +301,13 @@ async def test_a_user_sees_and_ends_his_own_grants_alone(office: Office) -> None
     assert (await office.apps(), await office.apps(BOB)) == ([], ["app"])
 
 
+async def test_who_ends_everything_ends_the_codes_too_that_nobody_has_used_yet(office: Office) -> None:
+    ended, others = await office.code(), await office.code(user=BOB)
+    assert await office.apps() == []
+    await office.elsewhere().grants.end_all(ANN.principal)
+    assert [await refusal(office.redeem(code)) for code in (ended, others)] == ["invalid_grant", None]
+
+
 async def test_what_the_user_sees_is_whole(office: Office) -> None:
     began = office.clock.now
     tokens = await office.tokens()

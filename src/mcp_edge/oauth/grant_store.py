@@ -46,11 +46,12 @@ class GrantStore:
         self._ring = ring
 
     async def create(self, grant_id: str, grant: Grant) -> None:
-        """Keep a new grant."""
+        """Keep a new grant, on its user's list as well: who ends all of his grants ends those to come of his codes."""
         key = short_hash(grant_id)
         value, nonce, ttl_s = dump(self._ring, key, grant), mint(), grant.expires_at - self._clock()
         if not await _twice(lambda: self._atomics.create(f"grant/{key}", value, nonce=nonce, ttl_s=ttl_s)):
             raise RuntimeError("two grants have one id")
+        await self.enlist(key, grant, ttl_s)
 
     async def find(self, grant_id: str) -> Held | None:
         """The grant of this id, if it is alive."""
@@ -87,22 +88,24 @@ class GrantStore:
                 decided("end of a grant", "allowed", principal=principal, client=held.grant.client_id, reason=why)
                 await self._strike(principal, key)
 
-    async def live(self, principal: str) -> list[Held]:
-        """The user's live grants, the one used latest first; the list forgets those that have ended."""
+    async def of(self, principal: str) -> list[Held]:
+        """The user's grants, the one used latest first; the list forgets those that have ended."""
         found: list[Held] = []
         for key in await self._listed(principal):
             held = await self.get(key)
             if held is None:
                 await self._strike(principal, key)
-            elif held.grant.stage == "live" and held.grant.user.principal == principal:
+            elif held.grant.user.principal == principal:
                 found.append(held)
         return sorted(found, key=lambda held: held.grant.used_at, reverse=True)
 
-    async def make_room(self, principal: str) -> None:
-        """Let a user have one grant more."""
-        if len(await self._listed(principal)) >= MOST_GRANTS:
-            for held in (await self.live(principal))[MOST_GRANTS - 1 :]:
-                await self.finish(held.key, "its user has too many")
+    async def make_room(self, principal: str, key: str) -> None:
+        """Let a user have this grant beside his others."""
+        if len(await self._listed(principal)) <= MOST_GRANTS:
+            return
+        others = [held for held in await self.of(principal) if held.key != key]
+        for held in others[MOST_GRANTS - 1 :]:
+            await self.finish(held.key, "its user has too many")
 
     async def _strike(self, principal: str, key: str) -> None:
         """Take a grant off a user's list."""

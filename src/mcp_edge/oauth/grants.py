@@ -103,7 +103,7 @@ class Grants:
             audience = self._audience(grant, resource)
             first = RefreshToken(given.grant_id, token_format.new_id(), token_format.new_secret())
             renewable = "refresh_token" in client.grant_types
-            await self._store.make_room(grant.user.principal)
+            await self._store.make_room(grant.user.principal, held.key)
             tokens = await self._issuing.advance(held, first if renewable else None, grant.scopes, audience)
             if tokens is not None:
                 return tokens
@@ -186,7 +186,8 @@ class Grants:
                 held.grant.created_at,
                 held.grant.used_at,
             )
-            for held in await self._store.live(principal)
+            for held in await self._store.of(principal)
+            if held.grant.stage == "live"
         ]
 
     async def end(self, principal: str, grant_id: str) -> None:
@@ -196,8 +197,8 @@ class Grants:
             await self._store.finish(held.key, "ended by its user")
 
     async def end_all(self, principal: str) -> None:
-        """End every grant of the user."""
-        for held in await self._store.live(principal):
+        """End every grant of the user, and every code."""
+        for held in await self._store.of(principal):
             await self._store.finish(held.key, "ended by its user, with all others")
 
     def _audience(self, grant: Grant, resource: str | None) -> str:
