@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.wire import ASGIApp, Era
+from benchmarks.wire import HOST, ASGIApp, Era
+
+if TYPE_CHECKING:
+    from mcp_edge.platform import Platform
 
 USERS = 1000
 SECRET = "bench-secret-0123456789abcdef0123456789abcdef"
@@ -126,10 +129,10 @@ async def fastmcp() -> AsyncIterator[ASGIApp]:
 
 
 @asynccontextmanager
-async def ours(*, auth: Literal["none", "keys"], store: Literal["memory", "sqlite"]) -> AsyncIterator[ASGIApp]:
-    """This project as `mcp-edge serve` puts it together, its log lines written to the null device."""
-    from benchmarks.echo import create_server
-    from mcp_edge.app import create_app
+async def platform(
+    *, auth: Literal["none", "keys", "oauth"], store: Literal["memory", "sqlite"]
+) -> AsyncIterator[Platform]:
+    """This project's platform as `mcp-edge serve` puts it together, its log lines written to the null device."""
     from mcp_edge.platform import Platform
     from mcp_edge.settings import Settings
     from mcp_edge.storage.choose import open_store
@@ -138,6 +141,7 @@ async def ours(*, auth: Literal["none", "keys"], store: Literal["memory", "sqlit
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("wb", buffering=0) as sink:
         settings = Settings.model_validate(
             {
+                "public_url": f"http://{HOST}",
                 "store": f"sqlite:{folder}/bench.db" if store == "sqlite" else "memory:",
                 "auth": auth,
                 "keys": {f"user{n}": sha256(key_of(n).encode()).hexdigest() for n in range(USERS)},
@@ -146,11 +150,20 @@ async def ours(*, auth: Literal["none", "keys"], store: Literal["memory", "sqlit
         )
         records, atomics = open_store(settings.store)
         try:
-            platform = Platform(settings=settings, records=records, atomics=atomics, telemetry=LineSink(sink, "json"))
-            yield create_app(create_server, platform)
+            yield Platform(settings=settings, records=records, atomics=atomics, telemetry=LineSink(sink, "json"))
         finally:
             await records.aclose()
             await atomics.aclose()
+
+
+@asynccontextmanager
+async def ours(*, auth: Literal["none", "keys"], store: Literal["memory", "sqlite"]) -> AsyncIterator[ASGIApp]:
+    """This project's app."""
+    from benchmarks.echo import create_server
+    from mcp_edge.app import create_app
+
+    async with platform(auth=auth, store=store) as host:
+        yield create_app(create_server, host)
 
 
 def _ours(era: Era, auth: Literal["none", "keys"], store: Literal["memory", "sqlite"]) -> Contender:
