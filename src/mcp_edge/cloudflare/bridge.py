@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 _BODILESS = frozenset({101, 103, 204, 205, 304})
 _BODIED = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _EVENTS = b"text/event-stream"
+_PRIVATE = frozenset({b"set-cookie", b"location", b"mcp-session-id"})
 _AHEAD = 16
 """Parts that may wait for a reader. One who lets more wait stalls the app."""
 Header = tuple[bytes, bytes]
@@ -219,9 +220,19 @@ def _object(entries: Any) -> Any:
     return js.Object.fromEntries(entries)
 
 
-@lru_cache(128)
 def _init(status: int, headers: tuple[Header, ...]) -> Any:
-    """The second argument of `Response`. One object serves all answers with this head, which are most of them once the
-    length is left to the platform, as it is for text."""
+    """The second argument of `Response`. What is for one client alone, such as a cookie or a code, is not kept."""
+    alone = not _PRIVATE.isdisjoint(name for name, _ in headers)
+    return _made(status, headers) if alone else _shared(status, headers)
+
+
+@lru_cache(128)
+def _shared(status: int, headers: tuple[Header, ...]) -> Any:
+    """One object serves all answers with this head, which are most of them once the length is left to the platform, as
+    it is for text."""
+    return _made(status, headers)
+
+
+def _made(status: int, headers: tuple[Header, ...]) -> Any:
     fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if n != b"content-length"]
     return to_js({"status": status, "headers": fields}, dict_converter=_object)
