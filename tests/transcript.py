@@ -342,6 +342,7 @@ def _calls(talk: Talk) -> None:
                         "uri": "notes://<note>",
                         "mimeType": "text/markdown",
                         "text": "# Tea — 茶\n\nSteep for 3 minutes.\n\nTags: drinks\n",
+                        "_meta": {"mcp-edge/scopes": ["notes:read"]},
                     }
                 ]
             },
