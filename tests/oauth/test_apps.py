@@ -89,6 +89,24 @@ async def test_a_revoked_app_has_no_access_and_the_others_keep_theirs() -> None:
         assert await refreshed(edge, ended["refresh_token"]) == 400
 
 
+async def test_an_app_that_came_back_for_more_is_one_app_and_revoked_as_one() -> None:
+    edge = deploy()
+    async with edge.visitor() as browser:
+        first = await authorize(browser, button="Allow reading only")
+        edge.clock.now += 3600
+        second = await authorize(browser)
+        page = await browser.visit("/apps")
+
+        assert page.text.count("Revoke") == 1
+        assert "Connected 2027-01-15 08:00 UTC, last used 2027-01-15 09:00 UTC." in page.text
+        assert ("read your notes" in page.text, "add and change notes" in page.text) == (True, True)
+        page = await browser.press(page, "Revoke")
+        assert "No app is connected." in page.text
+        for tokens in (first, second):
+            assert not await works(edge, tokens["access_token"])
+            assert await refreshed(edge, tokens["refresh_token"]) == 400
+
+
 async def test_an_app_of_somebody_else_is_left_alone() -> None:
     edge = deploy()
     async with edge.visitor() as alices, edge.visitor() as mallorys:

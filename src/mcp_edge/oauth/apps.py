@@ -58,25 +58,29 @@ async def _do(server: AuthorizationServer, request: Request, user: User, answer:
             raise BadRequest("This is no answer that the page offers.")
 
 
-async def _revoke(server: AuthorizationServer, user: User, grant_id: str) -> str:
-    """End a grant of the user, and forget the consent to its client: the client's id, empty when there is none."""
-    found = next((app for app in await server.grants.of(user.principal) if app.grant_id == grant_id), None)
-    if found is None:  # ended meanwhile, or somebody else's
+async def _revoke(server: AuthorizationServer, user: User, client_id: str) -> str:
+    """End all that the user has granted to a client, and forget the consent: its id, empty when there was nothing."""
+    found = [app for app in await server.grants.of(user.principal) if app.client_id == client_id]
+    if not found:  # ended meanwhile, or somebody else's
         return ""
-    await consents.forget(server, user.principal, found.client_id)
-    await server.grants.end(user.principal, grant_id)
-    return found.client_id
+    await consents.forget(server, user.principal, client_id)
+    for app in found:
+        await server.grants.end(user.principal, app.grant_id)
+    return client_id
 
 
 async def _show(server: AuthorizationServer, request: Request, user: User) -> None:
     scopes = await server.scopes()
-    apps = await server.grants.of(user.principal)
+    # An app that came back for more, or is used on two machines, has several grants; a user knows it as one app.
+    apps: dict[str, list[ConnectedApp]] = {}
+    for app in await server.grants.of(user.principal):
+        apps.setdefault(app.client_id, []).append(app)
     page = web.page(
         web.Apps(
             action=f"{server.urls.base_path}/apps",
             sign_out=f"{server.urls.base_path}/sign-out",
             user_name=user.name or user.subject,
-            apps=tuple(_app(scopes, app) for app in apps),
+            apps=tuple(_app(scopes, grants) for grants in apps.values()),
             account=await _account(server, user),
             told=_TOLD.get(Parameters.parse(request.query).one("told"), ""),
         )
@@ -84,11 +88,14 @@ async def _show(server: AuthorizationServer, request: Request, user: User) -> No
     await show(server, request, page)
 
 
-def _app(scopes: Scopes, app: ConnectedApp) -> web.App:
-    host = urlsplit(app.client_id).netloc if app.client_id.startswith("https://") else ""
-    may = tuple(scope.description for scope in scopes.all if scope.name in app.scopes)
+def _app(scopes: Scopes, grants: list[ConnectedApp]) -> web.App:
+    latest = grants[0]
+    host = urlsplit(latest.client_id).netloc if latest.client_id.startswith("https://") else ""
+    granted = frozenset[str]().union(*(grant.scopes for grant in grants))
     # A scope that the server declares no longer allows nothing any more.
-    return web.App(app.grant_id, app.client_name, host or "registered here", may, app.created_at, app.last_used_at)
+    may = tuple(scope.description for scope in scopes.all if scope.name in granted)
+    since = min(grant.created_at for grant in grants)
+    return web.App(latest.client_id, latest.client_name, host or "registered here", may, since, latest.last_used_at)
 
 
 async def _account(server: AuthorizationServer, user: User) -> str:
