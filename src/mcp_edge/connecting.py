@@ -22,6 +22,8 @@ from mcp_edge.link import MODERN
 
 KEY = "connect"
 """The question's key in `inputRequests`; a second one has a number behind it."""
+PEOPLE_S = 1.0
+"""Seconds between two looks at what takes a person half a minute."""
 BUFFERED_S = 5.0
 """Seconds that a request waits for the user where its answer is buffered and nothing keeps its client patient."""
 
@@ -70,7 +72,7 @@ async def _declined(params: _Answered) -> bool:
     wait_s = platform.settings.question_ttl_s if platform.streaming else BUFFERED_S
     deadline = platform.clock() + wait_s
     if accounts is not None:
-        async for _ in Pauses(platform):
+        async for _ in Pauses(platform, max(PEOPLE_S, platform.cadence.most)):
             late = platform.clock() >= deadline or platform.drain.draining
             if late or await accounts.token(call.user.principal) is not None:
                 break  # when it is late, the handler asks again

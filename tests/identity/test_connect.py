@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,7 +10,8 @@ import anyio
 import httpx
 import pytest
 
-from tests.identity.caller import HANDSHAKE, MODERN, Caller, at, message, said
+from mcp_edge.app import create_app
+from tests.identity.caller import HANDSHAKE, MODERN, Caller, at, create_server, message, said
 from tests.identity.provider import CLIENT, Provider
 from tests.identity.test_sign_in import back
 from tests.oauth.deployment import Deployment, authorize
@@ -137,10 +139,15 @@ async def test_a_client_that_comes_back_early_waits_until_the_account_is_there(
     assert answered == [(False, "alice-there")]
 
 
-async def test_a_client_that_has_waited_for_long_is_asked_again(site: Deployment) -> None:
+@pytest.mark.parametrize(("streaming", "patience_s"), [(True, 600), (False, 5)], ids=["streaming", "buffered"])
+async def test_a_client_that_has_waited_for_long_is_asked_again(
+    site: Deployment, streaming: bool, patience_s: float
+) -> None:
+    platform = replace(site.platform, streaming=streaming)
+    site = Deployment(create_app(create_server, platform), platform, site.clock)
     async with site.visitor() as visitor:
         caller = await caller_of(site, visitor)
-        first = await link(caller)
+        first, began = await link(caller), site.clock.now
         answers: list[dict[str, Any]] = []
 
         async def wait() -> None:
@@ -149,11 +156,11 @@ async def test_a_client_that_has_waited_for_long_is_asked_again(site: Deployment
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
             while not answers:
-                site.clock.now += 60
-                await anyio.sleep(0.01)
+                site.clock.now += patience_s / 4
+                await anyio.sleep(0.02)
 
-    again = answers[0]["result"]["inputRequests"]["connect"]["params"]["url"]
-    assert again != first
+    assert site.clock.now - began >= patience_s
+    assert answers[0]["result"]["inputRequests"]["connect"]["params"]["url"] != first
 
 
 @pytest.mark.parametrize("action", ["decline", "cancel"])
