@@ -331,6 +331,8 @@ def forged(kind: str, issuer: Issuer) -> str:
             return issuer.token(sub=7)
         case "a long subject":
             return issuer.token(sub="a" * 256)
+        case "bound to a key of its client":
+            return issuer.token(cnf={"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"})
         case "a long token":
             return issuer.token(more="a" * 20_000)
         case "deep claims":
@@ -368,6 +370,7 @@ FORGED = [
     "an empty subject",
     "a subject that is no text",
     "a long subject",
+    "bound to a key of its client",
     "a long token",
     "deep claims",
     "five parts",

@@ -84,6 +84,8 @@ class JwtTokens:
         if "aud" not in claims and claims.get("token_use") == "access":
             audiences = texts(claims.get("client_id"))  # Cognito: MCP_JWT_AUDIENCE lists the app clients
         _refuse_other_kinds(header, claims, audiences)
+        if "cnf" in claims:  # RFC 7800: bound to a key of its client's, which a bearer does not prove (RFC 9449 §7.1)
+            raise Unfit("it is bound to a key that is not proven")
         subject, tenant = text(claims, "sub"), text(claims, "tid", "org_id")
         if not subject or len(subject) > _MAX_SUBJECT or "|" in tenant:  # which separates a principal's parts
             raise Unfit("it names no subject")
