@@ -98,7 +98,7 @@ def step_up(request: Request, needed: Collection[str]) -> Mapping[str, str]:
 
 def refusal_headers(authenticator: Authenticator, e: CallerError, request: Request) -> list[Header]:
     """The headers of an answer that refuses; one that lacks a scope says how to get it."""
-    headers = authenticator.step_up(request, e.needed) if isinstance(e, InsufficientScope) else e.headers
+    headers = authenticator.step_up(request, e.asked) if isinstance(e, InsufficientScope) else e.headers
     return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 

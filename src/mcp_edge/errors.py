@@ -63,12 +63,15 @@ class Forbidden(CallerError):
 
 
 class InsufficientScope(Forbidden):
-    """The credential is good, but does not allow this (RFC 6750 §3.1). `needed` are all scopes of the operation."""
+    """The credential is good, but does not allow this (RFC 6750 §3.1). `needed` are all scopes of the operation, `held`
+    those of the credential."""
 
-    def __init__(self, needed: Collection[str]) -> None:
+    def __init__(self, needed: Collection[str], held: Collection[str] = ()) -> None:
         words = " ".join(sorted(needed))
         super().__init__(f"This needs the scope {words}.", data={"scope": words})
-        self.needed = frozenset(needed)
+        self.asked = frozenset((*needed, *held))
+        """What the client is told to ask for. Older ones ask for just that, and would lose what they have (MCP
+        2025-11-25 authorization, Runtime Insufficient Scope Errors)."""
 
 
 class NotFound(CallerError):

@@ -79,7 +79,11 @@ class Permissions:
             what = f"{method} {_name(params)}"
             reason = f"needs {' '.join(sorted(needed))}, has {' '.join(sorted(user.scopes)) or 'none'}"
             audit.decided(what, "refused", principal=user.principal, client=user.client, reason=reason)
-            raise InsufficientScope(needed)
+            raise InsufficientScope(needed, self.held(user))
+
+    def held(self, user: User) -> frozenset[str]:
+        """Those of the server's scopes that the user's credential has."""
+        return (user.scopes or _FREE) & self.scopes.by_name.keys()
 
     async def needed(self, method: str, params: Mapping[str, Any] | None) -> frozenset[str]:
         """All scopes that a request needs."""

@@ -35,7 +35,7 @@ def test_a_credential_that_is_not_valid_is_invalid_token() -> None:
 def test_a_missing_scope_names_every_scope_of_the_operation() -> None:
     told = _told(challenges.insufficient(HOST, "/mcp", ["notes:write", "notes:read"]))
     header = (
-        'Bearer error="insufficient_scope", error_description="This needs the scope notes:read notes:write.", '
+        'Bearer error="insufficient_scope", error_description="The access token does not allow this.", '
         f'{METADATA}/mcp", scope="notes:read notes:write"'
     )
     assert told == (403, {"www-authenticate": header, "cache-control": "no-store"})

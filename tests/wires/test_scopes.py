@@ -74,11 +74,12 @@ def b(edge: Deployment, a: Instance) -> Instance:
     return edge.instance("B", auth="keys")
 
 
-def refused(answer: Answer, scopes: str, id: Any = 1) -> None:
-    """The answer is the one challenge of RFC 6750 §3.1, and nothing else."""
+def refused(answer: Answer, scopes: str, id: Any = 1, held: str = "") -> None:
+    """The answer is the one challenge of RFC 6750 §3.1, with what the caller has besides, and nothing else."""
+    asked = " ".join(sorted({*scopes.split(), *held.split()}))
     assert answer.status == 403, answer
     assert answer.headers["www-authenticate"] == (
-        f'Bearer error="insufficient_scope", scope="{scopes}", resource_metadata="https://here.test/.well-known/x"'
+        f'Bearer error="insufficient_scope", scope="{asked}", resource_metadata="https://here.test/.well-known/x"'
     )
     assert answer.headers["cache-control"] == "no-store"
     assert answer.json == {
@@ -117,11 +118,11 @@ async def test_a_client_that_wants_a_stream_is_refused_before_it_begins(a: Insta
         a, request("tools/call", {"name": "change", "arguments": {}}), accept="text/event-stream, application/json"
     ).whole()
 
-    refused(answer, "write")
+    refused(answer, "write", held="read")
 
 
 async def test_nothing_runs_for_who_may_not(edge: Deployment, a: Instance) -> None:
-    refused(await a.modern("tools/call", {"name": "change", "arguments": {}}, key=READER).whole(), "write")
+    refused(await a.modern("tools/call", {"name": "change", "arguments": {}}, key=READER).whole(), "write", held="read")
     assert edge.desk.runs == []
 
     allowed = await a.modern("tools/call", {"name": "change", "arguments": {}}, key=WRITER).whole()
@@ -162,8 +163,8 @@ async def test_a_tool_that_came_or_changed_after_the_start_is_guarded_too(a: Ins
     assert text((await call("free", READER)).json) == "free"
     await call("grow", READER)
 
-    refused(await call("free", READER), "write")
-    refused(await call("grown", READER), "write")
+    refused(await call("free", READER), "write", held="read")
+    refused(await call("grown", READER), "write", held="read")
     assert text((await call("grown", WRITER)).json) == "grown"
 
 
@@ -281,7 +282,7 @@ async def test_a_suspended_call_is_resumed_only_by_who_may_call_it(edge: Deploym
     await call.gone()
     await session.answer(b, asked["id"], {"action": "accept", "content": {"name": "Ann"}})
 
-    refused(await narrower.get(b, primed.id).whole(), "write", None)
+    refused(await narrower.get(b, primed.id).whole(), "write", None, held="read")
     assert edge.desk.runs == []
 
     assert text((await session.get(b, primed.id).messages())[-1]) == "now Ann"
@@ -294,7 +295,7 @@ async def test_the_round_trip_of_a_question_needs_the_scope_each_time(edge: Depl
     answers = {key: {"action": "accept", "content": {"name": "Ann"}}}
     again = {**params, "inputResponses": answers, "requestState": asked["requestState"]}
 
-    refused(await a.modern("tools/call", again, key=READER).whole(), "write")
+    refused(await a.modern("tools/call", again, key=READER).whole(), "write", held="read")
     assert edge.desk.runs == []
     assert text((await a.modern("tools/call", again, key=WRITER).whole()).json) == "now Ann"
 
@@ -314,9 +315,9 @@ async def test_on_http_sse_the_post_is_refused_and_a_stepped_up_post_passes_on_t
     assert (await stream.message())["id"] == 0
     call = request("tools/call", {"name": "change", "arguments": {}}, id="c")
 
-    refused(await b.post(call, bearer(READER), path=path).whole(), "write", "c")
+    refused(await b.post(call, bearer(READER), path=path).whole(), "write", "c", held="read")
     sly = {**call, "mcp-edge/scopes": ["write"]}
-    refused(await b.post(sly, bearer(READER), path=path).whole(), "write", "c")
+    refused(await b.post(sly, bearer(READER), path=path).whole(), "write", "c", held="read")
     assert edge.desk.runs == []
 
     assert (await b.post(call, bearer(WRITER), path=path).whole()).status == 202

@@ -42,10 +42,9 @@ def invalid(urls: Urls, path: str, scopes: Iterable[str], description: str = "")
 
 
 def insufficient(urls: Urls, path: str, scopes: Iterable[str], description: str = "") -> Forbidden:
-    """403 for a credential without all of the `scopes` of an operation at `path`; the client is told every one of them
-    (MCP 2026-07-28 authorization, Scope Challenge Handling)."""
-    needed = _joined(scopes)
-    description = description or f"This needs the scope {needed}."
+    """403 for a credential without all of the scopes of an operation at `path`. `scopes` are those to ask for: every
+    one of the operation (MCP 2026-07-28 authorization, Scope Challenge Handling), and those that the credential has."""
+    description = description or "The access token does not allow this."
     return Forbidden(
         description,
         code=_REFUSED,
@@ -54,7 +53,7 @@ def insufficient(urls: Urls, path: str, scopes: Iterable[str], description: str 
                 "error": "insufficient_scope",
                 "error_description": description,
                 "resource_metadata": metadata_url(urls, path),
-                "scope": needed,
+                "scope": _joined(scopes),
             }
         ),
     )

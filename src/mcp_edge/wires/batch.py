@@ -92,4 +92,4 @@ async def _check_scopes(core: Core, user: User, messages: list[Any]) -> None:
             needed: set[str] = set()
             for each in messages:
                 needed |= await permissions.needed(each.get("method", ""), each.get("params"))
-            raise InsufficientScope(needed) from None
+            raise InsufficientScope(needed, permissions.held(user)) from None
