@@ -127,6 +127,14 @@ async def test_who_gave_less_than_was_asked_for_is_asked_again() -> None:
     assert passed(await consent_page(browser, Asking(), site="none"))
 
 
+async def test_a_request_that_is_answered_is_shown_when_it_comes_back() -> None:
+    browser = await allowed_once(deploy())
+    asking = Asking()
+    assert passed(await consent_page(browser, asking, site="none"))
+    assert not passed(await consent_page(browser, asking, site="none"))
+    assert passed(await consent_page(browser, Asking(), site="none"))
+
+
 async def test_a_later_choice_takes_the_place_of_the_earlier_one() -> None:
     browser = await allowed_once(deploy())
     assert passed(await consent_page(browser, Asking(), site="none"))

@@ -21,9 +21,9 @@ LIFE_S = 30 * 86400
 async def remember(
     server: AuthorizationServer, user: User, wanted: AuthorizationRequest, chosen: frozenset[str]
 ) -> None:
-    """Remember that `user` has granted `chosen` when asked for `wanted`."""
+    """Remember that `user` has granted `chosen` when asked for `wanted`, and that this very request is answered."""
     key = _key(user.principal, wanted)
-    value = json.dumps({"v": 1, "scopes": sorted(chosen)}).encode()
+    value = json.dumps({"v": 1, "scopes": sorted(chosen), "answered": short_hash(wanted.code_challenge)}).encode()
     store = server.platform.atomics
     entry = await store.get(key)
     if entry is None:
@@ -35,9 +35,10 @@ async def remember(
 async def recalled(
     server: AuthorizationServer, request: Request, user: User, wanted: AuthorizationRequest
 ) -> frozenset[str] | None:
-    """The scopes that `user` granted when asked for the same before; None when the page must be shown, as it is to who
-    gave less than was asked for: the app may be back because that was not enough.
+    """The scopes that `user` granted when asked for the same before; None when the page must be shown.
 
+    It is shown to who gave less than was asked for: the app may be back because that was not enough. And to who comes
+    back to a request that is answered, by the Back button say: its PKCE challenge is known, and no app uses one twice.
     A page of another site could send the browser here, so only a navigation that the user began (an address typed, a
     link from outside the browser) or one of our own passes without it.
     """
@@ -49,7 +50,9 @@ async def recalled(
     if entry is None:
         return None
     record = json.loads(entry.value)
-    return wanted.scopes if record["v"] == 1 and wanted.scopes <= frozenset(record["scopes"]) else None
+    if record["v"] != 1 or record["answered"] == short_hash(wanted.code_challenge):
+        return None
+    return wanted.scopes if wanted.scopes <= frozenset(record["scopes"]) else None
 
 
 async def forget(server: AuthorizationServer, principal: str, client_id: str = "") -> None:
