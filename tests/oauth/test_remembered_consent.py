@@ -128,9 +128,8 @@ async def test_who_gave_less_than_was_asked_for_is_asked_again() -> None:
 
 
 async def test_a_request_that_is_answered_is_shown_when_it_comes_back() -> None:
-    browser = await allowed_once(deploy())
-    asking = Asking()
-    assert passed(await consent_page(browser, asking, site="none"))
+    browser, asking = deploy().visitor(), Asking()
+    await authorize(browser, asking)
     assert not passed(await consent_page(browser, asking, site="none"))
     assert passed(await consent_page(browser, Asking(), site="none"))
 
