@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, WebError, async_playwright
 
@@ -49,8 +50,13 @@ class Profile:
     """A browser profile of its own: its cookies are its own, and what went wrong in its pages is noted."""
 
     context: BrowserContext
-    complaints: list[str] = field(default_factory=list[str])
-    """Errors and warnings on the console (violations of the content security policy among them), uncaught errors."""
+    heard: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """URL and text of errors and warnings on the console (violations of the content security policy among them), and of
+    uncaught errors."""
+
+    def complaints(self, url: str) -> list[str]:
+        """What was heard of pages under `url`."""
+        return [f"{where}: {text}" for where, text in self.heard if where.startswith(url)]
 
     async def page(self) -> Page:
         """A new tab."""
@@ -58,18 +64,31 @@ class Profile:
 
 
 @asynccontextmanager
-async def profile(browser: Browser, *, width: int = 1280, script: bool = True) -> AsyncGenerator[Profile]:
-    """A fresh profile whose window is `width` pixels wide."""
-    context = await browser.new_context(viewport={"width": width, "height": 800}, java_script_enabled=script)
+async def profile(
+    browser: Browser,
+    *,
+    width: int = 1280,
+    scheme: Literal["light", "dark"] = "light",
+    script: bool = True,
+    any_certificate: bool = False,
+) -> AsyncGenerator[Profile]:
+    """A fresh profile whose window is `width` pixels wide. `script` says whether pages may run any, `any_certificate`
+    that a server's need not be signed by anybody known."""
+    context = await browser.new_context(
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,
+        java_script_enabled=script,
+        ignore_https_errors=any_certificate,
+    )
     context.set_default_timeout(DEADLINE_MS)
     mine = Profile(context)
 
     def on_console(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            mine.complaints.append(f"{message.location.get('url')}: {message.text}")
+            mine.heard.append((message.location.get("url") or "", message.text))
 
     def on_error(error: WebError) -> None:
-        mine.complaints.append(f"{error.page and error.page.url}: {error.error}")
+        mine.heard.append((error.page.url if error.page else "", str(error.error)))
 
     context.on("console", on_console)
     context.on("weberror", on_error)
