@@ -241,6 +241,17 @@ async def test_what_the_provider_sends_back_counts_in_the_browser_that_left_for_
         assert said(await alice.call()) == (False, "alice-there")
 
 
+async def test_not_even_the_same_user_s_other_browser_finishes_it(provider: Provider, site: Deployment) -> None:
+    async with site.visitor() as first, site.visitor() as second:
+        caller = await caller_of(site, first)
+        await caller_of(site, second)
+        left = await first.press(await first.visit(await link(caller)), f"Continue to {provider.name}")
+        returned = await provider.answer(left.left, "login=alice-there")
+
+        assert (await back(second, returned)).status == 403
+        assert (await back(first, returned)).heading == "Connected"
+
+
 async def test_an_account_is_not_kept_for_a_user_who_took_the_browser_over(
     provider: Provider, site: Deployment
 ) -> None:
