@@ -66,7 +66,8 @@ async def token_at(host: Platform) -> str:
         return Scopes()
 
     urls = Urls(host.settings.public_url or "")
-    grants = Grants(host, KeyRing([key.get_secret_value() for key in host.settings.secret_keys]), urls, scopes)
+    ring = KeyRing([key.get_secret_value() for key in host.settings.secret_keys])
+    grants = Grants(host, ring, urls, scopes, lambda _: True)
     client = Client("bench", "Bench", ("http://127.0.0.1/callback",), "static")
     challenge = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
     allowed = Scopes().baseline

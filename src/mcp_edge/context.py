@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,6 +32,8 @@ class User:
     """The OAuth client that acts for the user; empty where there is none."""
     grant: str = ""
     """The id of the grant that the credential belongs to; empty where there is none."""
+    admitted: str = field(default="", repr=False, compare=False)
+    """What in the settings let the user in at the sign-in, so that it can be seen when that is gone."""
 
     @property
     def principal(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 import pytest
 
+from mcp_edge.context import User
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.connections import LEASE_S, LIFE_S, Connections
 from mcp_edge.identity.provider import Departure, Identity, Refused, TokenSet
@@ -37,6 +38,9 @@ class Rotating:
 
     async def arrive(self, query: Mapping[str, str], secrets: Mapping[str, str], *, callback: str) -> Identity:
         raise NotImplementedError
+
+    def admits(self, user: User) -> bool:
+        return True
 
     async def refresh(self, tokens: TokenSet) -> TokenSet:
         if self.meanwhile is not None:

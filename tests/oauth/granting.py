@@ -163,7 +163,7 @@ class Office:
         async def declared() -> Scopes:
             return SCOPES
 
-        self.grants = Grants(platform, KeyRing(ring), URLS, declared)
+        self.grants = Grants(platform, KeyRing(ring), URLS, declared, lambda _: True)
 
     def elsewhere(self, trouble: Trouble | None = None, *, ring: tuple[str, ...] = RING) -> Office:
         """Another instance over the same store, or over a troubled one."""

@@ -14,6 +14,7 @@ from mcp_edge.identity.provider import Departure
 from mcp_edge.oauth.limits import PER_WINDOW
 from tests.oauth.deployment import PUBLIC_URL, Asking, allow, authorize, consent_page, deploy, redeem
 from tests.oauth.upstream import GitHub
+from tests.support.visitor import Visitor
 
 pytestmark = pytest.mark.anyio
 
@@ -321,3 +322,31 @@ async def test_where_tools_need_the_users_account_the_provider_is_asked_again() 
         without = await browser.press(await consent_page(browser, Asking()), "Allow")
 
         assert without.left.startswith("https://github.example/login/oauth/authorize?")
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        {"keys": {"alice": sha256(f"{PUBLIC_URL}\nmek_alices-next-key".encode()).hexdigest()}},
+        key_settings(scopes="notes:read"),
+        {"keys": {}, "identity": "dev"},
+    ],
+    ids=["another key", "a narrower key", "another way to sign in"],
+)
+async def test_who_is_no_longer_admitted_is_signed_out_and_their_grants_end(gone: dict[str, Any]) -> None:
+    before = deploy(**key_settings())
+    async with before.visitor() as browser:
+        tokens = await authorize(browser, user=KEY)
+        refresh = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": tokens["refresh_token"]}
+        kept = await browser.client.post("/token", data=refresh)
+        assert kept.status_code == 200
+        assert "Signed in as alice." in (await browser.visit("/apps")).text
+
+        after = Visitor(before.instance(**gone).app, PUBLIC_URL)
+        after.client.cookies.update(browser.client.cookies)
+        async with after:
+            refresh["refresh_token"] = kept.json()["refresh_token"]
+            refused = await after.client.post("/token", data=refresh)
+            assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+            assert (await after.visit("/apps")).heading == "Sign in"
+        assert (await browser.client.post("/token", data=refresh)).status_code == 400, "it stays ended"

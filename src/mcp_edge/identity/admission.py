@@ -20,6 +20,7 @@ class Admission:
     """One list of users."""
 
     def __init__(self, entries: Sequence[str]) -> None:
+        self._entries = frozenset(entry.lower() for entry in entries)
         self._everybody = EVERYBODY in entries
         self._logins = {entry.removeprefix(LOGIN).lower() for entry in entries if entry.startswith(LOGIN)}
         self._domains = {entry[1:].lower() for entry in entries if entry.startswith("@")}
@@ -35,23 +36,38 @@ class Admission:
         """Whether it takes an address to decide."""
         return bool(self._domains or self._addresses) and not self._admits(subject, login, ())
 
-    def check(self, subject: str, *, login: str = "", emails: Collection[str] = ()) -> None:
-        """Let the user in. `emails` are verified ones.
+    def check(self, subject: str, *, login: str = "", emails: Collection[str] = ()) -> str:
+        """The entry that lets the user in. `emails` are verified ones.
 
         Raises:
             Refused
         """
-        if not self._admits(subject, login, emails):
+        admitted = self._admits(subject, login, emails)
+        if not admitted:
             raise Refused("Your account may not use this server. Ask its operator to admit you.", "not in the list")
+        return admitted
+
+    def still(self, entry: str) -> bool:
+        """Whether whom this entry has let in would still be let in by it, or by one for everybody."""
+        return self._everybody or entry.lower() in self._entries
 
     @property
     def asks_for_email(self) -> bool:
         """Whether addresses may be needed at all."""
         return bool(self._domains or self._addresses) and not self._everybody
 
-    def _admits(self, subject: str, login: str, emails: Collection[str]) -> bool:
-        if self._everybody or subject in self._subjects or (login and login.lower() in self._logins):
-            return True
-        return any(
-            email.lower() in self._addresses or email.lower().rpartition("@")[2] in self._domains for email in emails
-        )
+    def _admits(self, subject: str, login: str, emails: Collection[str]) -> str:
+        """The entry, as it is written but for its case; empty when there is none."""
+        if self._everybody:
+            return EVERYBODY
+        if subject in self._subjects:
+            return subject
+        if login and login.lower() in self._logins:
+            return LOGIN + login.lower()
+        for email in map(str.lower, emails):
+            if email in self._addresses:
+                return email
+            name, _, domain = email.rpartition("@")
+            if name and domain in self._domains:
+                return f"@{domain}"
+        return ""

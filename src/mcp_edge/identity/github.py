@@ -68,8 +68,12 @@ class GitHub:
         emails: list[str] = []
         if self._admission.needs_email(str(number), login):
             emails = await self._emails(tokens.access_token)
-        self._admission.check(str(number), login=login, emails=emails)
-        return Identity(User(issuer=self._base, subject=str(number), name=login), tokens)
+        admitted = self._admission.check(str(number), login=login, emails=emails)
+        return Identity(User(issuer=self._base, subject=str(number), name=login, admitted=admitted), tokens)
+
+    def admits(self, user: User) -> bool:
+        """Whether what let this user in is still there."""
+        return user.issuer == self._base and self._admission.still(user.admitted)
 
     async def refresh(self, tokens: TokenSet) -> TokenSet:
         """Fresh tokens, where they expire: those of GitHub Apps do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 
 from mcp_edge.context import User
@@ -19,7 +20,10 @@ class Keys:
     def __init__(self, keys: Mapping[str, str], issuer: str) -> None:
         """`keys` as the settings have them: user -> digest, or `digest:scope scope`; `issuer` is the public URL."""
         self._issuer = issuer
-        self._users = access_keys(keys)
+        self._users = {
+            digest: replace(user, admitted=_entry(digest, user)) for digest, user in access_keys(keys).items()
+        }
+        self._entries = {user.admitted for user in self._users.values()}
 
     async def check(self, value: str) -> User:
         """The user whose key this is.
@@ -32,3 +36,11 @@ class Keys:
         if user is None:
             raise Refused("This access key is not valid here.", "no such key")
         return user
+
+    def admits(self, user: User) -> bool:
+        """Whether the key that the user signed in with is still in the settings, with the scopes that it had."""
+        return user.issuer == "keys" and user.admitted in self._entries
+
+
+def _entry(digest: bytes, user: User) -> str:
+    return f"{digest.hex()}:{'' if user.scopes is None else ' '.join(sorted(user.scopes))}"

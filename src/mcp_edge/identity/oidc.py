@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets as randomness
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -116,15 +116,19 @@ class Oidc:
             nonce=secrets.get("nonce", ""),
             now=self._platform.clock(),
         )
-        await self._admit(claims, metadata, tokens)
-        return Identity(self._user(claims), tokens)
+        admitted = await self._admit(claims, metadata, tokens)
+        return Identity(replace(self._user(claims), admitted=admitted), tokens)
+
+    def admits(self, user: User) -> bool:
+        """Whether what let this user in is still there."""
+        return user.issuer == self._issuer and self._admission.still(user.admitted)
 
     async def refresh(self, tokens: TokenSet) -> TokenSet:
         """Fresh tokens. An ID token beside them says nothing new and is not read."""
         metadata = await self._metadata.get()
         return await self._client.renew(metadata.token_endpoint, tokens, metadata.secret_method)
 
-    async def _admit(self, claims: dict[str, Any], metadata: Metadata, tokens: TokenSet) -> None:
+    async def _admit(self, claims: dict[str, Any], metadata: Metadata, tokens: TokenSet) -> str:
         subject = claims["sub"]
         told = claims
         if self._admission.needs_email(subject) and not _emails(claims) and metadata.userinfo_endpoint:
@@ -132,7 +136,7 @@ class Oidc:
             told = json_object(response, self.label)
             if told.get("sub") != subject:  # OpenID Connect Core 1.0 §5.3.2
                 raise Refused(f"{self.label} did not say who you are.", "userinfo is about another subject")
-        self._admission.check(subject, emails=_emails(told))
+        return self._admission.check(subject, emails=_emails(told))
 
     def _user(self, claims: dict[str, Any]) -> User:
         tenant = next((claims[name] for name in _TENANTS if isinstance(claims.get(name), str)), "")

@@ -70,6 +70,10 @@ class RedirectProvider(Protocol):
         """
         ...
 
+    def admits(self, user: User) -> bool:
+        """Whether what let this user in (`User.admitted`) is still there: asked when a sign-in or a grant is used."""
+        ...
+
     async def refresh(self, tokens: TokenSet) -> TokenSet:
         """Fresh tokens.
 
@@ -100,6 +104,10 @@ class FormProvider(Protocol):
         Raises:
             Refused: nobody is known by this value.
         """
+        ...
+
+    def admits(self, user: User) -> bool:
+        """Whether what let this user in (`User.admitted`) is still there: asked when a sign-in or a grant is used."""
         ...
 
 

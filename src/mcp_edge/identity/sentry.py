@@ -64,9 +64,13 @@ class Sentry:
         if not isinstance(number, str) or not number.isascii() or not number.isdigit() or len(number) > 32:
             raise UpstreamError("Sentry's answer does not have the expected form.")
         emails = await self._emails(tokens.access_token, number) if self._admission.needs_email(number) else []
-        self._admission.check(number, emails=emails)
+        admitted = self._admission.check(number, emails=emails)
         shown = name if isinstance(name, str) and name.strip() else number
-        return Identity(User(issuer=self._base, subject=number, name=shown[:255]), tokens)
+        return Identity(User(issuer=self._base, subject=number, name=shown[:255], admitted=admitted), tokens)
+
+    def admits(self, user: User) -> bool:
+        """Whether what let this user in is still there."""
+        return user.issuer == self._base and self._admission.still(user.admitted)
 
     async def refresh(self, tokens: TokenSet) -> TokenSet:
         """Fresh tokens."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Callable
 from hashlib import sha256
 
 from mcp_edge.context import User
@@ -29,7 +30,9 @@ _BOUND = "mcp_edge.browser"
 class Browsers:
     """See the module."""
 
-    def __init__(self, platform: Platform, ring: KeyRing, urls: Urls) -> None:
+    def __init__(self, platform: Platform, ring: KeyRing, urls: Urls, admits: Callable[[User], bool]) -> None:
+        """`admits` says whether what once let a user in is still there (`identity.Provider`)."""
+        self._admits = admits
         self._platform = platform
         self._store = platform.atomics
         self._ring = ring
@@ -67,7 +70,8 @@ class Browsers:
         if entry is None:
             return None
         opened = self._ring.open(_PURPOSE, entry.value, context=self._context(key), secret=value.encode())
-        return None if opened is None else _user(opened)
+        user = None if opened is None else _user(opened)
+        return user if user is not None and self._admits(user) else None
 
     async def sign_in(self, request: Request, user: User) -> None:
         """Remember the user in this browser, under a new cookie; what the old one led to is over."""
@@ -166,6 +170,7 @@ def _document(user: User) -> bytes:
             "subject": user.subject,
             "name": user.name,
             "scopes": scopes,
+            "admitted": user.admitted,
         }
     ).encode()
 
@@ -180,4 +185,5 @@ def _user(document: bytes) -> User | None:
         record["tenant"],
         record["name"],
         None if record["scopes"] is None else frozenset(record["scopes"]),
+        admitted=record["admitted"],
     )

@@ -72,13 +72,13 @@ def load(ring: KeyRing, key: str, raw: bytes) -> Grant | None:
 
 def dump_user(user: User) -> list[str]:
     """Who it is, without what one credential allows."""
-    return [user.issuer, user.tenant, user.subject, user.name]
+    return [user.issuer, user.tenant, user.subject, user.name, user.admitted]
 
 
 def load_user(found: list[str]) -> User:
     """The inverse of `dump_user`."""
-    issuer, tenant, subject, name = found
-    return User(issuer=issuer, tenant=tenant, subject=subject, name=name)
+    issuer, tenant, subject, name, admitted = found
+    return User(issuer=issuer, tenant=tenant, subject=subject, name=name, admitted=admitted)
 
 
 def _members(grant: Grant | None) -> dict[str, Any]:

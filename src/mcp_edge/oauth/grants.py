@@ -45,7 +45,16 @@ class ConnectedApp:
 class Grants:
     """All grants. Errors are `OAuthError`s."""
 
-    def __init__(self, platform: Platform, ring: KeyRing, urls: Urls, scopes: Callable[[], Awaitable[Scopes]]) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        ring: KeyRing,
+        urls: Urls,
+        scopes: Callable[[], Awaitable[Scopes]],
+        admits: Callable[[User], bool],
+    ) -> None:
+        """`admits` says whether what once let a user in is still there (`identity.Provider`)."""
+        self._admits = admits
         self._settings = platform.settings
         self._clock = platform.clock
         self._urls = urls
@@ -125,6 +134,9 @@ class Grants:
             grant = held.grant
             if grant.client_id != client.id:
                 raise refused(f"a refresh token of the client {grant.client_id}")
+            if not self._admits(grant.user):
+                await self._store.finish(held.key, "its user is no longer admitted")
+                raise refused("its user is no longer admitted")
             audience = self._audience(grant, resource)
             if scopes is not None and not scopes <= (await self._scopes()).closure(grant.scopes):
                 raise OAuthError("invalid_scope", "A refresh cannot add scopes to those that were granted.")

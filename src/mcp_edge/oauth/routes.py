@@ -124,7 +124,7 @@ class Entrance:
 
     @cached_property
     def _grants(self) -> Grants:
-        return Grants(self._platform, self._ring, self._urls, self._scopes)
+        return Grants(self._platform, self._ring, self._urls, self._scopes, self._provider.admits)
 
     @cached_property
     def _server(self) -> AuthorizationServer:

@@ -50,9 +50,9 @@ class AuthorizationServer:
     @cached_property
     def grants(self) -> Grants:
         """What users have granted."""
-        return Grants(self.platform, self.ring, self.urls, self.scopes)
+        return Grants(self.platform, self.ring, self.urls, self.scopes, self.provider.admits)
 
     @cached_property
     def browsers(self) -> Browsers:
         """The browsers at the pages."""
-        return Browsers(self.platform, self.ring, self.urls)
+        return Browsers(self.platform, self.ring, self.urls, self.provider.admits)
