@@ -12,10 +12,9 @@ from contextlib import ExitStack
 from functools import cache, lru_cache
 from typing import Any, Protocol, cast
 
-import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mcp_edge import public_http
+from mcp_edge import http_client, public_http
 from mcp_edge.app import create_app
 from mcp_edge.cli.exposure import refuse_unsafe
 from mcp_edge.platform import Drain, Platform, Telemetry
@@ -58,7 +57,7 @@ class Environment:
         self._telemetry = telemetry
         self._streaming = streaming
         self._drain = Drain()
-        self._http, self._http_public = cache(httpx.AsyncClient), cache(public_http.client)
+        self._http, self._http_public = cache(http_client.client), cache(public_http.client)
         self.app_at = lru_cache(_DOMAINS)(self._app_at)
 
     def _app_at(self, domain: str) -> ASGIApp:

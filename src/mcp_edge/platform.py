@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import httpx
 
-from mcp_edge import public_http
+from mcp_edge import http_client, public_http
 from mcp_edge.settings import Settings
 from mcp_edge.storage.ports import AtomicStore, RecordStore
 
@@ -123,7 +123,7 @@ class Platform:
     records: RecordStore
     atomics: AtomicStore
     telemetry: Telemetry = field(default_factory=Silent)
-    http: Callable[[], httpx.AsyncClient] = httpx.AsyncClient
+    http: Callable[[], httpx.AsyncClient] = http_client.client
     """A client for upstream APIs, usable on the running event loop; the host closes it."""
     http_public: Callable[[], httpx.AsyncClient] = public_http.client
     """A client for URLs that strangers name, which reaches the public internet alone; otherwise as `http`."""

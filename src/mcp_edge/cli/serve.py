@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 import httpx
 
-from mcp_edge import public_http
+from mcp_edge import http_client, public_http
 from mcp_edge.cli.banner import banner, base_url
 from mcp_edge.cli.exposure import is_loopback, refuse_unsafe, with_secret
 from mcp_edge.cli.loading import load
@@ -138,7 +138,7 @@ async def _platform(settings: Settings) -> AsyncGenerator[Platform]:
             records=records,
             atomics=atomics,
             telemetry=sink,
-            http=partial(client, httpx.AsyncClient),
+            http=partial(client, http_client.client),
             http_public=partial(client, public_http.client),
         )
     finally:

@@ -9,7 +9,7 @@ import httpx
 import js
 from pyodide.ffi import JsException, jsnull, to_js
 
-from mcp_edge import public_http
+from mcp_edge import http_client, public_http
 from mcp_edge.cloudflare import budget
 
 _DECODED = frozenset({"content-encoding", "content-length", "transfer-encoding"})
@@ -71,7 +71,7 @@ class FetchTransport(httpx.AsyncBaseTransport):
 
 def client() -> httpx.AsyncClient:
     """A client that needs no closing."""
-    return httpx.AsyncClient(transport=FetchTransport(), trust_env=False)
+    return http_client.client(FetchTransport(), trust_env=False)
 
 
 def public_client() -> httpx.AsyncClient:
