@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 URLS = Urls("https://notes.example")
 CALLBACK = "https://app.example/callback"
-ANN = User(issuer="https://idp.example", subject="ann", name="Ann")
+ANN = User(issuer="dev", subject="ann", name="Ann")
 APP = Client("app", "App", (CALLBACK,), "static")
 OTHER = Client("other", "Other", (CALLBACK,), "static")
 SCOPES = Scopes([

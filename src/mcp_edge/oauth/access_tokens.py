@@ -52,7 +52,8 @@ class AccessTokens:
         self, user: User, *, client: str, grant: str, scopes: frozenset[str], audience: str, ttl_s: int
     ) -> tuple[str, str]:
         """A new token, kept, and its digest."""
-        token = token_format.ACCESS + token_format.new_secret()
+        secret = (token_format.ACCESS + token_format.new_secret()).encode()
+        token = (secret + self._ring.tag(_PURPOSE, secret)).decode()
         digest = token_format.digest(token)
         now = self._clock()
         record = {
@@ -71,10 +72,13 @@ class AccessTokens:
         return token, digest
 
     async def find(self, token: bytes) -> AccessToken | None:
-        """The live token of these bytes. One read of the store; none for what cannot be a token."""
-        if not token_format.is_access_token(token):
+        """The live token of these bytes. One read of the store; none for what this server cannot have issued."""
+        parts = token_format.parse_access_token(token)
+        if parts is None:
             return None
         key = f"token/{sha256(token).hexdigest()}"
+        if key not in self._opened and not self._ring.tagged(_PURPOSE, *parts):
+            return None
         raw = await self._records.get(key)
         if raw is None:
             return None

@@ -13,7 +13,7 @@ from hashlib import sha256
 ACCESS, CODE, REFRESH, KEY = "mea_", "mec_", "mer_", "mek_"
 _ID, _SECRET = "[0-9a-f]{32}", "[0-9a-f]{64}"
 _FORM = re.compile(f"(?:{CODE}({_ID})({_SECRET})|{REFRESH}({_ID})({_ID})({_SECRET}))")
-_ACCESS = re.compile(f"{ACCESS}{_SECRET}".encode())
+_ACCESS = re.compile(f"({ACCESS}{_SECRET})([0-9a-f]{{16}})".encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,10 @@ def parse(text: str) -> Code | RefreshToken | None:
     return Code(found[1], found[2]) if found[1] else RefreshToken(found[3], found[4], found[5])
 
 
-def is_access_token(token: bytes) -> bool:
-    """Whether it can be one of ours; anything else costs no read of the store."""
-    return _ACCESS.fullmatch(token) is not None
+def parse_access_token(token: bytes) -> tuple[bytes, bytes] | None:
+    """An access token's secret part and its tag (`KeyRing.tag`), if it can be one of ours."""
+    found = _ACCESS.fullmatch(token)
+    return None if found is None else (found[1], found[2])
 
 
 def new_id() -> str:
