@@ -13,6 +13,10 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+OPTIONS = (
+    "--no-sandbox",  # its own sandbox does not work for root, who runs the tests in a container
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",  # nothing is reached but loopback
+)
 DEADLINE_MS = 15_000
 
 
@@ -37,8 +41,7 @@ def chromium_path() -> str:
 async def chromium() -> AsyncGenerator[Browser]:
     """The browser while the context is open; each person has a `context` of their own in it."""
     async with async_playwright() as playwright:
-        # Chromium's own sandbox does not work for root, who runs the tests in a container.
-        browser = await playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=chromium_path(), args=list(OPTIONS))
         try:
             yield browser
         finally:

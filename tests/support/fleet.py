@@ -9,6 +9,7 @@ import re
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -57,10 +58,11 @@ class Fleet:
         args: Sequence[str] = (),
         proxy: bool | None = None,
         check_s: float | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`store` as `--store` takes it; `env` adds to a clean environment without other `MCP_` names; `args` adds
         options of `serve`. `proxy` defaults to True for more than one process; with `check_s` it asks for readiness.
-        With `auth="oauth"` the processes know the one URL that they all have."""
+        With `tls` the proxy ends TLS. With `auth="oauth"` the processes know the one URL that they all have."""
         self.ports: list[int] = []
         while len(self.ports) < count:
             if (port := free_port()) not in self.ports:
@@ -81,6 +83,7 @@ class Fleet:
         self._logs = Path()
         self._auth = auth
         self._check_s = check_s
+        self._tls = tls
         self._with_proxy = count > 1 if proxy is None else proxy
         self.proxy: RoundRobin | None = None
         """The round robin; its `served` tells which port took each request. None for a single process."""
@@ -89,7 +92,7 @@ class Fleet:
 
     def __enter__(self) -> Self:
         self._logs = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="fleet-")))
-        proxy = RoundRobin(self.ports, check_s=self._check_s) if self._with_proxy else None
+        proxy = RoundRobin(self.ports, check_s=self._check_s, tls=self._tls) if self._with_proxy else None
         try:
             if proxy is not None:
                 self._exit.callback(proxy.close)

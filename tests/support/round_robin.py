@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Sequence
@@ -85,8 +86,11 @@ class Exchange:
 class RoundRobin:
     """The proxy, in a thread of its own while the context is open. `url` is its address on loopback."""
 
-    def __init__(self, backends: Sequence[int], *, check_s: float | None = None) -> None:
-        """With `check_s`, a backend whose `/readyz` is not 200 gets no new request; it is asked this often."""
+    def __init__(
+        self, backends: Sequence[int], *, check_s: float | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """With `check_s`, a backend whose `/readyz` is not 200 gets no new request; it is asked this often. With `tls`,
+        clients come over TLS, and to `localhost`."""
         self._backends = tuple(backends)
         self._check_s = check_s
         self._unready: set[int] = set()
@@ -97,7 +101,8 @@ class RoundRobin:
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="round-robin", daemon=True)
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self._tls = tls
+        self.url = f"https://localhost:{self.port}" if tls else f"http://127.0.0.1:{self.port}"
         self.served: list[int] = []
         """The port of the backend that took each request, in order of arrival."""
         self.exchanges: list[Exchange] = []
@@ -147,7 +152,7 @@ class RoundRobin:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._accept, sock=self._socket)
+        server = await asyncio.start_server(self._accept, sock=self._socket, ssl=self._tls)
         if self._check_s is not None:
             checking = asyncio.create_task(self._check(self._check_s))
             self._connections.add(checking)  # it ends as they do

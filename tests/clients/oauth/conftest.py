@@ -9,6 +9,7 @@ from itertools import count
 import pytest
 from playwright.async_api import Browser
 
+from tests.clients.oauth import documents
 from tests.clients.oauth.callback import Callback, listening
 from tests.clients.oauth.person import Person
 from tests.support import browser as support
@@ -35,11 +36,16 @@ async def chromium(anyio_backend: str) -> AsyncIterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the two processes share."""
+    return f"sqlite:{tmp_path_factory.mktemp('store') / 'oauth.db'}"
+
+
+@pytest.fixture(scope="package")
+def fleet(store: str) -> Iterator[Fleet]:
     """Two processes that authorize clients themselves; on loopback, users pick their names."""
-    store = tmp_path_factory.mktemp("store") / "oauth.db"
     env = {"MCP_CLIENT_ADDRESS_HEADER": "X-Client-Address", "MCP_CLIENTS": json.dumps(CLIENTS)}
-    with Fleet(app=APP, count=2, store=f"sqlite:{store}", auth="oauth", env=env) as running:
+    with Fleet(app=APP, count=2, store=store, auth="oauth", env=env) as running:
         yield running
 
 
@@ -63,3 +69,9 @@ async def callback() -> AsyncIterator[Callback]:
     """A client's address for the browser."""
     async with listening() as found:
         yield found
+
+
+@pytest.fixture
+async def document(fleet: Fleet, store: str) -> str:
+    """The URL of a client's document, which is its client id."""
+    return (await documents.publish(store, fleet.url)).id

@@ -4,15 +4,67 @@ from an origin of its own.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
+from playwright.async_api import Browser
 
 from tests.clients.oauth.callback import Callback
 from tests.clients.oauth.links import link
 from tests.clients.oauth.person import Person
+from tests.support import browser as support
+from tests.support.certificate import self_signed
 from tests.support.fleet import Fleet
 
 pytestmark = pytest.mark.anyio
+
+APP = "tests.clients.oauth.server:create_server"
+WEB_CLIENT_ASKS = """async ([server, callback]) => {
+    const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+    const refused = await fetch(server + '/mcp', { method: 'POST', headers, body: '{}' });
+    const [, metadata] = refused.headers.get('www-authenticate').match(/resource_metadata="([^"]+)"/);
+    const resource = await (await fetch(metadata)).json();
+    const where = resource.authorization_servers[0] + '/.well-known/oauth-authorization-server';
+    const found = await (await fetch(where, { headers: { 'mcp-protocol-version': '2025-11-25' } })).json();
+    const body = JSON.stringify({
+        client_name: 'A web client', redirect_uris: [callback], token_endpoint_auth_method: 'none',
+    });
+    const client = await (await fetch(found.registration_endpoint, { method: 'POST', headers, body })).json();
+    const url = new URL(found.authorization_endpoint);
+    const verifier = 'v'.repeat(43);
+    const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier));
+    const challenge = btoa(String.fromCharCode(...new Uint8Array(hash)))
+        .replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+    url.search = new URLSearchParams({
+        response_type: 'code', client_id: client.client_id, redirect_uri: callback, state: 's',
+        code_challenge: challenge, code_challenge_method: 'S256', resource: resource.resource,
+        scope: resource.scopes_supported.join(' '),
+    });
+    return { url: url.href, client: client.client_id, verifier, token: found.token_endpoint, mcp: resource.resource };
+}"""
+WEB_CLIENT_CALLS = """async ([asked, query, callback]) => {
+    const form = new URLSearchParams({
+        grant_type: 'authorization_code', code: new URLSearchParams(query).get('code'), client_id: asked.client,
+        redirect_uri: callback, code_verifier: asked.verifier, resource: asked.mcp,
+    });
+    const tokens = await (await fetch(asked.token, { method: 'POST', body: form })).json();
+    const headers = {
+        authorization: 'Bearer ' + tokens.access_token, 'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+    };
+    const ask = async (method, params, id) => {
+        const body = JSON.stringify({ jsonrpc: '2.0', ...(id ? { id } : {}), method, params });
+        return fetch(asked.mcp, { method: 'POST', headers, body });
+    };
+    const clientInfo = { name: 'web', version: '1' };
+    const opened = await ask('initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo }, 1);
+    headers['mcp-session-id'] = opened.headers.get('mcp-session-id');
+    headers['mcp-protocol-version'] = '2025-11-25';
+    await ask('notifications/initialized', {});
+    const answer = await (await ask('tools/call', { name: 'whoami', arguments: {} }, 2)).json();
+    return { expires_in: tokens.expires_in, scope: tokens.scope, answer: answer.result.content[0].text };
+}"""
 
 
 async def test_on_loopback_cookies_are_plain_but_unseen_by_scripts_and_other_sites(
@@ -25,6 +77,47 @@ async def test_on_loopback_cookies_are_plain_but_unseen_by_scripts_and_other_sit
         {name: value for name, value in cookie.items() if name not in ("value", "expires")}
         for cookie in await person.profile.context.cookies()
     ] == [{"name": f"mcp-browser-{port}", **plain}, {"name": f"mcp-session-{port}", **plain}]
+
+
+async def test_over_tls_cookies_are_locked_to_the_host_and_the_way_back_leads_to_loopback(
+    chromium: Browser, callback: Callback, tmp_path: Path
+) -> None:
+    store = f"sqlite:{tmp_path / 'tls.db'}"
+    with Fleet(app=APP, store=store, auth="oauth", tls=self_signed(tmp_path)) as fleet:
+        async with support.profile(chromium, any_certificate=True) as profile:
+            person = Person(profile, fleet.url, "ada")
+            asked = await link(fleet.url, callback.url)
+            await person.allow(asked.path)
+            assert (await callback.result())["iss"] == fleet.url
+            locked = {"domain": "localhost", "path": "/", "httpOnly": True, "secure": True, "sameSite": "Lax"}
+            assert [
+                {name: value for name, value in cookie.items() if name not in ("value", "expires")}
+                for cookie in await profile.context.cookies()
+            ] == [{"name": name, **locked} for name in ("__Host-mcp-browser", "__Host-mcp-session")]
+            assert profile.complaints(fleet.url) == []
+
+
+async def test_a_web_client_is_authorized_in_a_popup_and_calls_from_its_own_origin(
+    person: Person, fleet: Fleet, callback: Callback
+) -> None:
+    page = await person.profile.page()
+    await page.goto(callback.url.removesuffix("/callback"))
+    asked = await page.evaluate(WEB_CLIENT_ASKS, [fleet.url, callback.url])
+    async with page.expect_popup() as opened:
+        await page.evaluate("url => void window.open(url, 'authorize', 'popup')", asked["url"])
+    popup = await opened.value
+    await person.press(popup, "Allow")
+    await person.sign_in(popup)
+    assert popup.url.startswith(callback.url)
+    (complaint,) = person.profile.complaints(fleet.url)  # of the refusal with which it began
+    assert "401" in complaint
+    person.profile.heard.clear()
+    came_with = await popup.evaluate("window.opener.name = location.search")  # its opener is still there, and its own
+    assert await page.evaluate(WEB_CLIENT_CALLS, [asked, came_with, callback.url]) == {
+        "expires_in": 3600,
+        "scope": "page:read page:write",
+        "answer": person.name,
+    }
 
 
 async def test_back_after_consent_shows_the_page_and_repeats_nothing(

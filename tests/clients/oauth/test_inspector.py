@@ -66,7 +66,7 @@ async def consent(person: Person, page: Page) -> None:
 
 async def call(page: Page, tool: str) -> None:
     """Press the button of a tool that takes nothing."""
-    await page.get_by_text("Tools", exact=True).click()
+    await page.get_by_test_id("connection-status").get_by_text("Tools", exact=True).click()
     await page.get_by_role("button", name=tool).click()
     await page.get_by_role("button", name="Execute Tool").click()
 

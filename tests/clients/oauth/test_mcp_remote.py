@@ -64,11 +64,11 @@ class Desk:
                     return
 
     @asynccontextmanager
-    async def bridged(self, url: str, transport: str, version: str) -> AsyncGenerator[Peer]:
+    async def bridged(self, url: str, transport: str, version: str, *more: str) -> AsyncGenerator[Peer]:
         """The official client on stdio, with the bridge as its server."""
         bridge = StdioServerParameters(
             command=node_command()[0],
-            args=[bin_path("mcp-remote"), url, str(self.port), "--allow-http", "--transport", transport],
+            args=[bin_path("mcp-remote"), url, str(self.port), "--allow-http", "--transport", transport, *more],
             env={
                 **node_env(),
                 "HOME": str(self.folder),
@@ -107,3 +107,15 @@ async def test_it_opens_the_browser_once_and_again_after_its_user_took_it_back(
             assert await peer.call("whoami") == desk.person.name
             assert len(desk.links) == 2
         browsing.cancel_scope.cancel()
+
+
+async def test_with_a_document_of_its_own_it_registers_nowhere(fleet: Fleet, desk: Desk, document: str) -> None:
+    assert fleet.proxy is not None
+    since = len(fleet.proxy.exchanges)
+    async with anyio.create_task_group() as browsing:
+        browsing.start_soon(desk.follow)
+        own = ("--client-metadata-url", document)
+        async with desk.bridged(f"{fleet.url}/mcp", "http-only", HANDSHAKE, *own) as peer:
+            assert await peer.call("whoami") == desk.person.name
+        browsing.cancel_scope.cancel()
+    assert "/register" not in [seen.path for seen in fleet.proxy.exchanges[since:]]

@@ -54,6 +54,18 @@ async def test_it_finds_its_way_from_the_first_refusal_to_the_first_call(
     assert app.wallet.tokens.scope == "page:read page:write"
 
 
+async def test_with_a_document_of_its_own_it_registers_nowhere(
+    fleet: Fleet, person: Person, callback: Callback, document: str
+) -> None:
+    app = application(fleet, callback, person)
+    app.document = document
+    async with app.connected(MODERN) as peer:
+        assert await peer.call("whoami") == person.name
+        assert "/register" not in [seen.path for seen in peer.passed]
+    page = await person.apps()
+    assert await page.get_by_text("client.example").count() == 1
+
+
 @versions
 async def test_it_comes_back_with_what_it_kept_and_asks_nobody(
     fleet: Fleet, person: Person, callback: Callback, version: str

@@ -76,3 +76,14 @@ async def test_it_is_authorized_and_refreshed_and_asks_for_more_and_once_more_af
         asked,
         {"step": "again", "answer": person.name},
     ]
+
+
+@pytest.mark.parametrize(("script", "wire"), [("v1.mjs", "http"), ("v2.mjs", "modern")])
+async def test_with_a_document_of_its_own_it_registers_nowhere(
+    fleet: Fleet, person: Person, script: str, wire: str, document: str
+) -> None:
+    assert fleet.proxy is not None
+    since = len(fleet.proxy.exchanges)
+    steps = await run_script(fleet, person, script, wire, document)
+    assert steps[-1] == {"step": "again", "answer": person.name}
+    assert "/register" not in [seen.path for seen in fleet.proxy.exchanges[since:]]
