@@ -63,6 +63,44 @@ def play(address: str, user: str, *, racers: int = 20) -> None:
     asyncio.run(_play(address, user, racers))
 
 
+def authorized(address: str, user: str) -> str:
+    """An access token of the user, for /mcp."""
+
+    async def walk() -> str:
+        async with Visitor(Front(address), PUBLIC_URL) as browser:
+            browser.client.timeout = DEADLINE_S
+            asking = Asking(client_id=await _register(browser.client, user), redirect_uri=REDIRECT)
+            return (await redeem(browser.client, asking, await _allowed(browser, asking, user)))["access_token"]
+
+    return asyncio.run(walk())
+
+
+def opened(address: str, token: str) -> str:
+    """The id of a new session of revision 2025-11-25."""
+    client = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "authorization", "version": "1"},
+    }
+    return _post(address, token, "initialize", client).headers["mcp-session-id"]
+
+
+def ping(address: str, token: str, session: str) -> None:
+    """A call in the session."""
+    _post(address, token, "ping", {}, {"mcp-session-id": session})
+
+
+def _post(
+    address: str, token: str, method: str, params: dict[str, Any], headers: dict[str, str] | None = None
+) -> httpx.Response:
+    fields = {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream", **(headers or {})}
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    fields["host"] = httpx.URL(PUBLIC_URL).host
+    answer = httpx.post(f"{address}/mcp", json=message, headers=fields, timeout=DEADLINE_S)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
 async def _play(address: str, user: str, racers: int) -> None:
     async with Visitor(Front(address), PUBLIC_URL) as browser:
         client = browser.client
