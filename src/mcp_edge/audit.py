@@ -37,5 +37,10 @@ def decided(
         "reason": reason[:_MAX_CHARS],
     }
     told = {name: value for name, value in fields.items() if value}
-    text = " ".join(f"{name}={value!r}" if " " in value else f"{name}={value}" for name, value in told.items())
+    text = " ".join(f"{name}={_quoted(value)}" for name, value in told.items())
     logger.log(logging.INFO if outcome == "allowed" else logging.WARNING, "%s", text, extra={"fields": told})
+
+
+def _quoted(value: str) -> str:
+    """The value as one word of one line, whatever a stranger has put into it."""
+    return value if value.isprintable() and not set(value) & set(" '\"") else repr(value)

@@ -165,6 +165,19 @@ def test_a_decision_is_a_line_of_its_own_whose_members_can_be_searched(caplog: p
     )
 
 
+@pytest.mark.parametrize(
+    "said", ["x\nwhat=consent", "x\r\nwhat=consent", "x\u2028what=consent", "x what=consent", "'", "\u202ex"]
+)
+def test_what_a_stranger_calls_himself_stays_one_word_of_one_line(said: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "mcp_edge.audit"):
+        decided("authorize", "refused", client=said, reason="unknown")
+        decided("authorize", "refused", client="https://app.test/a-b?c=d", reason="unknown")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"what=authorize outcome=refused client={said!r} reason=unknown",
+        "what=authorize outcome=refused client=https://app.test/a-b?c=d reason=unknown",
+    ]
+
+
 def test_powertools_keeps_the_members_of_a_decision(tmp_path: Path) -> None:
     code = """
 from mcp_edge.telemetry.powertools import PowertoolsSink
