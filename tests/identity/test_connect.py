@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -344,3 +345,17 @@ async def test_a_disconnected_account_is_asked_for_again(provider: Provider, sit
         await visitor.press(apps, "Disconnect")
 
         assert await link(caller)
+
+
+async def test_the_link_is_in_no_line_of_the_log(site: Deployment, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with site.visitor() as visitor, site.visitor() as stranger:
+        url = await link(await caller_of(site, visitor))
+        await authorize(stranger, user="mallory")
+        for page in (await stranger.visit(url), await stranger.visit(url + "x")):
+            assert page.status in (403, 404)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("mcp_edge")]
+    assert [line.split(" reason")[0] for line in lines if "what=connect" in line] == [
+        "what=connect outcome=refused address=127.0.0.1"
+    ] * 2
+    assert [line for line in lines if urlsplit(url).path.rpartition("/")[2] in line] == []

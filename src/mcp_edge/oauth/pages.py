@@ -105,6 +105,8 @@ async def _refuse(
     headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
     address = server.limits.address(request)
-    decided(request.path.removeprefix("/"), "refused", address=address, reason=reason)
+    # What follows /connect/ opens something, and belongs into no log.
+    what = "connect" if request.path.startswith("/connect/") else request.path.removeprefix("/")
+    decided(what, "refused", address=address, reason=reason)
     title = _TITLES.get(status, "That did not work")
     await show(server, request, error.page(title, message), status=status, headers=headers)
