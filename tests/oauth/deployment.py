@@ -172,7 +172,14 @@ async def authorize(
 
 async def redeem(client: httpx.AsyncClient, asking: Asking, code: str) -> dict[str, Any]:
     """The tokens for a code of a public client."""
-    response = await client.post(
+    response = await exchange(client, asking, code)
+    assert response.status_code == 200, response.text
+    return json.loads(response.text)
+
+
+async def exchange(client: httpx.AsyncClient, asking: Asking, code: str) -> httpx.Response:
+    """What a public client is answered that sends its code."""
+    return await client.post(
         "/token",
         data={
             "grant_type": "authorization_code",
@@ -182,5 +189,3 @@ async def redeem(client: httpx.AsyncClient, asking: Asking, code: str) -> dict[s
             "code_verifier": asking.verifier,
         },
     )
-    assert response.status_code == 200, response.text
-    return json.loads(response.text)

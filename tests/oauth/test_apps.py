@@ -9,7 +9,7 @@ import pytest
 from mcp_edge.identity.connections import Connections
 from mcp_edge.identity.provider import RedirectProvider
 from mcp_edge.keyring import KeyRing
-from tests.oauth.deployment import CLIENT, Asking, Deployment, authorize, deploy
+from tests.oauth.deployment import CLIENT, Asking, Deployment, allow, authorize, consent_page, deploy, exchange
 from tests.oauth.upstream import GitHub
 from tests.support.visitor import Visitor
 
@@ -107,6 +107,20 @@ async def test_an_app_that_came_back_for_more_is_one_app_and_revoked_as_one() ->
             assert await refreshed(edge, tokens["refresh_token"]) == 400
 
 
+async def test_a_code_that_a_revoked_app_still_holds_is_worth_nothing() -> None:
+    edge = deploy(clients=(CLIENT, OTHER))
+    async with edge.visitor() as browser:
+        await authorize(browser)
+        waiting, others = Asking(more={"scope": "notes:write"}), Asking(client_id="other")
+        codes = [
+            (await allow(browser, await consent_page(browser, asking))).answer["code"] for asking in (waiting, others)
+        ]
+        await browser.press(await browser.visit("/apps"), "Revoke")
+
+        assert (await exchange(browser.client, waiting, codes[0])).json()["error"] == "invalid_grant"
+        assert (await exchange(browser.client, others, codes[1])).status_code == 200
+
+
 async def test_an_app_of_somebody_else_is_left_alone() -> None:
     edge = deploy()
     async with edge.visitor() as alices, edge.visitor() as mallorys:
@@ -124,7 +138,7 @@ async def test_revoking_twice_or_nothing_is_no_error() -> None:
     async with edge.visitor() as browser:
         await authorize(browser)
         form, _ = (await browser.visit("/apps")).button("Revoke")
-        for fields in (form.fields, form.fields, [], [("app", "nothing")], [("app", "é" * 300)]):
+        for fields in (form.fields, form.fields, [], [("app", "")], [("app", "nothing")], [("app", "é" * 300)]):
             page = await browser.post("/apps", [*fields, ("do", "revoke")])
             assert (page.status, page.heading) == (200, "Connected apps")
 

@@ -59,14 +59,13 @@ async def _do(server: AuthorizationServer, request: Request, user: User, answer:
 
 
 async def _revoke(server: AuthorizationServer, user: User, client_id: str) -> str:
-    """End all that the user has granted to a client, and forget the consent: its id, empty when there was nothing."""
-    found = [app for app in await server.grants.of(user.principal) if app.client_id == client_id]
-    if not found:  # ended meanwhile, or somebody else's
+    """End all that the user has granted to a client, codes that it still holds too, and forget the consent: the
+    client's id, empty when there was nothing."""
+    if not client_id:
         return ""
     await consents.forget(server, user.principal, client_id)
-    for app in found:
-        await server.grants.end(user.principal, app.grant_id)
-    return client_id
+    ended = await server.grants.end_client(user.principal, client_id)
+    return client_id if ended else ""  # ended meanwhile, or somebody else's
 
 
 async def _show(server: AuthorizationServer, request: Request, user: User) -> None:

@@ -24,7 +24,6 @@ from mcp_edge.oauth.model import Approval, Client, OAuthError
 from mcp_edge.oauth.token_format import Code, RefreshToken, digest
 from mcp_edge.platform import Platform
 from mcp_edge.scopes import Scopes
-from mcp_edge.tokens import short_hash
 from mcp_edge.urls import Urls
 
 
@@ -138,7 +137,8 @@ class Grants:
                 await self._store.finish(held.key, "its user is no longer admitted")
                 raise refused("its user is no longer admitted")
             audience = self._audience(grant, resource)
-            if scopes is not None and not scopes <= (await self._scopes()).closure(grant.scopes):
+            declared = await self._scopes()
+            if scopes is not None and not scopes <= declared.closure(grant.scopes):
                 raise OAuthError("invalid_scope", "A refresh cannot add scopes to those that were granted.")
             if _same(grant.refresh, given.secret):
                 successor = replace(given, secret=token_format.new_secret())
@@ -146,7 +146,7 @@ class Grants:
                 if tokens is not None:
                     return tokens
             elif _same(grant.previous, given.secret) and self._clock() < grant.grace_until:
-                return self._issuing.answer_again(held, given, audience)
+                return self._issuing.answer_again(held, given, declared.closure(scopes or grant.scopes), audience)
             else:
                 await self._store.finish(held.key, "an old refresh token was used again")
                 raise refused("the refresh token was used before")
@@ -167,7 +167,7 @@ class Grants:
     async def introspect(self, token: str, client: Client) -> dict[str, object]:
         """RFC 7662 §2.2: the members of an active token of this client, or `{"active": False}`.
 
-        `sub` is a pairwise identifier (OpenID Connect Core §8.1): the client learns nothing of the user by it.
+        There is no `sub`, which is optional: a digest of an account's number could be tried out until it fits.
         """
         given = token_format.parse(token)
         if isinstance(given, RefreshToken):
@@ -175,11 +175,11 @@ class Grants:
             if held is None or not _same(held.grant.refresh, given.secret) or held.grant.client_id != client.id:
                 return {"active": False}
             grant = held.grant
-            return self._members(grant.user, client, grant.scopes, grant.resource, grant.used_at, grant.expires_at)
+            return self._members(client, grant.scopes, grant.resource, grant.used_at, grant.expires_at)
         found = await self._access.find(token.encode())
         if found is None or found.user.client != client.id:
             return {"active": False}
-        members = self._members(found.user, client, found.scopes, found.audience, found.issued_at, found.expires_at)
+        members = self._members(client, found.scopes, found.audience, found.issued_at, found.expires_at)
         return {**members, "token_type": "Bearer"}
 
     async def user(self, access_token: str, audiences: frozenset[str]) -> User | None:
@@ -208,6 +208,13 @@ class Grants:
         if held is not None and held.grant.user.principal == principal:
             await self._store.finish(held.key, "ended by its user")
 
+    async def end_client(self, principal: str, client_id: str) -> bool:
+        """End every grant of the user to a client, and every code: whether there was any."""
+        found = [held for held in await self._store.of(principal) if held.grant.client_id == client_id]
+        for held in found:
+            await self._store.finish(held.key, "ended by its user")
+        return bool(found)
+
     async def end_all(self, principal: str) -> None:
         """End every grant of the user, and every code."""
         for held in await self._store.of(principal):
@@ -221,13 +228,12 @@ class Grants:
         raise OAuthError("invalid_target", "The grant is for another resource.")
 
     def _members(
-        self, user: User, client: Client, scopes: frozenset[str], audience: str, issued_at: float, expires_at: float
+        self, client: Client, scopes: frozenset[str], audience: str, issued_at: float, expires_at: float
     ) -> dict[str, object]:
         return {
             "active": True,
             "scope": " ".join(sorted(scopes)),
             "client_id": client.id,
-            "sub": short_hash(f"{client.id}\n{user.principal}"),
             "aud": audience,
             "iss": self._urls.issuer,
             "iat": int(issued_at),

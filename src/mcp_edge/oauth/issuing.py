@@ -84,8 +84,9 @@ class Issuing:
         decided(f"token by {what}", "allowed", principal=grant.user.principal, client=grant.client_id)
         return Tokens(access, str(successor or ""), settings.access_token_ttl_s, scopes)
 
-    def answer_again(self, held: Held, presented: RefreshToken, audience: str) -> Tokens:
-        """What the previous refresh token got, while it may get it again."""
+    def answer_again(self, held: Held, presented: RefreshToken, allowed: frozenset[str], audience: str) -> Tokens:
+        """What the previous refresh token got, while it may get it again; never more scopes than are asked for now,
+        which are those `allowed`, closure included."""
         sealed = bytes.fromhex(held.grant.answer)
         data = self._ring.open(_ANSWER, sealed, context=held.key, secret=str(presented).encode())
         if data is None:
@@ -93,6 +94,8 @@ class Issuing:
         kept = json.loads(data)
         if kept["audience"] != audience:
             raise OAuthError("invalid_target", "These tokens are for another resource.")
+        if not allowed.issuperset(kept["scopes"]):
+            raise OAuthError("invalid_scope", "These tokens were issued with more scopes.")
         decided("token by refresh", "allowed", principal=held.grant.user.principal, client=held.grant.client_id,
                 reason="the same answer again")  # fmt: skip
         left_s = max(0, int(kept["expires_at"] - self._clock()))
