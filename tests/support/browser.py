@@ -32,8 +32,8 @@ def chromium_path() -> str:
         if path and os.access(path, os.X_OK):
             return path
     raise RuntimeError(
-        f"These tests drive a real browser, and {named or 'none'} was found. Install Chromium (Debian: apt-get install "
-        "chromium) or Google Chrome, or set MCP_TEST_CHROMIUM to the path of one."
+        f"These tests drive a real browser, and there is none{f' at {named}' if named else ''}. Install Chromium (Debian: "
+        "apt-get install chromium) or Google Chrome, or set MCP_TEST_CHROMIUM to the path of one."
     )
 
 
