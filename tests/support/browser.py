@@ -31,9 +31,10 @@ def chromium_path() -> str:
     for path in found:
         if path and os.access(path, os.X_OK):
             return path
+    where = f" at {named}" if named else ""
     raise RuntimeError(
-        f"These tests drive a real browser, and there is none{f' at {named}' if named else ''}. Install Chromium (Debian: "
-        "apt-get install chromium) or Google Chrome, or set MCP_TEST_CHROMIUM to the path of one."
+        f"These tests drive a real browser, and there is none{where}. Install Chromium (Debian: apt-get install "
+        "chromium) or Google Chrome, or set MCP_TEST_CHROMIUM to the path of one."
     )
 
 
