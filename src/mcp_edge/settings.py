@@ -155,6 +155,15 @@ class Settings(BaseModel):
         default=None, description="With `auth=access`: the team's domain, `TEAM.cloudflareaccess.com`."
     )
     access_audience: Words = Field(default=(), description="With `auth=access`: the application's AUD tags.")
+    certificate_header: str | None = Field(
+        default=None,
+        description="With `auth=access`, instead of Cloudflare's assertion: the header in which a proxy of yours names "
+        "the client certificate that it has verified.",
+    )
+    proxy_secret: SecretStr | None = Field(
+        default=None,
+        description="With `certificate_header`: what that proxy sends as `X-Proxy-Secret`, at least 32 bytes.",
+    )
     allowed_hosts: Words = Field(
         default=(), description="Host names to answer besides that of the public URL and loopback."
     )

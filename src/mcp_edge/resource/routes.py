@@ -23,8 +23,12 @@ def open_gate(
     Raises:
         ConfigurationError: a setting is missing.
     """
+    if platform.settings.auth == "access" and platform.settings.certificate_header:
+        from mcp_edge.resource.certificates import ProxyCertificates  # noqa: PLC0415 # only what the settings ask for
+
+        return ProxyCertificates(platform), _nothing
     if platform.settings.auth == "access":
-        from mcp_edge.resource.access import AccessTokens  # noqa: PLC0415 # only what the settings ask for
+        from mcp_edge.resource.access import AccessTokens  # noqa: PLC0415 # the same
 
         return AccessTokens(platform), _nothing
     from mcp_edge.resource.jwt import JwtTokens  # noqa: PLC0415 # the same
