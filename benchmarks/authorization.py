@@ -72,7 +72,7 @@ async def token_at(host: Platform) -> str:
     challenge = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
     allowed = Scopes().baseline
     asked = AuthorizationRequest(client.id, client.redirect_uris[0], True, "", challenge, urls.issuer, allowed)
-    code = await grants.approve(Approval(asked, client.name, User("bench", "user0"), allowed))
+    code = await grants.approve(Approval(asked, client.name, User("bench", "user0"), allowed), since="")
     tokens = await grants.redeem(code, client, redirect_uri=None, verifier=VERIFIER, resource=None)
     return tokens.access_token
 

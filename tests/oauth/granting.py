@@ -15,6 +15,7 @@ from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth.grants import Grants
 from mcp_edge.oauth.issuing import Tokens
 from mcp_edge.oauth.model import Approval, AuthorizationRequest, Client, OAuthError
+from mcp_edge.oauth.sign_outs import SignOuts
 from mcp_edge.platform import Platform
 from mcp_edge.scopes import Scope, Scopes
 from mcp_edge.settings import Settings
@@ -163,6 +164,7 @@ class Office:
         async def declared() -> Scopes:
             return SCOPES
 
+        self.sign_outs = SignOuts(platform)
         self.grants = Grants(platform, KeyRing(ring), URLS, declared, lambda _: True)
 
     def elsewhere(self, trouble: Trouble | None = None, *, ring: tuple[str, ...] = RING) -> Office:
@@ -173,11 +175,16 @@ class Office:
     def trouble(self, at: int = 0, fate: Fate | None = None) -> Trouble:
         return Trouble(self.records, self.atomics, at, fate)
 
-    async def code(self, *, user: User = ANN, client: Client = APP, resource: str = URLS.issuer) -> str:
+    async def code(
+        self, *, user: User = ANN, client: Client = APP, resource: str = URLS.issuer, since: str | None = None
+    ) -> str:
+        """Of a user who has just signed in, unless `since` says otherwise."""
         challenge = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
         scopes = frozenset({"notes:write"})
         asked = AuthorizationRequest(client.id, CALLBACK, True, "state", challenge, resource, scopes)
-        return await self.grants.approve(Approval(asked, client.name, user, scopes))
+        approval = Approval(asked, client.name, user, scopes)
+        latest = await self.sign_outs.latest(user.principal) if since is None else since
+        return await self.grants.approve(approval, since=latest)
 
     async def redeem(
         self,

@@ -16,6 +16,7 @@ from hashlib import sha256
 from mcp_edge.context import User
 from mcp_edge.errors import Forbidden, UnsupportedMedia
 from mcp_edge.keyring import KeyRing
+from mcp_edge.oauth.sign_outs import SignOuts
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.tokens import mint
@@ -25,6 +26,8 @@ _VALUE = re.compile(r"[A-Za-z0-9_-]{43}")
 _PURPOSE = "browser"
 _BOUND = "mcp_edge.browser"
 """The member of the ASGI scope that keeps a new binding, so that one answer sets one."""
+_SINCE = "mcp_edge.signed_in_since"
+"""The one that keeps what `since` says."""
 
 
 class Browsers:
@@ -35,6 +38,7 @@ class Browsers:
         self._admits = admits
         self._platform = platform
         self._store = platform.atomics
+        self._sign_outs = SignOuts(platform)
         self._ring = ring
         self._urls = urls
         # Cookies do not tell ports apart (RFC 6265 §8.5), and on loopback each server has one of its own.
@@ -70,20 +74,37 @@ class Browsers:
         if entry is None:
             return None
         opened = self._ring.open(_PURPOSE, entry.value, context=self._context(key), secret=value.encode())
-        user = None if opened is None else _user(opened)
-        return user if user is not None and self._admits(user) else None
+        found = None if opened is None else _read(opened)
+        if found is None or not self._admits(found[0]):
+            return None
+        user, request.scope[_SINCE] = found
+        return user
+
+    def since(self, request: Request) -> str:
+        """The mark (`SignOuts`) that was the latest when whom `user` or `sign_in` has named signed in here."""
+        return request.scope[_SINCE]
 
     async def sign_in(self, request: Request, user: User) -> None:
-        """Remember the user in this browser, under a new cookie; what the old one led to is over."""
+        """Remember the user in this browser, under a new cookie; what the old one led to is over.
+
+        Raises:
+            Forbidden: the user has signed out everywhere meanwhile.
+        """
         await self._end(request)
+        since = await self._sign_outs.latest(user.principal)
         ttl_s = self._platform.settings.sign_in_ttl_s
         value = secrets.token_urlsafe(32)
         key = f"browser/{_hash(value)}"
-        sealed = self._ring.seal(_PURPOSE, _document(user), context=self._context(key), secret=value.encode())
+        sealed = self._ring.seal(_PURPOSE, _document(user, since), context=self._context(key), secret=value.encode())
         # The index comes first: what is not in it could not be signed out from elsewhere.
         index = f"{_index(user.principal)}{_hash(value)}"
         await self._store.create(index, b"1", nonce=mint(), ttl_s=ttl_s)
         await self._store.create(key, sealed, nonce=mint(), ttl_s=ttl_s)
+        if await self._sign_outs.since(user.principal, since):
+            await self._store.delete(key)
+            await self._store.delete(index)
+            raise Forbidden("You have signed out everywhere meanwhile. Sign in again.")
+        request.scope[_SINCE] = since
         self._set(request, self._session, value, max_age_s=ttl_s)
 
     async def sign_out(self, request: Request) -> None:
@@ -93,6 +114,7 @@ class Browsers:
 
     async def sign_out_everywhere(self, principal: str) -> None:
         """Forget the user in every browser."""
+        await self._sign_outs.record(principal)
         prefix = _index(principal)
         while entries := await self._store.read(prefix):
             for entry in entries:
@@ -160,7 +182,7 @@ def _index(principal: str) -> str:
     return f"browsers/{_hash(principal)[:32]}/"
 
 
-def _document(user: User) -> bytes:
+def _document(user: User, since: str) -> bytes:
     scopes = None if user.scopes is None else sorted(user.scopes)
     return json.dumps(
         {
@@ -171,15 +193,17 @@ def _document(user: User) -> bytes:
             "name": user.name,
             "scopes": scopes,
             "admitted": user.admitted,
+            "since": since,
         }
     ).encode()
 
 
-def _user(document: bytes) -> User | None:
+def _read(document: bytes) -> tuple[User, str] | None:
+    """The user, and what `since` says."""
     record = json.loads(document)
     if record["v"] != 1:
         return None
-    return User(
+    user = User(
         record["issuer"],
         record["subject"],
         record["tenant"],
@@ -187,3 +211,4 @@ def _user(document: bytes) -> User | None:
         None if record["scopes"] is None else frozenset(record["scopes"]),
         admitted=record["admitted"],
     )
+    return user, record["since"]

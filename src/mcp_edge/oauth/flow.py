@@ -179,7 +179,8 @@ async def issue(
         reason = "none of the chosen scopes is the user's to give"
         await refuse(server, request, wanted, "access_denied", "You may not allow this.", reason=reason)
         return
-    code = await server.grants.approve(Approval(wanted, flow.client_name, user, allowed))
+    approval = Approval(wanted, flow.client_name, user, allowed)
+    code = await server.grants.approve(approval, since=server.browsers.since(request))
     if not decided_before:
         await consents.remember(server, user, wanted, flow.scopes)
     address = server.limits.address(request)

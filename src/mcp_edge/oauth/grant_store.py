@@ -45,13 +45,15 @@ class GrantStore:
         self._clock = platform.clock
         self._ring = ring
 
-    async def create(self, grant_id: str, grant: Grant) -> None:
-        """Keep a new grant, on its user's list as well: who ends all of his grants ends those to come of his codes."""
+    async def create(self, grant_id: str, grant: Grant) -> str:
+        """Keep a new grant, on its user's list as well: who ends all of his grants ends those to come of his codes. Its
+        key."""
         key = short_hash(grant_id)
         value, nonce, ttl_s = dump(self._ring, key, grant), mint(), grant.expires_at - self._clock()
         if not await _twice(lambda: self._atomics.create(f"grant/{key}", value, nonce=nonce, ttl_s=ttl_s)):
             raise RuntimeError("two grants have one id")
         await self.enlist(key, grant, ttl_s)
+        return key
 
     async def find(self, grant_id: str) -> Held | None:
         """The grant of this id, if it is alive."""

@@ -21,6 +21,7 @@ from mcp_edge.oauth.grant_record import Grant
 from mcp_edge.oauth.grant_store import GrantStore
 from mcp_edge.oauth.issuing import Issuing, Tokens, refused
 from mcp_edge.oauth.model import Approval, Client, OAuthError
+from mcp_edge.oauth.sign_outs import SignOuts
 from mcp_edge.oauth.token_format import Code, RefreshToken, digest
 from mcp_edge.platform import Platform
 from mcp_edge.scopes import Scopes
@@ -59,11 +60,16 @@ class Grants:
         self._urls = urls
         self._scopes = scopes
         self._access = AccessTokens(platform, ring, scopes)
+        self._sign_outs = SignOuts(platform)
         self._store = GrantStore(platform, ring, self._access)
         self._issuing = Issuing(platform, ring, self._store, self._access)
 
-    async def approve(self, approval: Approval) -> str:
-        """A new grant's authorization code."""
+    async def approve(self, approval: Approval, *, since: str) -> str:
+        """A new grant's authorization code. `since` is the mark (`SignOuts`) that was the latest as the user signed in.
+
+        Raises:
+            OAuthError: `access_denied`: the user has signed out everywhere since.
+        """
         code = Code(token_format.new_id(), token_format.new_secret())
         asked, now = approval.request, self._clock()
         grant = Grant(
@@ -80,7 +86,10 @@ class Grants:
             expires_at=now + self._settings.code_ttl_s,
             code=digest(code.secret),
         )
-        await self._store.create(code.grant_id, grant)
+        key = await self._store.create(code.grant_id, grant)
+        if await self._sign_outs.since(approval.user.principal, since):
+            await self._store.finish(key, "its user has signed out everywhere meanwhile")
+            raise OAuthError("access_denied", "You have signed out everywhere meanwhile. Start again from your app.")
         return str(code)
 
     async def redeem(
@@ -216,7 +225,8 @@ class Grants:
         return bool(found)
 
     async def end_all(self, principal: str) -> None:
-        """End every grant of the user, and every code."""
+        """End every grant of the user, and every code, those too that are being approved."""
+        await self._sign_outs.record(principal)
         for held in await self._store.of(principal):
             await self._store.finish(held.key, "ended by its user, with all others")
 

@@ -1,0 +1,131 @@
+"""Who signs out everywhere is out everywhere, whatever another browser is in the midst of."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.oauth.deployment import Asking, Deployment, allow, authorize, consent_page, deploy, exchange
+from tests.oauth.granting import ANN, Office, refusal
+from tests.support.visitor import Visitor
+
+pytestmark = pytest.mark.anyio
+
+OPERATIONS = 18
+"""More than anything below needs: a test sees the last ones go by undisturbed."""
+AT = pytest.mark.parametrize("at", range(1, OPERATIONS + 1))
+
+
+async def out_everywhere(browser: Visitor, user: str = "alice") -> None:
+    """Sign in if need be, and out everywhere."""
+    page = await browser.visit("/apps")
+    if page.heading == "Sign in":
+        page = await browser.press(page, "Sign in", type_in={"value": user})
+    assert (await browser.press(page, "Sign out everywhere")).heading == "Sign in"
+
+
+def meanwhile(edge: Deployment, patch: pytest.MonkeyPatch, at: int, what: Callable[[], Awaitable[object]]) -> list[str]:
+    """Let `what` happen right before the operation `at` of the stores; what they were asked."""
+    log: list[str] = []
+
+    def disturbed(name: str, work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def do(key: str, *args: Any, **kwargs: Any) -> Any:
+            if not key.startswith("limit/"):
+                log.append(f"{name} {key}")
+                if len(log) == at:
+                    await what()
+            return await work(key, *args, **kwargs)
+
+        return do
+
+    for store in (edge.platform.atomics, edge.platform.records):
+        for name in ("create", "get", "swap", "delete", "read", "put", "list"):
+            if hasattr(store, name):
+                patch.setattr(store, name, disturbed(name, getattr(store, name)))
+    return log
+
+
+@AT
+async def test_what_is_approved_meanwhile_is_worth_nothing(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    edge, asking = deploy(), Asking()
+    async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
+        await authorize(here)
+        await authorize(there)
+        page = await consent_page(there, asking)
+        log = meanwhile(edge, monkeypatch, at, lambda: out_everywhere(here))
+        answer = await there.press(page, "Allow")
+        disturbed = len(log) >= at
+        code = answer.answer.get("code", "") if answer.left else ""
+        assert not (disturbed and at == OPERATIONS)
+        monkeypatch.undo()
+
+        assert ((await exchange(there.client, asking, code)).status_code == 200) is not disturbed
+        assert ((await there.visit("/apps")).heading == "Connected apps") is not disturbed
+
+
+@AT
+async def test_who_signs_in_meanwhile_is_reached_by_the_next_time(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    edge, asking = deploy(), Asking()
+    async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
+        await authorize(here)
+        page = await there.press(await consent_page(there, asking), "Allow")
+        meanwhile(edge, monkeypatch, at, lambda: out_everywhere(here))
+        answer = await there.press(page, "Sign in", type_in={"value": "alice"})
+        monkeypatch.undo()
+
+        await out_everywhere(here)
+        code = answer.answer.get("code", "") if answer.left else ""
+        assert (await exchange(there.client, asking, code)).status_code == 400
+        assert (await there.visit("/apps")).heading == "Sign in"
+        again = Asking()
+        back = await allow(there, await consent_page(there, again))
+        assert (await exchange(there.client, again, back.answer["code"])).status_code == 200
+
+
+async def test_a_sign_in_that_came_too_late_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = deploy()
+    async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
+        await authorize(here)
+        page = await there.visit("/sign-in")
+        meanwhile(edge, monkeypatch, 3, lambda: out_everywhere(here))
+        late = await there.press(page, "Sign in", type_in={"value": "alice"})
+        monkeypatch.undo()
+
+        assert (late.status, "You have signed out everywhere meanwhile." in late.text) == (403, True)
+        assert (await there.press(page, "Sign in", type_in={"value": "alice"})).heading == "Connected apps"
+
+
+async def test_a_code_of_a_sign_in_before_the_last_time_is_not_approved(office: Office) -> None:
+    first = await office.sign_outs.latest(ANN.principal)
+    kept = await office.code(since=first)
+    assert await refusal(office.redeem(kept)) is None
+    await office.elsewhere().grants.end_all(ANN.principal)
+    second = await office.sign_outs.latest(ANN.principal)
+    await office.elsewhere().grants.end_all(ANN.principal)
+    third = await office.sign_outs.latest(ANN.principal)
+    assert [await refusal(office.code(since=mark)) for mark in (first, second, third)] == [
+        "access_denied",
+        "access_denied",
+        None,
+    ]
+    assert len({first, second, third}) == 3
+
+
+async def test_the_mark_outlives_every_sign_in_before_it_and_is_forgotten_then(office: Office) -> None:
+    await office.grants.end_all(ANN.principal)
+    key = f"signed-out/{ANN.principal}"
+    assert await office.atomics.get(key) is None  # it names nobody
+    office.clock.advance(8 * 3600 + 1)
+    assert await refusal(office.code(since="")) == "access_denied"
+    office.clock.advance(86400)
+    assert (await office.sign_outs.latest(ANN.principal), await refusal(office.code(since=""))) == ("", None)
+
+
+async def test_of_several_at_once_each_has_been_the_latest(office: Office) -> None:
+    trouble = office.trouble(2)  # right before its own write
+    trouble.meanwhile = lambda: office.sign_outs.record(ANN.principal)
+    other = office.elsewhere(trouble)
+    await other.sign_outs.record(ANN.principal)
+    assert [name.split()[0] for name in trouble.log] == ["get", "create", "get", "swap"]
