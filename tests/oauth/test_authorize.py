@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -9,12 +10,13 @@ import pytest
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.model import Client
 from mcp_edge.scopes import Scope
-from tests.oauth.deployment import CLIENT, REDIRECT, Asking, allow, authorize, consent_page, deploy, redeem
+from tests.oauth.deployment import CLIENT, LOOPBACK, REDIRECT, Asking, allow, authorize, consent_page, deploy, redeem
 from tests.support.visitor import Page
 
 pytestmark = pytest.mark.anyio
 
 ISSUER = "https://mcp.example"
+PHISH = "https://phish.example/cb"
 
 
 def error_of(page: Page) -> tuple[str, str, str]:
@@ -289,3 +291,89 @@ async def test_the_whole_walk_on_loopback_http_needs_no_secure_cookie() -> None:
             "mcp-browser-8000": False,
             "mcp-session-8000": False,
         }
+
+
+def strangers(patch: pytest.MonkeyPatch, kind: str, *redirect_uris: str) -> None:
+    """Let every client be one of this kind and of these addresses."""
+
+    async def find(clients: Clients, client_id: str) -> Client:
+        del clients
+        return Client(client_id, "An app", redirect_uris or (PHISH, REDIRECT, LOOPBACK), cast("Any", kind))
+
+    patch.setattr(Clients, "find", find)
+
+
+@pytest.mark.parametrize("kind", ["dcr", "cimd"])
+@pytest.mark.parametrize("more", [{"scope": "admin"}, {"prompt": "none"}, {"response_type": "token"}])
+async def test_a_stranger_cannot_have_a_link_to_us_lead_to_his_site(
+    kind: str, more: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strangers(monkeypatch, kind)
+    async with deploy().visitor() as browser:
+        page = await consent_page(browser, Asking(redirect_uri=PHISH, more=more))
+        (way,) = [attributes for tag, attributes in page.tags if tag == "a"]
+
+        assert (page.status, page.left, "location" in page.response.headers) == (400, "", False)
+        assert "Return to phish.example" in page.text
+        assert (way["rel"], (way["href"] or "").partition("?")[0]) == ("noopener noreferrer nofollow", PHISH)
+        told = {name: value for name, (value,) in parse_qs(urlsplit(way["href"] or "").query).items()}
+        assert {**told, "error": "", "error_description": ""} == {
+            "error": "", "error_description": "", "state": "a state", "iss": ISSUER}  # fmt: skip
+        assert told["error"] in ("invalid_scope", "interaction_required", "unsupported_response_type")
+
+
+@pytest.mark.parametrize(
+    ("kind", "redirect_uri"), [("static", PHISH), ("dcr", LOOPBACK), ("cimd", LOOPBACK)]
+)  # fmt: skip
+async def test_whom_the_operator_admits_and_who_is_on_this_computer_is_told_at_once(
+    kind: str, redirect_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strangers(monkeypatch, kind)
+    async with deploy().visitor() as browser:
+        page = await consent_page(browser, Asking(redirect_uri=redirect_uri, more={"scope": "admin"}))
+
+        assert (page.left.partition("?")[0], page.answer["error"]) == (redirect_uri, "invalid_scope")
+
+
+async def test_whom_the_user_has_let_in_is_told_at_once_at_that_address_until_it_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strangers(monkeypatch, "dcr")
+    edge, wrong = deploy(), {"scope": "admin"}
+    async with edge.visitor() as browser, edge.visitor() as others:
+        await authorize(browser, Asking(client_id="one"))
+        await authorize(others, Asking(client_id="two"), user="bob")
+
+        async def at_once(client_id: str, redirect_uri: str) -> bool:
+            asking = Asking(client_id=client_id, redirect_uri=redirect_uri, more=wrong)
+            return bool((await consent_page(browser, asking)).left)
+
+        assert [await at_once("one", REDIRECT), await at_once("one", PHISH)] == [True, False]
+        assert await at_once("two", REDIRECT) is False
+        await browser.press(await browser.visit("/apps"), "Revoke")
+        assert await at_once("one", REDIRECT) is False
+
+
+async def test_a_stranger_whom_the_user_denies_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    strangers(monkeypatch, "dcr")
+    async with deploy().visitor() as browser:
+        denied = await browser.press(await consent_page(browser, Asking(redirect_uri=PHISH)), "Deny")
+
+        assert (denied.left.partition("?")[0], denied.answer["error"]) == (PHISH, "access_denied")
+
+
+@pytest.mark.parametrize(
+    ("client_id", "logged"),
+    [("nobody", "client=nobody"), ("n" * 5000, f"client={'n' * 200} "), ("a\nb", "client='a\\nb'")],
+)
+async def test_a_refusal_is_logged_with_the_client_that_was_asked_for(
+    client_id: str, logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with deploy().visitor() as browser:
+        await consent_page(browser, Asking(client_id=client_id))
+        await consent_page(browser, Asking(redirect_uri="https://evil.example/"))
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "mcp_edge.audit"]
+    assert [line.startswith("what=authorize outcome=refused client=") for line in lines] == [True, True]
+    assert logged in lines[0]
+    assert "client=app " in lines[1]

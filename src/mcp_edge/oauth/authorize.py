@@ -24,7 +24,11 @@ async def authorize(server: AuthorizationServer, request: Request) -> None:
     if len(request.query) > MAX_QUERY_BYTES:
         raise BadRequest(f"The request is over {MAX_QUERY_BYTES} bytes.")
     asked = Parameters.parse(request.query)
-    client, redirect_uri = await _destination(server, asked)
+    try:
+        client, redirect_uri = await _destination(server, asked)
+    except OAuthError as e:
+        e.client = asked.one("client_id")
+        raise
     # From here on the client is told, not the user (RFC 6749 §4.1.2.1).
     try:
         wanted = await _wanted(server, asked, client, redirect_uri)
@@ -32,7 +36,19 @@ async def authorize(server: AuthorizationServer, request: Request) -> None:
     except OAuthError as e:
         state = "" if "state" in asked.repeated else asked.one("state")
         told = AuthorizationRequest(client.id, redirect_uri, True, state, "", "", frozenset())
-        await flow.refuse(server, request, told, e.error, e.description, reason=f"{e.error}: {e.reason}")
+        reason, ask_first = f"{e.error}: {e.reason}", not await _trusted(server, request, client, redirect_uri)
+        await flow.refuse(server, request, told, e.error, e.description, reason=reason, ask_first=ask_first)
+
+
+async def _trusted(server: AuthorizationServer, request: Request, client: Client, redirect_uri: str) -> bool:
+    """Whether a browser may be sent there although its user has pressed no button.
+
+    Anybody can register an address, and let a link to this server lead there by a wrong request (RFC 9700 §4.11.2).
+    """
+    if client.kind == "static" or redirects.is_loopback(redirect_uri):
+        return True
+    user = await server.browsers.user(request)
+    return user is not None and await consents.given(server, user, client.id, redirect_uri)
 
 
 async def _proceed(
@@ -55,21 +71,25 @@ async def _destination(server: AuthorizationServer, asked: Parameters) -> tuple[
     """The client, and where its answers may go. Nothing is ever sent anywhere else (RFC 9700 §4.1).
 
     Raises:
-        BadRequest: a page must say it, because nobody else can be trusted with it.
-        OAuthError: the client's document cannot be had.
+        OAuthError: a page must say it, because nobody else can be trusted with it.
+        BadRequest: a parameter is repeated.
     """
     client_id, redirect_uri = asked.one("client_id"), asked.one("redirect_uri")
     if not client_id:
-        raise BadRequest("The app did not say who it is: client_id is missing.")
+        raise OAuthError("invalid_request", "The app did not say who it is: client_id is missing.")
     client = await server.clients.find(client_id)
     if client is None:
-        raise BadRequest("This app is not known here. Remove this server from the app and add it again.")
+        raise OAuthError(
+            "invalid_client", "This app is not known here. Remove this server from the app and add it again."
+        )
     if not redirect_uri:
         if len(client.redirect_uris) != 1:
-            raise BadRequest("The app did not say where to send the answer: redirect_uri is missing.")
+            raise OAuthError(
+                "invalid_request", "The app did not say where to send the answer: redirect_uri is missing."
+            )
         return client, client.redirect_uris[0]
     if not redirects.allowed(redirect_uri, client.redirect_uris):
-        raise BadRequest("The app wants the answer sent to an address that it has not registered.")
+        raise OAuthError("invalid_request", "The app wants the answer sent to an address that it has not registered.")
     return client, redirect_uri
 
 

@@ -7,7 +7,6 @@ is asked for again. The records are in the `AtomicStore`: what a user has taken 
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 
 from mcp_edge.context import User
 from mcp_edge.oauth.model import AuthorizationRequest
@@ -55,15 +54,26 @@ async def recalled(
     return wanted.scopes if wanted.scopes <= frozenset(record["scopes"]) else None
 
 
+async def given(server: AuthorizationServer, user: User, client_id: str, redirect_uri: str) -> bool:
+    """Whether `user` has let the client in at this address before, whatever it asked for."""
+    prefix = f"{_prefix(user.principal, client_id)}{short_hash(redirect_uri)}/"
+    return bool(await server.platform.atomics.read(prefix, limit=1))
+
+
 async def forget(server: AuthorizationServer, principal: str, client_id: str = "") -> None:
     """Forget what `principal` granted to a client, or to all."""
-    prefix = f"consent/{short_hash(principal)}/" + (f"{short_hash(client_id)}/" if client_id else "")
+    prefix = _prefix(principal, client_id)
     store = server.platform.atomics
     while entries := await store.read(prefix):
         for entry in entries:
             await store.delete(entry.key)
 
 
+def _prefix(principal: str, client_id: str) -> str:
+    return f"consent/{short_hash(principal)}/" + (f"{short_hash(client_id)}/" if client_id else "")
+
+
 def _key(principal: str, wanted: AuthorizationRequest) -> str:
-    asked = json.dumps([wanted.redirect_uri, wanted.resource, sorted(wanted.scopes)])
-    return f"consent/{short_hash(principal)}/{short_hash(wanted.client_id)}/{sha256(asked.encode()).hexdigest()}"
+    asked = json.dumps([wanted.resource, sorted(wanted.scopes)])
+    place = f"{_prefix(principal, wanted.client_id)}{short_hash(wanted.redirect_uri)}"
+    return f"{place}/{short_hash(asked)}"

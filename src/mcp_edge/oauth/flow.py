@@ -12,7 +12,7 @@ import binascii
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,6 +25,7 @@ from mcp_edge.oauth.model import Approval, AuthorizationRequest
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 from mcp_edge.tokens import mint
+from mcp_edge.web import error as error_page
 
 LIFE_S = 600
 CALLBACK = "/oauth/callback"
@@ -186,7 +187,7 @@ async def issue(
     address = server.limits.address(request)
     what = "remembered consent" if decided_before else "consent"
     decided(what, "allowed", principal=user.principal, client=wanted.client_id, address=address)
-    await _answer(server, request, wanted.redirect_uri, {"code": code, "state": wanted.state})
+    await pages.redirect(request, _with(server, wanted.redirect_uri, {"code": code, "state": wanted.state}))
 
 
 async def refuse(
@@ -197,32 +198,33 @@ async def refuse(
     description: str,
     *,
     reason: str = "",
+    ask_first: bool = False,
 ) -> None:
-    """Send the client an error (RFC 6749 §4.1.2.1). /oauth/callback calls it when a user is refused upstream:
+    """Send the client an error (RFC 6749 §4.1.2.1); to one that nobody has trusted yet, only when the user follows a
+    link (`ask_first`). /oauth/callback calls it when a user is refused upstream:
     `await flow.refuse(server, request, flow.request, "access_denied", refused.message)`."""
     address = server.limits.address(request)
     decided(
         "authorize", "refused", client=wanted.client_id, address=address, reason=reason or f"{error}: {description}"
     )
-    await answer_error(server, request, wanted.redirect_uri, wanted.state, error, description)
-
-
-async def answer_error(
-    server: AuthorizationServer, request: Request, redirect_uri: str, state: str, error: str, description: str
-) -> None:
-    """The redirect of an error; its description has the characters that RFC 6749 §4.1.2.1 allows."""
+    # The characters that RFC 6749 §4.1.2.1 allows.
     plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in description)
-    fields = {"error": error, "error_description": plain, "state": state}
-    await _answer(server, request, redirect_uri, fields)
+    fields = {"error": error, "error_description": plain, "state": wanted.state}
+    url = _with(server, wanted.redirect_uri, fields)
+    if ask_first:
+        page = error_page.way_back(description, url=url, host=urlsplit(wanted.redirect_uri).netloc)
+        await pages.show(server, request, page, status=400, keeps_opener=True)
+    else:
+        await pages.redirect(request, url)
 
 
-async def _answer(server: AuthorizationServer, request: Request, redirect_uri: str, fields: dict[str, str]) -> None:
-    """Redirect with `fields` and the issuer (RFC 9207) behind what the redirect URI's query has already."""
+def _with(server: AuthorizationServer, redirect_uri: str, fields: dict[str, str]) -> str:
+    """`fields` and the issuer (RFC 9207) behind what the redirect URI's query has already."""
     told = {**{name: value for name, value in fields.items() if value}, "iss": server.urls.issuer}
     between = "&" if "?" in redirect_uri else "?"
     if redirect_uri.endswith(("?", "&")):
         between = ""
-    await pages.redirect(request, f"{redirect_uri}{between}{urlencode(told, quote_via=quote)}")
+    return f"{redirect_uri}{between}{urlencode(told, quote_via=quote)}"
 
 
 def _checked(server: AuthorizationServer, data: bytes | None) -> Flow:

@@ -40,7 +40,7 @@ def shown(handler: Handler) -> Handler:
             headers = [(name.encode(), value.encode()) for name, value in e.headers.items()]
             await _refuse(server, request, status, e.message, reason=e.message, headers=headers)
         except OAuthError as e:
-            await _refuse(server, request, e.status, e.description, reason=e.reason)
+            await _refuse(server, request, e.status, e.description, reason=e.reason, client=e.client)
         except Refused as e:
             await _refuse(server, request, 403, e.message, reason=e.reason)
         except UpstreamError as e:
@@ -102,11 +102,12 @@ async def _refuse(
     message: str,
     *,
     reason: str,
+    client: str = "",
     headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
     address = server.limits.address(request)
     # What follows /connect/ opens something, and belongs into no log.
     what = "connect" if request.path.startswith("/connect/") else request.path.removeprefix("/")
-    decided(what, "refused", address=address, reason=reason)
+    decided(what, "refused", client=client, address=address, reason=reason)
     title = _TITLES.get(status, "That did not work")
     await show(server, request, error.page(title, message), status=status, headers=headers)

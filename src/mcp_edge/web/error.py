@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_edge.web.html import EMPTY, html
+from mcp_edge.web.html import EMPTY, html, link
 from mcp_edge.web.layout import Page
 
 
@@ -11,3 +11,17 @@ def page(title: str, message: str, *, reference: str = "") -> Page:
     told = html('<p class="quiet">Reference: <code>{reference}</code></p>', reference=reference) if reference else EMPTY
     body = html('<h1>{title}</h1>\n<p role="alert">{message}</p>\n{told}', title=title, message=message, told=told)
     return Page(title, body)
+
+
+def way_back(message: str, *, url: str, host: str) -> Page:
+    """Where a client's error leads to (`url`) is the user's to decide, who has not let the client in yet."""
+    body = html(
+        "<h1>The app sent a request that cannot be granted</h1>\n"
+        '<p role="alert">{message}</p>\n'
+        '<p>You have not let in an app at <span class="host">{host}</span> before. Return to it only if you know it; '
+        "otherwise close this page.</p>\n<p>{back}</p>\n",
+        message=message,
+        host=host,
+        back=link(url, f"Return to {host}"),
+    )
+    return Page("That did not work", body)
