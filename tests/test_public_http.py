@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import socket
 import ssl
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpcore
 import httpx
 import pytest
@@ -23,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mcp_edge.public_http import NotPublic, PublicTransport, is_public
+from mcp_edge.public_http import MOST_LOOKUPS, Busy, NotPublic, PublicTransport, is_public, resolve
 from tests.support.strangers import INSIDE, PUBLIC, Names, Wire
 
 pytestmark = pytest.mark.anyio
@@ -191,6 +194,75 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
     async with wire.client(Names([PUBLIC])) as client:
         await client.get(URL)
     assert len(wire.sent) == 1
+
+
+# -- names whose server is slow ----------------------------------------------------------------------------------------
+
+
+class SlowNames:
+    """The system's lookup: names under slow.example are answered when the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answer = threading.Event()
+        self.waiting = threading.Semaphore(0)
+        monkeypatch.setattr(socket, "getaddrinfo", self)
+
+    def __call__(self, host: str | bytes, port: int, *_: Any, **__: Any) -> list[Any]:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name.endswith(".slow.example"):
+            self.waiting.release()
+            assert self.answer.wait(30)
+        if name.endswith(".nowhere.example"):
+            raise socket.gaierror("no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (PUBLIC, port))] * 2
+
+
+async def test_the_system_s_addresses_of_a_name_are_each_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    SlowNames(monkeypatch)
+    assert await resolve("client.example") == [PUBLIC]
+    with pytest.raises(OSError, match="no such name"):
+        await resolve("a.nowhere.example")
+    for _ in range(2 * MOST_LOOKUPS):  # each gives its place back, whatever came of it
+        assert await resolve("client.example") == [PUBLIC]
+        with pytest.raises(OSError, match="no such name"):
+            await resolve("b.nowhere.example")
+
+
+async def test_slow_names_of_strangers_keep_nobody_else_from_resolving_and_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = SlowNames(monkeypatch)
+    try:
+        async with anyio.create_task_group() as strangers:
+            for n in range(MOST_LOOKUPS):
+                strangers.start_soon(resolve, f"{n}.slow.example")
+            for _ in range(MOST_LOOKUPS):
+                assert await anyio.to_thread.run_sync(names.waiting.acquire, True, 10)
+            strangers.cancel_scope.cancel()  # they have given up; their lookups go on
+        with pytest.raises(Busy), anyio.fail_after(5):
+            await resolve("client.example")
+        with anyio.fail_after(5):  # the event loop's own, as it is used for every other host
+            assert len(await anyio.getaddrinfo("provider.example", 443)) > 0
+    finally:
+        names.answer.set()
+    with anyio.fail_after(10):
+        while True:
+            try:
+                assert await resolve("client.example") == [PUBLIC]
+                break
+            except Busy:
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_a_lookup_that_finds_no_place_is_an_error_of_the_request() -> None:
+    async def full(host: str) -> list[str]:
+        raise Busy(host)
+
+    wire = Wire()
+    async with httpx.AsyncClient(transport=PublicTransport(wire.transport(), full)) as client:
+        with pytest.raises(Busy):
+            await client.get(URL)
+    assert wire.sent == []
 
 
 # -- over TLS, to a listener -------------------------------------------------------------------------------------------
