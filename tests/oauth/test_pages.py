@@ -11,6 +11,7 @@ import pytest
 
 from mcp_edge import request as http
 from mcp_edge.errors import StoreUnavailable
+from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.scopes import Scope
 from tests.oauth.deployment import CLIENT, REDIRECT, Asking, Deployment, authorize, consent_page, deploy
 from tests.oauth.upstream import GitHub
@@ -289,6 +290,29 @@ async def test_a_store_that_is_down_is_a_page(monkeypatch: pytest.MonkeyPatch) -
 
         assert (failed.status, failed.heading, failed.left) == (503, "Not available just now", "")
         assert failed.response.headers["retry-after"] == "2"
+
+
+async def test_a_bug_is_a_page_that_names_its_line_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge = deploy()
+    async with edge.visitor() as browser:
+        page = await consent_page(browser, Asking())
+
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("a secret of ours")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(AuthorizationServer, "browsers", property(fail))
+            failed = await browser.press(page, "Allow")
+        assert (failed.status, failed.heading, failed.left) == (500, "That did not work", "")
+        assert failed.response.headers["content-type"] == "text/html; charset=utf-8"
+        assert "a secret of ours" not in failed.response.text
+        (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+        assert f"Reference: {line.getMessage().split()[1]}" in failed.text
+        assert line.exc_info is not None
+        assert (await browser.visit("/nothing")).status == 404
+        assert (await browser.press(page, "Deny")).left
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from mcp_edge.identity.provider import Refused
 from mcp_edge.oauth.model import OAuthError
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
-from mcp_edge.request import Request
+from mcp_edge.request import Gone, Request
 from mcp_edge.web import error, layout
 from mcp_edge.web.layout import Page
 from mcp_edge.web.style import STYLE
@@ -49,6 +49,15 @@ def shown(handler: Handler) -> Handler:
             logger.error("request %s: %s", request.trace_id(), e)  # noqa: TRY400 # a store that is down is no bug
             page = error.page("Not available just now", "Try again in a moment.", reference=request.trace_id())
             await show(server, request, page, status=503, headers=[(b"retry-after", b"2")])
+        except Gone:
+            raise
+        except Exception as e:  # the outermost boundary of a page: a bug is logged once and told without detail
+            if request.begun:
+                raise
+            trace = request.trace_id()
+            logger.error("request %s failed", trace, exc_info=e)  # noqa: TRY400 # as the app itself writes it
+            page = error.page("That did not work", "Something is wrong at this server.", reference=trace)
+            await show(server, request, page, status=500)
 
     return serve
 
