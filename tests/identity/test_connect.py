@@ -359,3 +359,10 @@ async def test_the_link_is_in_no_line_of_the_log(site: Deployment, caplog: pytes
         "what=connect outcome=refused address=127.0.0.1"
     ] * 2
     assert [line for line in lines if urlsplit(url).path.rpartition("/")[2] in line] == []
+
+
+async def test_the_page_says_who_asked_and_when_to_close_it(site: Deployment) -> None:
+    async with site.visitor() as visitor:
+        page = await visitor.visit(await link(await caller_of(site, visitor)))
+    assert "An app that you use with this server has called a tool that needs your account" in page.text
+    assert "If no app of yours has just asked for this, close this page." in page.text

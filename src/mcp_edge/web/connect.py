@@ -10,8 +10,9 @@ def page(*, provider: str, server: str, user_name: str, action: str, apps: str, 
     """What will be connected, for whom, and why. `apps` is the page on which it is taken back."""
     body = html(
         "<h1>Connect your {provider} account?</h1>\n"
-        "<p>An app that you use with this server has asked for something that needs your account at {provider}. "
-        "{before}</p>\n"
+        "<p>An app that you use with this server has called a tool that needs your account at {provider}, and it will "
+        "act there as you. {before}</p>\n"
+        '<p class="note">If no app of yours has just asked for this, close this page.</p>\n'
         "<dl>\n"
         '<dt>Server</dt><dd><span class="host">{server}</span></dd>\n'
         "<dt>Signed in here as</dt><dd>{user}</dd>\n"
@@ -19,7 +20,6 @@ def page(*, provider: str, server: str, user_name: str, action: str, apps: str, 
         "<p>{provider} shows next what this server may do there. The server keeps the access for you, encrypted; "
         "your apps never see it. Take it back whenever you like at "
         '<a href="{apps}">connected apps</a>.</p>\n'
-        "<p>If you have not asked for this, close this page.</p>\n"
         '<form method="post" action="{action}">\n'
         '<div class="buttons"><button class="main">Continue to {provider}</button></div>\n</form>',
         provider=plain(provider, 40),
