@@ -38,7 +38,7 @@ async def test_the_page_says_who_wants_what_and_where_it_goes() -> None:
         "Allow An app?",
         "Allow An app to use this server?",
         "App",
-        "An app, which the operator of this server has admitted",
+        "Admitted by the operator of this server: An app",
         "Returns to",
         "app.example",
         "Server",

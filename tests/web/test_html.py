@@ -103,7 +103,7 @@ def test_a_clients_own_page_is_a_link_only_on_the_web(kind: str) -> None:
                 flow="f",
                 client_name="App",
                 client_kind=kind,  # type: ignore[arg-type] # a parameter
-                client_host="app.example",
+                client_site="app.example/client.json",
                 client_uri=uri,
                 redirect_host="app.example",
                 redirect_is_local=False,
@@ -117,7 +117,7 @@ def test_a_clients_own_page_is_a_link_only_on_the_web(kind: str) -> None:
 
     assert '<a href="https://app.example/home"' in shown("https://app.example/home")
     assert "javascript" not in shown("javascript:alert(1)")
-    assert ("app.example</span>" in shown("").split("Returns to")[0]) == (kind == "cimd")
+    assert ("app.example/client.json</span>" in shown("").split("Returns to")[0]) == (kind == "cimd")
     assert ("nobody has verified" in shown("")) == (kind == "dcr")
 
 

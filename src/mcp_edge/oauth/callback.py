@@ -5,7 +5,7 @@ from __future__ import annotations
 from mcp_edge.audit import decided
 from mcp_edge.errors import NotFound, UpstreamError
 from mcp_edge.identity.provider import RedirectProvider, Refused
-from mcp_edge.oauth import connect, flow
+from mcp_edge.oauth import arrival, connect, flow
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
@@ -39,4 +39,4 @@ async def _signed_in(server: AuthorizationServer, request: Request, state: str, 
         error, message = ("access_denied", e.message) if isinstance(e, Refused) else ("temporarily_unavailable", str(e))
         await flow.refuse(server, request, waiting.request, error, message, reason=reason)
         return
-    await flow.finish(server, request, waiting, identity)
+    await arrival.finish(server, request, waiting, identity)

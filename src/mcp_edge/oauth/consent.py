@@ -22,6 +22,7 @@ from mcp_edge.tokens import short_hash
 from mcp_edge.web import consent as web
 from mcp_edge.web.layout import source
 
+ANOTHER_USER = "Who is signed in has changed since this page was shown. Please look again."
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -46,7 +47,7 @@ async def show(
 ) -> None:
     """Answer with the page. Who is signed in is sealed into it: it is that user who decides."""
     scopes = await server.scopes()
-    flow = replace(flow, shown_to=_shown_to(user))
+    flow = replace(flow, shown_to=shown_to(user))
     target = urlsplit(wanted.redirect_uri)
     page = web.page(
         web.Consent(
@@ -55,8 +56,8 @@ async def show(
             flow=flows.seal(server, request, flow),
             client_name=client.name,
             client_kind=client.kind,
-            client_host=urlsplit(client.id).netloc if client.kind == "cimd" else "",
-            client_uri=client.uri,
+            client_site=client.id.partition("://")[2] if client.kind == "cimd" else "",
+            client_uri=_home(client),
             redirect_host=target.netloc or f"{target.scheme}:",
             redirect_is_local=target.hostname in _LOOPBACK,
             resource=wanted.resource,
@@ -83,9 +84,7 @@ async def consent(server: AuthorizationServer, request: Request) -> None:
         await flows.use(server, flow)
         await flows.refuse(server, request, wanted, "access_denied", "The user denied the request.")
         return
-    client = await server.clients.find(wanted.client_id)
-    if client is None:
-        raise BadRequest("This app is no longer known here. Start again from your app.")
+    client = await flows.client_of(server, wanted)
     user = await server.browsers.user(request)
     if choice == "switch":
         await server.browsers.sign_out(request)
@@ -93,8 +92,8 @@ async def consent(server: AuthorizationServer, request: Request) -> None:
         await show(server, request, client, flow, wanted, None)
         return
     problem = ""
-    if _shown_to(user) != flow.shown_to:
-        problem = "Who is signed in has changed since this page was shown. Please look again."
+    if shown_to(user) != flow.shown_to:
+        problem = ANOTHER_USER
     scopes = _chosen(await server.scopes(), wanted, answer, choice)
     if not scopes:
         problem = problem or "Choose at least one thing that the app may do, or deny."
@@ -143,6 +142,15 @@ def _options(scopes: Scopes, names: frozenset[str]) -> tuple[web.Option, ...]:
     )
 
 
+def _home(client: Client) -> str:
+    """The client's page, if it is on a site that the client has to do with: a name it gave itself must not lead to
+    somebody else's (RFC 7591 §5)."""
+    if client.kind == "static":
+        return client.uri
+    own = {urlsplit(uri).hostname for uri in (*client.redirect_uris, *([client.id] if client.kind == "cimd" else []))}
+    return client.uri if urlsplit(client.uri).hostname in own else ""
+
+
 def _form_targets(server: AuthorizationServer, wanted: AuthorizationRequest) -> list[str]:
     """Where the form's POST may lead to: Chrome applies `form-action` to every redirect that follows it.
 
@@ -156,5 +164,6 @@ def _form_targets(server: AuthorizationServer, wanted: AuthorizationRequest) -> 
     return targets
 
 
-def _shown_to(user: User | None) -> str:
+def shown_to(user: User | None) -> str:
+    """`Flow.shown_to` of a page that names this user."""
     return "" if user is None else short_hash(user.principal)

@@ -19,9 +19,9 @@ from pydantic import TypeAdapter, ValidationError
 from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest, Forbidden
-from mcp_edge.identity.provider import FormProvider, Identity
-from mcp_edge.oauth import consents, pages
-from mcp_edge.oauth.model import Approval, AuthorizationRequest
+from mcp_edge.identity.provider import FormProvider
+from mcp_edge.oauth import consents, pages, redirects
+from mcp_edge.oauth.model import Approval, AuthorizationRequest, Client
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 from mcp_edge.tokens import mint
@@ -96,7 +96,7 @@ async def use(server: AuthorizationServer, flow: Flow) -> None:
 
 
 async def depart(server: AuthorizationServer, request: Request, flow: Flow) -> None:
-    """Send the browser to where its user signs in; `finish` goes on with the flow afterwards.
+    """Send the browser to where its user signs in; `arrival` goes on with the flow afterwards.
 
     The page that leads here is used up only once the provider can be reached: until then it can be sent again.
 
@@ -147,17 +147,19 @@ async def take(server: AuthorizationServer, request: Request, state: str) -> Flo
     return flow
 
 
-async def finish(server: AuthorizationServer, request: Request, flow: Flow, identity: Identity) -> None:
-    """Go on after a sign-in: the user is signed in at this browser, and the flow leads back to where it came from."""
-    user = identity.user
-    await server.browsers.sign_in(request, user)
-    decided("sign-in", "allowed", principal=user.principal, address=server.limits.address(request))
-    if identity.tokens is not None and server.connections and server.settings.upstream_account == "identity":
-        await server.connections.save(user.principal, identity.tokens)
-    if flow.request is None:
-        await pages.redirect(request, server.urls.at(flow.return_to or "/apps"))
-    else:
-        await issue(server, request, flow, flow.request, user)
+async def client_of(server: AuthorizationServer, wanted: AuthorizationRequest) -> Client:
+    """The client as it is now: it may have been withdrawn, or its address, while the user was deciding.
+
+    Raises:
+        BadRequest: nothing may be sent to it any more.
+        OAuthError, TooMany: as `Clients.find`.
+    """
+    client = await server.clients.find(wanted.client_id)
+    if client is None:
+        raise BadRequest("This app is no longer known here. Start again from your app.")
+    if not redirects.allowed(wanted.redirect_uri, client.redirect_uris):
+        raise BadRequest("The app has withdrawn the address that the answer goes to. Start again from your app.")
+    return client
 
 
 async def issue(

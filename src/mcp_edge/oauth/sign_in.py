@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from mcp_edge.audit import decided
 from mcp_edge.errors import BadRequest
 from mcp_edge.identity.provider import FormProvider, Identity, Refused
+from mcp_edge.oauth import arrival
 from mcp_edge.oauth import flow as flows
 from mcp_edge.oauth.flow import Flow
 from mcp_edge.oauth.pages import form, redirect, show
@@ -76,7 +77,7 @@ async def _check(server: AuthorizationServer, request: Request, provider: FormPr
         return
     if waiting is not None:
         waiting = await flows.take(server, request, state)
-    await flows.finish(server, request, waiting or flows.new(server, return_to=_return(answer)), Identity(user))
+    await arrival.finish(server, request, waiting or flows.new(server, return_to=_return(answer)), Identity(user))
 
 
 async def _show(server: AuthorizationServer, request: Request, asked: Parameters, *, problem: str = "") -> None:

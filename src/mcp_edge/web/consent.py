@@ -9,6 +9,9 @@ from mcp_edge.web.html import EMPTY, Html, html, joined, link, plain
 from mcp_edge.web.layout import Page
 from mcp_edge.web.sign_in import hidden
 
+_QUOTES = str.maketrans(dict.fromkeys('"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'"))
+"""What would end the quotation marks around a name, and let it go on as if we had said the rest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -30,8 +33,8 @@ class Consent:
     flow: str
     client_name: str
     client_kind: Literal["static", "cimd", "dcr"]
-    client_host: str
-    """The domain that a `cimd` client proves to be; empty for others."""
+    client_site: str
+    """Host and path of the document by which a `cimd` client is known; empty for others."""
     client_uri: str
     redirect_host: str
     redirect_is_local: bool
@@ -47,7 +50,7 @@ class Consent:
 
 def page(view: Consent) -> Page:
     """The page."""
-    name = plain(view.client_name) or "An unnamed app"
+    name = plain(view.client_name).translate(_QUOTES) or "An unnamed app"
     title = f"Allow {name}?"
     body = html(
         "<h1>Allow <q>{name}</q> to use this server?</h1>\n{problem}"
@@ -56,7 +59,7 @@ def page(view: Consent) -> Page:
         '<dt>Returns to</dt><dd><span class="host">{redirect}</span>{local}</dd>\n'
         '<dt>Server</dt><dd><span class="host">{resource}</span></dd>\n'
         "{signed_in}"
-        "</dl>\n"
+        "</dl>\n{warning}"
         '<form method="post" action="{action}">\n{hidden}{options}{buttons}</form>\n{after}',
         name=name,
         problem=html('<p class="note" role="alert">{text}</p>\n', text=view.problem) if view.problem else EMPTY,
@@ -65,6 +68,7 @@ def page(view: Consent) -> Page:
         local=Html(" (this computer)") if view.redirect_is_local else EMPTY,
         resource=view.resource,
         signed_in=_signed_in(view),
+        warning=_warning(view),
         action=view.action,
         hidden=hidden((("flow", view.flow),)),
         options=_options(view),
@@ -75,14 +79,26 @@ def page(view: Consent) -> Page:
 
 
 def _kind(view: Consent, name: str) -> Html:
-    shown = link(view.client_uri, name) if view.client_uri else html("{name}", name=name)
+    """Why it may be believed to be what it says, first; then what it says."""
+    shown = html("<q>{name}</q>", name=link(view.client_uri, name) if view.client_uri else name)
     match view.client_kind:
         case "static":
-            return html("{shown}, which the operator of this server has admitted", shown=shown)
+            return html("Admitted by the operator of this server: {shown}", shown=shown)
         case "cimd":
-            return html('{shown}, an app of <span class="host">{host}</span>', shown=shown, host=view.client_host)
+            return html(
+                'Known by its own site, <span class="host">{site}</span>: {shown}', site=view.client_site, shown=shown
+            )
         case "dcr":
-            return html("{shown}. It named itself, and nobody has verified that name.", shown=shown)
+            return html("It named itself, and nobody has verified that name: {shown}", shown=shown)
+
+
+def _warning(view: Consent) -> Html:
+    if view.client_kind == "static" or not view.redirect_is_local:
+        return EMPTY
+    return Html(
+        '<p class="note">Any program on this computer could have asked for this. '
+        "Go on only if you have just added this server to an app.</p>\n"
+    )
 
 
 def _signed_in(view: Consent) -> Html:

@@ -1,0 +1,41 @@
+"""What comes after a sign-in: the user is signed in at this browser, and the flow leads back to where it came from."""
+
+from __future__ import annotations
+
+from mcp_edge.audit import decided
+from mcp_edge.identity.provider import Identity
+from mcp_edge.oauth import consent, flow, pages
+from mcp_edge.oauth.flow import Flow
+from mcp_edge.oauth.model import AuthorizationRequest
+from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.request import Request
+
+
+async def finish(server: AuthorizationServer, request: Request, begun: Flow, identity: Identity) -> None:
+    """Sign the user in, and go on.
+
+    Raises:
+        Forbidden: the user has signed out everywhere meanwhile.
+        BadRequest, OAuthError: the client is gone.
+    """
+    user = identity.user
+    await server.browsers.sign_in(request, user)
+    decided("sign-in", "allowed", principal=user.principal, address=server.limits.address(request))
+    if identity.tokens is not None and server.connections and server.settings.upstream_account == "identity":
+        await server.connections.save(user.principal, identity.tokens)
+    if begun.request is None:
+        await pages.redirect(request, server.urls.at(begun.return_to or "/apps"))
+    else:
+        await _authorize(server, request, begun, begun.request, identity)
+
+
+async def _authorize(
+    server: AuthorizationServer, request: Request, begun: Flow, wanted: AuthorizationRequest, identity: Identity
+) -> None:
+    user, client = identity.user, await flow.client_of(server, wanted)
+    if begun.shown_to in ("", consent.shown_to(user)):
+        await flow.issue(server, request, begun, wanted, user)
+        return
+    # The page named somebody else, and what one user has chosen is no consent of another.
+    again = flow.new(server, request=wanted, client_name=client.name, scopes=wanted.scopes)
+    await consent.show(server, request, client, again, wanted, user, problem=consent.ANOTHER_USER)
