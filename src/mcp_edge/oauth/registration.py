@@ -11,7 +11,8 @@ from mcp_edge.oauth.model import OAuthError
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 8 * 1024
+"""Anybody may have as much kept for a day. What real clients send is a tenth of it."""
 
 
 async def register(server: AuthorizationServer, request: Request) -> None:
