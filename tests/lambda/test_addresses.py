@@ -29,7 +29,7 @@ def test_an_address_has_its_attempts_whatever_its_headers_say_and_the_next_one_i
     function: Lambda, mode: Mode
 ) -> None:
     front = function.deploy(mode, settings=authorization.SETTINGS)
-    most = PER_WINDOW["register"]
+    most = PER_WINDOW["new-client"]
     forged = [{"x-forwarded-for": f"203.0.113.{n}", "cf-connecting-ip": f"203.0.113.{n}"} for n in range(most + 1)]
     assert [registered(front, "198.51.100.7", **headers) for headers in forged] == [201] * most + [429]
     assert registered(front, "198.51.100.8") == 201

@@ -5,23 +5,26 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
+from mcp_edge import public_http
 from mcp_edge.errors import TooMany
-from mcp_edge.oauth import client_documents
-from mcp_edge.oauth.client_documents import MAX_BYTES
+from mcp_edge.oauth import client_document_fetch
+from mcp_edge.oauth.client_document_fetch import LEAST_FRESH_S, MAX_BYTES
+from mcp_edge.oauth.client_documents import MOST_FETCHES, NEW_TTL_S, STALE_S
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.limits import PER_WINDOW, Limits
-from mcp_edge.oauth.model import Client, OAuthError
+from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings, Ways
 from mcp_edge.storage.memory import open_memory
 from tests.storage.clock import Clock
-from tests.support.strangers import INSIDE, PUBLIC, Names, Wire
+from tests.support.strangers import INSIDE, PUBLIC, Names, Wire, request_from
 
 pytestmark = pytest.mark.anyio
 
@@ -73,11 +76,26 @@ class Strangers:
             )  # fmt: skip
         return httpx.Response(self.status, headers=self.headers, json=self.document)
 
+    async def authorize(self, client_id: str = URL, *, address: str = "198.51.100.7") -> Client | None:
+        """What /authorize does."""
+        return await self.clients.find_or_fetch(client_id, request_from(address))
+
+    async def get_tokens(self, client_id: str = URL) -> Client:
+        """What /token does."""
+        client = await self.clients.find(client_id)
+        assert client is not None
+        await self.clients.used(client)
+        return client
+
     async def refusal(self, client_id: str = URL) -> OAuthError:
-        with pytest.raises(OAuthError) as refusal:
-            await self.clients.find(client_id)
-        assert refusal.value.error == "invalid_client"
+        refusal = await self.refused(client_id)
         assert await self.platform.records.list("client/") == []  # nothing of it is kept
+        return refusal
+
+    async def refused(self, client_id: str = URL) -> OAuthError:
+        with pytest.raises(OAuthError) as refusal:
+            await self.authorize(client_id)
+        assert refusal.value.error == "invalid_client"
         return refusal.value
 
     @property
@@ -87,7 +105,7 @@ class Strangers:
 
 async def test_a_client_is_what_its_document_says() -> None:
     there = Strangers()
-    assert await there.clients.find(URL) == CLIENT
+    assert await there.authorize(URL) == CLIENT
     (sent,) = there.wire.sent
     assert (sent.method, sent.url.host, sent.headers["host"]) == ("GET", PUBLIC, "client.example")
     assert sent.headers["accept"] == "application/json"
@@ -98,18 +116,18 @@ async def test_a_client_is_what_its_document_says() -> None:
 async def test_json_may_have_a_type_of_its_own(kind: str) -> None:
     there = Strangers()
     there.headers = {"content-type": kind}
-    assert await there.clients.find(URL) == CLIENT
+    assert await there.authorize(URL) == CLIENT
 
 
 async def test_a_document_of_the_largest_size_is_read() -> None:
     there = Strangers()
     there.document = json.dumps(GOOD).encode().ljust(MAX_BYTES)
-    assert await there.clients.find(URL) == CLIENT
+    assert await there.authorize(URL) == CLIENT
 
 
 async def test_clients_without_a_document_are_not_asked_for_one_where_that_is_switched_off() -> None:
     there = Strangers(registration=("dcr",))
-    assert await there.clients.find(URL) is None
+    assert await there.authorize(URL) is None
     assert (there.fetches, there.names.asked) == (0, [])
 
 
@@ -133,6 +151,10 @@ async def test_clients_without_a_document_are_not_asked_for_one_where_that_is_sw
         "https://client.example/\n",
         "https://client.example\\@127.0.0.1/app.json",
         "https://client.example/*",
+        "https://client.example/authorize?client_id=https://notes.example/authorize",
+        "https://client.example/authorize?x=1&client%5Fid=https://other.example/app.json",
+        "https://client.example/authorize?client_id",
+        "https://client.example/authorize?CLIENT_ID=x",
         "https://client.example:8443/app.json",
         "https://client.example:22/app.json",
         "https://notes.example/authorize",
@@ -177,9 +199,9 @@ async def test_one_address_inside_among_public_ones_causes_no_request() -> None:
 
 async def test_a_name_server_that_changes_its_mind_gains_nothing() -> None:
     there = Strangers([PUBLIC], ["127.0.0.1"])
-    assert await there.clients.find(URL) == CLIENT
+    assert await there.authorize(URL) == CLIENT
     assert [request.url.host for request in there.wire.sent] == [PUBLIC]
-    there.clock.advance(client_documents.KEPT_S)
+    there.clock.advance(LEAST_FRESH_S)
     await there.refusal()
     assert there.fetches == 1
 
@@ -242,7 +264,7 @@ async def test_a_compressed_body_is_not_unpacked() -> None:
 
 
 async def test_a_body_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_documents, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(client_document_fetch, "TIMEOUT_S", 0.05)
     there = Strangers()
 
     async def trickle() -> AsyncIterator[bytes]:
@@ -314,10 +336,73 @@ async def test_a_document_that_says_what_is_not_allowed_is_refused(change: dict[
 async def test_what_a_document_leaves_out_has_a_sensible_meaning() -> None:
     there = Strangers()
     there.document = {name: GOOD[name] for name in ("client_id", "client_name", "redirect_uris")}
-    assert await there.clients.find(URL) == Client(URL, "Notes App", CLIENT.redirect_uris, "cimd")
+    assert await there.authorize(URL) == Client(URL, "Notes App", CLIENT.redirect_uris, "cimd")
 
 
 # -- how long ----------------------------------------------------------------------------------------------------------
+
+
+async def test_only_what_is_read_is_kept() -> None:
+    there = Strangers()
+    await there.authorize()
+    (key,) = await there.platform.records.list("client/")
+    kept = await there.platform.records.get(key)
+    assert kept is not None
+    assert json.loads(kept) == {
+        "format": 2,
+        "name": "Notes App",
+        "redirect_uris": GOOD["redirect_uris"],
+        "grant_types": GOOD["grant_types"],
+        "uri": "https://client.example/",
+        "fetched_at": there.clock.now,
+        "fresh_until": there.clock.now + LEAST_FRESH_S,
+        "used_at": None,
+    }
+
+
+async def test_a_document_whose_client_gets_no_tokens_is_kept_for_minutes() -> None:
+    there = Strangers()
+    await there.authorize()
+    there.clock.advance(LEAST_FRESH_S - 1)
+    await there.authorize()
+    assert there.fetches == 1
+    there.clock.advance(1800)  # ten minutes to decide, ten to sign in, and ten until the code has to be redeemed
+    assert await there.clients.find(URL) == CLIENT
+    there.clock.advance(NEW_TTL_S)
+    assert await there.clients.find(URL) is None
+    assert await there.platform.records.list("client/") == []
+
+
+async def test_a_document_is_kept_as_long_as_its_client_gets_tokens_whether_its_server_is_there_or_not() -> None:
+    there = Strangers()
+    await there.authorize()
+    there.down = True
+    await there.get_tokens()
+    for _ in range(4):
+        there.clock.advance(CLIENT_TTL_S / 2 + 1)
+        assert await there.get_tokens() == CLIENT
+    assert there.fetches == 1
+    there.clock.advance(CLIENT_TTL_S)
+    assert await there.clients.find(URL) is None
+
+
+async def test_who_fetches_a_new_client_s_document_does_not_shorten_the_life_of_one_that_got_tokens_meanwhile() -> None:
+    there = Strangers()
+    await there.authorize()
+    there.clock.advance(LEAST_FRESH_S)
+    answer = there.response()
+
+    async def late(request: httpx.Request) -> httpx.Response:
+        await there.get_tokens()
+        return answer
+
+    there.platform = replace(
+        there.platform, http_public=lambda: httpx.AsyncClient(transport=httpx.MockTransport(late))
+    )  # fmt: skip
+    elsewhere = Clients(there.platform, Limits(there.platform))
+    assert await elsewhere.find_or_fetch(URL, request_from()) == CLIENT
+    there.clock.advance(NEW_TTL_S + 1)
+    assert await elsewhere.find(URL) == CLIENT
 
 
 @pytest.mark.parametrize(
@@ -327,6 +412,8 @@ async def test_what_a_document_leaves_out_has_a_sensible_meaning() -> None:
         ({"cache-control": "max-age=7200"}, 7200),
         ({"cache-control": "public, max-age=7200, s-maxage=1800"}, 1800),
         ({"cache-control": "Max-Age=7200", "age": "3600"}, 3600),
+        ({"cache-control": "max-age=7200", "age": "9" * 5000}, 7200),
+        ({"cache-control": "max-age=7200", "age": "-1"}, 7200),
         ({"cache-control": "max-age=1"}, 300),
         ({"cache-control": "no-store"}, 300),
         ({"cache-control": "no-cache, max-age=7200"}, 300),
@@ -335,44 +422,66 @@ async def test_what_a_document_leaves_out_has_a_sensible_meaning() -> None:
         ({"cache-control": "max-age=soon"}, 3600),
     ],
 )
-async def test_a_document_is_looked_at_again_when_its_headers_say_within_bounds(
+async def test_a_document_in_use_is_looked_at_again_when_its_headers_say_within_bounds(
     headers: dict[str, str], fresh_s: int
 ) -> None:
     there = Strangers()
     there.headers = headers
-    await there.clients.find(URL)
+    await there.authorize()
+    await there.get_tokens()
+    there.clock.advance(LEAST_FRESH_S)
+    await there.authorize()
     there.clock.advance(fresh_s - 1)
-    await there.clients.find(URL)
-    assert there.fetches == 1
+    await there.authorize()
+    assert there.fetches == 2
     there.clock.advance(1)
     there.document = {**GOOD, "client_name": "New Name"}
-    found = await there.clients.find(URL)
+    found = await there.authorize()
     assert found is not None
-    assert (there.fetches, found.name) == (2, "New Name")
+    assert (there.fetches, found.name) == (3, "New Name")
 
 
 async def test_what_another_instance_has_fetched_is_not_fetched_again() -> None:
     there = Strangers()
-    await there.clients.find(URL)
-    assert await Clients(there.platform, Limits(there.platform)).find(URL) == CLIENT
+    await there.authorize()
+    assert await Clients(there.platform, Limits(there.platform)).find_or_fetch(URL, request_from()) == CLIENT
     assert there.fetches == 1
 
 
-async def test_while_its_server_is_down_a_document_is_used_for_a_day_and_no_longer() -> None:
+async def test_while_its_server_is_down_a_document_is_good_for_new_grants_for_a_week_and_no_longer() -> None:
     there = Strangers()
-    await there.clients.find(URL)
+    await there.authorize()
+    await there.get_tokens()
     there.down = True
-    there.clock.advance(86399)
-    assert await there.clients.find(URL) == CLIENT
+    there.clock.advance(STALE_S - 1)
+    assert await there.authorize() == CLIENT
     there.clock.advance(1)
-    await there.refusal()
+    assert "cannot be fetched" in (await there.refused()).description
+    assert await there.get_tokens() == CLIENT
+    there.down = False
+    assert await there.authorize() == CLIENT
 
 
 @pytest.mark.parametrize("status", [404, 403, 302])
-async def test_a_document_that_was_taken_down_is_used_no_more(status: int) -> None:
+async def test_a_document_that_was_taken_down_is_good_for_no_new_grant(status: int) -> None:
     there = Strangers()
-    await there.clients.find(URL)
-    there.clock.advance(3600)
+    await there.authorize()
+    await there.get_tokens()
+    there.clock.advance(LEAST_FRESH_S)
+    there.status = status
+    assert f"status {status}" in (await there.refused()).description
+    there.down = True
+    await there.refused()
+    assert await there.get_tokens() == CLIENT  # the grants that there are end when their users say so
+    there.down, there.status = False, 200
+    assert await there.authorize() == CLIENT
+
+
+@pytest.mark.parametrize("status", [404, 403, 302])
+async def test_a_new_client_s_document_that_was_taken_down_is_gone(status: int) -> None:
+    there = Strangers()
+    await there.authorize()
+    there.clock.advance(LEAST_FRESH_S)
     there.status = status
     await there.refusal()
     there.down = True
@@ -385,16 +494,109 @@ async def test_an_error_of_the_server_is_neither_kept_nor_final(status: int) -> 
     there.status = status
     await there.refusal()
     there.status = 200
-    assert await there.clients.find(URL) == CLIENT
+    assert await there.authorize() == CLIENT
 
 
-async def test_nobody_can_have_a_host_asked_without_end() -> None:
+# -- how often ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_address_brings_so_many_new_clients_and_keeps_nobody_else_from_bringing_theirs() -> None:
     there = Strangers()
     there.status = 404
-    for n in range(PER_WINDOW["client-document"]):
-        await there.refusal(f"https://victim.example/{n}")
-    with pytest.raises(TooMany):
-        await there.clients.find("https://victim.example/more")
-    assert there.fetches == PER_WINDOW["client-document"]
+    for n in range(PER_WINDOW["new-client"]):
+        await there.refusal(f"https://client.example/{n}")
+    for client_id in ("https://client.example/more", "https://other.example/more"):
+        with pytest.raises(TooMany):
+            await there.authorize(client_id)
+    assert there.fetches == PER_WINDOW["new-client"]
     there.status = 200
-    assert await there.clients.find(URL) == CLIENT
+    assert await there.authorize(address="198.51.100.8") == CLIENT
+
+
+async def test_new_clients_are_counted_together_whether_they_register_or_have_documents() -> None:
+    there = Strangers()
+    there.status = 404
+    for n in range(PER_WINDOW["new-client"] - 1):
+        await there.refusal(f"https://client.example/{n}")
+    limits = Limits(there.platform)
+    await limits.check(request_from(), "new-client")  # what /register counts
+    with pytest.raises(TooMany):
+        await there.authorize("https://client.example/more")
+
+
+async def test_a_stranger_who_asks_for_other_clients_of_a_host_does_not_lock_out_a_known_one() -> None:
+    there = Strangers()
+    await there.authorize()
+    await there.get_tokens()
+    there.clock.advance(86400)
+    there.status = 404
+    for n in range(100):
+        address = f"203.0.113.{n // PER_WINDOW['new-client']}"
+        with pytest.raises(OAuthError):
+            await there.authorize(f"https://client.example/{n}", address=address)
+    there.status, there.document = 200, {**GOOD, "client_name": "New Name"}
+    for address in ("203.0.113.1", "198.51.100.7"):  # the stranger's own address has no new clients left, but this one
+        found = await there.authorize(address=address)
+        assert found is not None
+        assert found.name == "New Name"
+
+
+async def test_a_known_document_is_fetched_so_often_and_used_as_it_was_in_between() -> None:
+    there = Strangers()
+    await there.authorize()
+    await there.get_tokens()
+    there.clock.advance(86400)
+    there.down = True
+    for n in range(2 * PER_WINDOW["client-renewal"]):
+        assert await there.authorize(address=f"203.0.113.{n}") == CLIENT
+    assert there.fetches == 1 + PER_WINDOW["client-renewal"]
+
+
+async def test_a_process_fetches_so_many_documents_at_once_and_refuses_more_at_once() -> None:
+    there, answer = Strangers(), anyio.Event()
+    await there.authorize()
+    await there.get_tokens()
+    there.clock.advance(86400)
+    asked = 0
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        await answer.wait()
+        return httpx.Response(404)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(slow))
+    there.platform = replace(there.platform, http_public=lambda: client)
+    there.clients = Clients(there.platform, Limits(there.platform))
+
+    async def stranger(n: int) -> None:
+        with pytest.raises(OAuthError):
+            await there.authorize(f"https://slow.example/{n}", address=f"203.0.113.{n}")
+
+    async with anyio.create_task_group() as strangers:
+        for n in range(MOST_FETCHES):
+            strangers.start_soon(stranger, n)
+        while asked < MOST_FETCHES:
+            await anyio.lowlevel.checkpoint()
+        with pytest.raises(TooMany) as refusal:
+            await there.authorize("https://new.example/app.json")
+        assert refusal.value.headers == {"retry-after": "5", "cache-control": "no-store"}
+        assert await there.authorize() == CLIENT
+        answer.set()
+    assert asked == MOST_FETCHES
+
+
+async def test_where_no_name_can_be_looked_up_just_now_a_known_client_is_let_in_and_a_new_one_told_to_wait() -> None:
+    there = Strangers()
+    await there.authorize()
+    await there.get_tokens()
+    there.clock.advance(86400)
+
+    async def full(host: str) -> list[str]:
+        raise public_http.Busy(host)
+
+    there.platform = replace(there.platform, http_public=lambda: public_http.client(there.wire.transport(), full))
+    there.clients = Clients(there.platform, Limits(there.platform))
+    assert await there.authorize() == CLIENT
+    with pytest.raises(TooMany, match="try again in a few seconds"):
+        await there.authorize("https://new.example/app.json")

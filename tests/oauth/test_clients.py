@@ -13,12 +13,13 @@ from mcp.shared.auth import OAuthClientInformationFull
 from mcp_edge.errors import ConfigurationError, NotFound
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.limits import Limits
-from mcp_edge.oauth.model import Client, OAuthError
-from mcp_edge.oauth.registered_clients import UNUSED_TTL_S, USED_TTL_S
+from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
+from mcp_edge.oauth.registered_clients import UNUSED_TTL_S
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
 from tests.storage.clock import Clock
+from tests.support.strangers import request_from
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +43,12 @@ class Server:
         self.platform = Platform(Settings(**options), records, atomics, clock=self.clock)
         self.limits = Limits(self.platform)
         self.clients = Clients(self.platform, self.limits)
+
+    async def get_tokens(self, client_id: str) -> None:
+        """What /token does for a client that is known."""
+        client = await self.clients.find(client_id)
+        assert client is not None
+        await self.clients.used(client)
 
     async def records(self) -> list[dict[str, Any]]:
         """Everything that is kept of clients."""
@@ -183,25 +190,48 @@ async def test_grant_types_that_there_are_not_are_left_out_of_the_answer() -> No
     assert answer["grant_types"] == ["authorization_code"]
 
 
-async def test_an_unused_registration_is_gone_after_a_day_and_a_used_one_is_kept_while_it_is_used() -> None:
+async def test_a_registration_is_kept_for_a_day_and_while_its_client_gets_tokens() -> None:
     server = Server()
     unused = (await server.clients.register(WEB))["client_id"]
     used = (await server.clients.register(NATIVE))["client_id"]
-    assert await server.clients.find(used) is not None
+    await server.get_tokens(used)
     server.clock.advance(UNUSED_TTL_S)
     assert await server.clients.find(unused) is None
     for _ in range(4):
-        server.clock.advance(USED_TTL_S / 2 + 1)
-        assert await server.clients.find(used) is not None
-    server.clock.advance(USED_TTL_S)
+        server.clock.advance(CLIENT_TTL_S / 2 + 1)
+        await server.get_tokens(used)
+    server.clock.advance(CLIENT_TTL_S)
     assert await server.clients.find(used) is None
     assert await server.records() == []
+
+
+async def test_to_be_asked_for_prolongs_no_registration() -> None:
+    server = Server()
+    client_id = (await server.clients.register(NATIVE))["client_id"]
+    for _ in range(24):
+        server.clock.advance(UNUSED_TTL_S / 24)
+        await server.clients.find_or_fetch(client_id, request_from())
+    assert await server.clients.find(client_id) is None
+    assert await server.records() == []
+
+
+async def test_a_client_that_is_in_use_is_written_again_only_when_half_of_its_life_is_gone() -> None:
+    server = Server()
+    client_id = (await server.clients.register(NATIVE))["client_id"]
+    await server.get_tokens(client_id)
+    (first,) = await server.records()
+    server.clock.advance(CLIENT_TTL_S / 2 - 1)
+    await server.get_tokens(client_id)
+    assert await server.records() == [first]
+    server.clock.advance(1)
+    await server.get_tokens(client_id)
+    assert await server.records() == [{**first, "renewed_at": server.clock.now}]
 
 
 async def test_to_register_again_does_not_shorten_a_life() -> None:
     server = Server()
     client_id = (await server.clients.register(NATIVE))["client_id"]
-    await server.clients.find(client_id)
+    await server.get_tokens(client_id)
     issued_at = int(server.clock.now)
     server.clock.advance(UNUSED_TTL_S - 1)
     assert (await server.clients.register(NATIVE))["client_id_issued_at"] == issued_at

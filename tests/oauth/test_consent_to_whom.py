@@ -10,6 +10,7 @@ import pytest
 
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.model import Client
+from mcp_edge.request import Request
 from tests.oauth.deployment import LOOPBACK, REDIRECT, Asking, allow, consent_page, deploy
 from tests.oauth.upstream import GitHub
 
@@ -23,11 +24,12 @@ WARNING = "Any program on this computer could have asked for this. Go on only if
 def known_as(patch: pytest.MonkeyPatch, client: Client | None) -> None:
     """Let this be whom every client is."""
 
-    async def find(clients: Clients, client_id: str) -> Client | None:
-        del clients
+    async def find(clients: Clients, client_id: str, request: Request | None = None) -> Client | None:
+        del clients, request
         return client and replace(client, id=client_id)
 
     patch.setattr(Clients, "find", find)
+    patch.setattr(Clients, "find_or_fetch", find)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ async def attempts(limits: Limits, *headers: tuple[str, str], client: str = "198
     """How many attempts to register pass before one is refused."""
     for n in range(most):
         try:
-            await limits.check(request(*headers, client=(client, 1)), "register")
+            await limits.check(request(*headers, client=(client, 1)), "new-client")
         except TooMany:
             return n
     return most
@@ -95,19 +95,19 @@ async def test_only_the_header_that_is_trusted_is_read() -> None:
 async def test_a_host_that_states_no_address_has_one_count_for_all(client: tuple[str, int] | None) -> None:
     limits = Limits(platform())
     assert limits.address(request(client=client)) == ""
-    for _ in range(PER_WINDOW["register"]):
-        await limits.check(request(client=client), "register")
+    for _ in range(PER_WINDOW["new-client"]):
+        await limits.check(request(client=client), "new-client")
     with pytest.raises(TooMany):
-        await limits.check(request(client=client), "register")
+        await limits.check(request(client=client), "new-client")
 
 
 async def test_one_attempt_too_many_is_refused_and_told_when_to_come_back() -> None:
     clock = Clock()
     limits = Limits(platform(clock))
     clock.advance(60 - clock.now % 60)
-    assert await attempts(limits) == PER_WINDOW["register"] == 10
+    assert await attempts(limits) == PER_WINDOW["new-client"] == 10
     with pytest.raises(TooMany) as refusal:
-        await limits.check(request(), "register")
+        await limits.check(request(), "new-client")
     # At the minute's end the ten begin to slide out, the first of them six seconds later.
     assert refusal.value.headers == {"retry-after": "66", "cache-control": "no-store"}
 
@@ -119,9 +119,9 @@ async def test_who_comes_back_when_told_is_let_in() -> None:
     assert await attempts(limits) == 10
     for _ in range(15):
         with pytest.raises(TooMany) as refusal:
-            await limits.check(request(), "register")
+            await limits.check(request(), "new-client")
         clock.advance(int(refusal.value.headers["retry-after"]))
-        await limits.check(request(), "register")
+        await limits.check(request(), "new-client")
 
 
 async def test_no_minute_has_more_attempts_than_the_limit_at_its_seam() -> None:
@@ -178,12 +178,12 @@ async def test_parallel_attempts_on_two_instances_are_counted_once_each() -> Non
 
     async def attempt(n: int) -> bool:
         try:
-            await both[n % 2].check(request(), "register")
+            await both[n % 2].check(request(), "new-client")
         except TooMany:
             return False
         return True
 
-    assert sum(await asyncio.gather(*(attempt(n) for n in range(20)))) == PER_WINDOW["register"]
+    assert sum(await asyncio.gather(*(attempt(n) for n in range(20)))) == PER_WINDOW["new-client"]
 
 
 class Away(MemoryAtomics):

@@ -12,9 +12,11 @@ import pytest
 
 from mcp_edge.app import create_app
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.oauth.client_documents import NEW_TTL_S
 from mcp_edge.oauth.limits import PER_WINDOW
+from mcp_edge.oauth.registered_clients import UNUSED_TTL_S
 from mcp_edge.oauth.registration import MAX_BYTES
-from tests.oauth.deployment import PUBLIC_URL, Asking, Deployment, create_server, deploy
+from tests.oauth.deployment import PUBLIC_URL, Asking, Deployment, allow, consent_page, create_server, deploy, redeem
 from tests.oauth.test_client_documents import GOOD, URL
 from tests.oauth.test_clients import NATIVE, WEB
 from tests.resource.test_metadata import FORGED
@@ -65,7 +67,7 @@ async def test_who_has_registered_is_let_in_on_another_instance() -> None:
     ]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 60000, b'{"a":' * 10000, b"NaN"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 8000, b'{"a":' * 1600, b"NaN"])
 async def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     async with deploy().client() as http:
         answer = await http.post("/register", content=body, headers=JSON)
@@ -109,10 +111,10 @@ async def test_a_flood_from_one_address_makes_few_records_whatever_its_headers_s
             )
             for n in range(30)
         ]
-    assert [answer.status_code for answer in answers] == [201] * PER_WINDOW["register"] + [429] * 20
+    assert [answer.status_code for answer in answers] == [201] * PER_WINDOW["new-client"] + [429] * 20
     assert error(answers[-1]) == (429, "temporarily_unavailable")
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 120
-    assert len(await server.platform.records.list("client/")) == PER_WINDOW["register"]
+    assert len(await server.platform.records.list("client/")) == PER_WINDOW["new-client"]
 
 
 async def test_a_browser_page_may_register() -> None:
@@ -214,10 +216,39 @@ async def test_a_client_whose_document_is_no_good_gets_a_page_and_no_redirect(
     assert (answer.status_code, "location" in answer.headers, len(wire.sent)) == (400, False, fetches)
 
 
-async def test_a_token_request_of_such_a_client_is_refused_too() -> None:
-    server, wire = documented(GOOD, "127.0.0.1")
+async def test_a_token_request_of_a_client_that_is_not_known_is_refused_and_fetches_nothing() -> None:
+    server, wire = documented(GOOD)
     form = {"grant_type": "authorization_code", "code": "mec_x", "client_id": URL, "code_verifier": "x" * 43}
     async with server.client() as http:
-        answer = await http.post("/token", data=form)
-    assert error(answer) == (400, "invalid_client")
+        answers = [
+            await http.post(path, data={**form, "token": "mer_x"}) for path in ("/token", "/revoke", "/introspect")
+        ]
+    assert [error(answer) for answer in answers] == [(401, "invalid_client")] * 3
     assert wire.sent == []
+
+
+async def test_a_client_with_a_document_refreshes_for_months_after_its_server_has_gone() -> None:
+    server, wire = documented(GOOD)
+    asking = Asking(client_id=URL, redirect_uri="http://127.0.0.1:51234/cb")
+    visitor = server.visitor()
+    page = await allow(visitor, await consent_page(visitor, asking))
+    tokens = await redeem(visitor.client, asking, page.answer["code"])
+    for _ in range(6):
+        server.clock.now += 20 * 86400
+        form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"], "client_id": URL}
+        answer = await visitor.client.post("/token", data=form)
+        assert answer.status_code == 200
+        tokens = answer.json()
+    assert len(wire.sent) == 1
+
+
+@pytest.mark.parametrize("document", [None, GOOD])
+async def test_to_ask_for_authorization_keeps_no_client_for_longer(document: dict[str, Any] | None) -> None:
+    server, _ = documented(document or GOOD)
+    async with server.client() as http:
+        client_id = URL if document else (await http.post("/register", json=NATIVE)).json()["client_id"]
+        asking = Asking(client_id=client_id, redirect_uri="http://127.0.0.1:3000/cb")
+        assert (await http.get("/authorize", params=asking.query)).status_code == 200
+    assert len(await server.platform.records.list("client/")) == 1
+    server.clock.now += NEW_TTL_S if document else UNUSED_TTL_S
+    assert await server.platform.records.list("client/") == []

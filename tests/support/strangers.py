@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
 from mcp_edge import public_http
+from mcp_edge.request import Request
 
 PUBLIC = "93.184.215.14"
 
@@ -103,3 +105,16 @@ class Wire:
 
     def client(self, names: Names | None) -> httpx.AsyncClient:
         return public_http.client(self.transport(), names)
+
+
+def request_from(address: str = "198.51.100.7") -> Request:
+    """A request of a stranger, of which only the address is looked at."""
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
+    async def send(message: Any) -> None:
+        raise AssertionError(f"nothing is sent: {message}")
+
+    scope: Any = {"type": "http", "method": "GET", "path": "/authorize", "headers": [], "client": (address, 50000)}
+    return Request(scope, receive, send)

@@ -22,7 +22,7 @@ def registered(url: str, **headers: str) -> int:
 
 
 def test_an_address_has_its_attempts_whatever_its_headers_say_and_the_next_one_its_own() -> None:
-    most = PER_WINDOW["register"]
+    most = PER_WINDOW["new-client"]
     with Isolates(env=ENV) as running:
         forged = [{"x-forwarded-for": f"203.0.113.{n}", "x-real-ip": f"203.0.113.{n}"} for n in range(most + 1)]
         attempts = [registered(running.url, **{"cf-connecting-ip": "198.51.100.7"}, **headers) for headers in forged]

@@ -25,7 +25,7 @@ async def authorize(server: AuthorizationServer, request: Request) -> None:
         raise BadRequest(f"The request is over {MAX_QUERY_BYTES} bytes.")
     asked = Parameters.parse(request.query)
     try:
-        client, redirect_uri = await _destination(server, asked)
+        client, redirect_uri = await _destination(server, request, asked)
     except OAuthError as e:
         e.client = asked.one("client_id")
         raise
@@ -67,7 +67,7 @@ async def _proceed(
     await consent.show(server, request, client, begun, wanted, user)
 
 
-async def _destination(server: AuthorizationServer, asked: Parameters) -> tuple[Client, str]:
+async def _destination(server: AuthorizationServer, request: Request, asked: Parameters) -> tuple[Client, str]:
     """The client, and where its answers may go. Nothing is ever sent anywhere else (RFC 9700 §4.1).
 
     Raises:
@@ -77,7 +77,7 @@ async def _destination(server: AuthorizationServer, asked: Parameters) -> tuple[
     client_id, redirect_uri = asked.one("client_id"), asked.one("redirect_uri")
     if not client_id:
         raise OAuthError("invalid_request", "The app did not say who it is: client_id is missing.")
-    client = await server.clients.find(client_id)
+    client = await server.clients.find_or_fetch(client_id, request)
     if client is None:
         raise OAuthError(
             "invalid_client", "This app is not known here. Remove this server from the app and add it again."

@@ -9,9 +9,10 @@ from mcp_edge.errors import ConfigurationError, NotFound
 from mcp_edge.oauth import client_metadata
 from mcp_edge.oauth.client_documents import SCHEME, ClientDocuments
 from mcp_edge.oauth.limits import Limits
-from mcp_edge.oauth.model import Client, OAuthError
+from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
 from mcp_edge.oauth.registered_clients import RegisteredClients
 from mcp_edge.platform import Platform
+from mcp_edge.request import Request
 from mcp_edge.settings import Settings
 
 _STATIC_ID = re.compile(r"[!-~]{1,1000}")
@@ -27,22 +28,39 @@ class Clients:
             ConfigurationError: a client of the settings cannot be used.
         """
         ways = platform.settings.registration
+        self._clock = platform.clock
         self._static = static_clients(platform.settings)
         self._documents = ClientDocuments(platform, limits) if "cimd" in ways else None
         self._registered = RegisteredClients(platform) if "dcr" in ways else None
 
     async def find(self, client_id: str) -> Client | None:
-        """The client, or None when nobody of this id is known.
-
-        Raises:
-            OAuthError: `invalid_client`: its document cannot be had, or says what is not allowed.
-            TooMany: its host's documents were fetched too often.
-        """
+        """The client as it is known here, or None. Nothing is fetched: whoever has a grant of it does not depend on
+        the server of its document."""
         if client_id in self._static:
             return self._static[client_id]
         if client_id.startswith(SCHEME):
             return await self._documents.find(client_id) if self._documents else None
         return await self._registered.find(client_id) if self._registered else None
+
+    async def find_or_fetch(self, client_id: str, request: Request) -> Client | None:
+        """The client as it is now, or None: a document that is not known, or no longer fresh, is fetched.
+
+        Raises:
+            OAuthError: `invalid_client`: its document cannot be had, or says what is not allowed.
+            TooMany: the request's address brought too many new clients, or too many documents are fetched right now.
+        """
+        if client_id in self._static or self._documents is None or not client_id.startswith(SCHEME):
+            return await self.find(client_id)
+        return await self._documents.find_or_fetch(client_id, request)
+
+    async def used(self, client: Client) -> None:
+        """Keep a client that has just got tokens."""
+        if client.used_at is not None and self._clock() - client.used_at < CLIENT_TTL_S / 2:
+            return
+        if client.kind == "cimd" and self._documents:
+            await self._documents.used(client.id)
+        elif client.kind == "dcr" and self._registered:
+            await self._registered.used(client.id)
 
     async def register(self, document: dict[str, Any]) -> dict[str, Any]:
         """Register a client (RFC 7591 §3.2.1): the answer's document.

@@ -27,10 +27,10 @@ What = Literal[
     "token",
     "revoke",
     "introspect",
-    "register",
+    "new-client",
     "apps",
     "connect",
-    "client-document",
+    "client-renewal",
 ]
 PER_WINDOW = MappingProxyType[What, int](
     {
@@ -41,13 +41,17 @@ PER_WINDOW = MappingProxyType[What, int](
         "token": 120,
         "revoke": 60,
         "introspect": 120,
-        "register": 10,
+        "new-client": 10,
         "apps": 60,
         "connect": 30,
-        "client-document": 20,
+        "client-renewal": 10,
     }
 )
-"""Attempts in any window. What can be guessed at, or leaves a record behind, has few."""
+"""Attempts in any window. What can be guessed at, or leaves a record behind, has few.
+
+A `new-client` registers or has a document that is not known yet: whoever brings them is counted for both together. A
+`client-renewal` fetches a known document anew, and is counted for the one client that it is of.
+"""
 WINDOW_S = 60
 _ROUNDING = 1e-6
 _FORMAT = 1

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
 from mcp_edge.context import User
 
 AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
+CLIENT_TTL_S = 90 * 86400
+"""For so long a client is kept that got tokens, renewed when half of it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Client:
     uri: str = ""
     """Its home page, http(s), shown on the consent page."""
     grant_types: tuple[str, ...] = ("authorization_code", "refresh_token")
+    used_at: float | None = field(default=None, compare=False)
+    """When it got tokens, to half of `CLIENT_TTL_S`; None for never, and for clients of the settings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Clients that registered themselves (RFC 7591), and their records.
 
-Anybody may register, so a registration is worth little: until it is used it is kept for a day. A public client's id is
-a digest of what it said, so the same registration twice makes one record; a confidential one gets an id and a secret of
-its own each time, because a new secret must not take an older one's place.
+Anybody may register, so a registration is worth little: until it gets tokens it is kept for a day. A public client's id
+is a digest of what it said, so the same registration twice makes one record; a confidential one gets an id and a secret
+of its own each time, because a new secret must not take an older one's place.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from urllib.parse import urlsplit
 
 from mcp_edge.oauth import client_metadata, redirects
 from mcp_edge.oauth.client_metadata import ClientMetadata
-from mcp_edge.oauth.model import AuthMethod, Client
+from mcp_edge.oauth.model import CLIENT_TTL_S, AuthMethod, Client
 from mcp_edge.platform import Platform
 from mcp_edge.tokens import short_hash
 
 UNUSED_TTL_S = 86400
-USED_TTL_S = 90 * 86400
 _FORMAT = 1
 _ID = re.compile(r"dcr_[0-9a-f]{32}")
 
@@ -34,14 +33,15 @@ class RegisteredClients:
         self._platform = platform
 
     async def find(self, client_id: str) -> Client | None:
-        """The client, or None. To be found is to be in use: the record's life is renewed when half of it is gone."""
+        """The client, or None. To be asked for is no use of it: anybody can ask."""
         record = await self._get(client_id)
-        if record is None:
-            return None
-        now = self._platform.clock()
-        if record["renewed_at"] is None or now - record["renewed_at"] > USED_TTL_S / 2:
-            await self._put({**record, "renewed_at": now})
-        return _client(record)
+        return None if record is None else _client(record)
+
+    async def used(self, client_id: str) -> None:
+        """Begin the client's life anew."""
+        record = await self._get(client_id)
+        if record is not None:
+            await self._put({**record, "renewed_at": self._platform.clock()})
 
     async def add(self, document: dict[str, Any]) -> dict[str, Any]:
         """Register, and the document of the answer (RFC 7591 §3.2.1).
@@ -87,7 +87,7 @@ class RegisteredClients:
         return record if record is not None and record["format"] == _FORMAT else None
 
     async def _put(self, record: dict[str, Any]) -> None:
-        ttl_s = UNUSED_TTL_S if record["renewed_at"] is None else USED_TTL_S
+        ttl_s = UNUSED_TTL_S if record["renewed_at"] is None else CLIENT_TTL_S
         await self._platform.records.put(_key(record["client_id"]), json.dumps(record).encode(), ttl_s=ttl_s)
 
 
@@ -115,6 +115,7 @@ def _client(record: dict[str, Any]) -> Client:
         secret_hash=record["secret_sha256"],
         uri=record["uri"],
         grant_types=tuple(record["grant_types"]),
+        used_at=record["renewed_at"],
     )
 
 

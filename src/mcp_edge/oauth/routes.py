@@ -55,7 +55,7 @@ _PLACES = {
     "/token": _Place("token", "token", "token", ("POST",), any_origin=True),
     "/revoke": _Place("revocation", "revoke", "revoke", ("POST",), any_origin=True),
     "/introspect": _Place("introspection", "introspect", "introspect", ("POST",)),
-    "/register": _Place("registration", "register", "register", ("POST",), any_origin=True),
+    "/register": _Place("registration", "register", "new-client", ("POST",), any_origin=True),
     "/authorize": _Place("authorize", "authorize", "authorize", ()),
     "/consent": _Place("consent", "consent", "consent", ()),
     "/sign-in": _Place("sign_in", "sign_in", None, ()),

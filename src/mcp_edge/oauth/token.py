@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 
+from mcp_edge.errors import StoreUnavailable
 from mcp_edge.oauth.client_authentication import authenticate_client
 from mcp_edge.oauth.form import Form, read_form
 from mcp_edge.oauth.grants import Tokens
 from mcp_edge.oauth.model import Client, OAuthError
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Header, Request
+
+logger = logging.getLogger(__name__)
 
 NO_STORE: list[Header] = [(b"cache-control", b"no-store"), (b"pragma", b"no-cache")]
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -30,6 +34,10 @@ async def token(server: AuthorizationServer, request: Request) -> None:
     except OAuthError as e:
         e.client = client.id
         raise
+    try:
+        await server.clients.used(client)
+    except StoreUnavailable as e:  # the tokens are issued, and the next refresh tries it again
+        logger.warning("request %s: the client %s is not renewed: %s", request.trace_id(), client.id[:200], e)
     await request.answer(200, _json(tokens), headers=NO_STORE)
 
 

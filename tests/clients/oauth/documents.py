@@ -19,6 +19,7 @@ from mcp_edge.oauth.model import Client
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.choose import open_store
+from tests.support.strangers import request_from
 
 URL = "https://client.example/oauth.json"
 DOCUMENT = {
@@ -52,7 +53,8 @@ async def publish(store: str, public_url: str) -> Client:
         http_public=lambda: client,
     )
     try:
-        found = await Clients(platform, Limits(platform)).find(URL)
+        clients = Clients(platform, Limits(platform))
+        found = await clients.find_or_fetch(URL, request_from())
     finally:
         await client.aclose()
         await records.aclose()
