@@ -28,6 +28,13 @@ WEB_CLIENT_ORIGINS: tuple[str, ...] = (
 """Origins of web clients that call MCP servers from the browser. `MCP_ALLOWED_ORIGINS` adds to them."""
 
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,63}")
+_NOT_PRIVATE = frozenset(
+    ("about", "blob", "chrome", "chrome-extension", "content", "data", "file", "filesystem", "ftp", "http", "https",
+     "intent", "jar", "javascript", "mailto", "moz-extension", "ms-browser-extension", "resource", "sms", "tel", "urn",
+     "vbscript", "view-source", "ws", "wss")
+)  # fmt: skip
+"""Schemes that a browser or a system reads itself."""
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 """One scope (RFC 6749 §3.3)."""
 
@@ -128,6 +135,11 @@ class Settings(BaseModel):
         default=("cimd", "dcr"),
         description="How unknown OAuth clients make themselves known: `cimd` (a document at their URL) and `dcr` "
         "(RFC 7591).",
+    )
+    redirect_schemes: Words = Field(
+        default=(),
+        description="Private-use URI schemes of native apps (RFC 8252 §7.1) to admit besides https and loopback, such "
+        "as `cursor`.",
     )
     code_ttl_s: int = Field(default=60, ge=1, le=600, description="Life of an authorization code in seconds.")
     access_token_ttl_s: int = Field(default=3600, ge=60, description="Life of an access token in seconds.")
@@ -248,6 +260,16 @@ class Settings(BaseModel):
                 raise ValueError(f"the key of {name!r} must be a SHA-256 in hex, as `mcp-edge keys create` prints it")
             if limited and not all(_SCOPE.fullmatch(scope) for scope in scopes.split(" ")):
                 raise ValueError(f"the scopes of {name!r} must be words with one space between them")
+        return value
+
+    @field_validator("redirect_schemes")
+    @classmethod
+    def _private(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for scheme in value:
+            if not _SCHEME.fullmatch(scheme):
+                raise ValueError(f"{scheme!r} must be a URI scheme alone, in small letters, such as `cursor`")
+            if scheme in _NOT_PRIVATE:
+                raise ValueError(f"{scheme!r} is no private-use scheme: it belongs to no app")
         return value
 
     @classmethod

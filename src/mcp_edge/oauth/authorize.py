@@ -87,8 +87,8 @@ async def _destination(server: AuthorizationServer, request: Request, asked: Par
             raise OAuthError(
                 "invalid_request", "The app did not say where to send the answer: redirect_uri is missing."
             )
-        return client, client.redirect_uris[0]
-    if not redirects.allowed(redirect_uri, client.redirect_uris):
+        redirect_uri = client.redirect_uris[0]
+    if not redirects.allowed(redirect_uri, client.redirect_uris, server.settings.redirect_schemes):
         raise OAuthError("invalid_request", "The app wants the answer sent to an address that it has not registered.")
     return client, redirect_uri
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 import anyio
@@ -31,8 +31,11 @@ class Unanswered(Exception):
     """The document's server said neither yes nor no."""
 
 
-async def fetch(http: Callable[[], httpx.AsyncClient], url: str) -> tuple[ClientMetadata, float]:
-    """What the document at `url` says, and for how many seconds it is fresh. `http` gives `Platform.http_public`.
+async def fetch(
+    http: Callable[[], httpx.AsyncClient], url: str, schemes: Collection[str]
+) -> tuple[ClientMetadata, float]:
+    """What the document at `url` says, and for how many seconds it is fresh. `http` gives `Platform.http_public`;
+    `schemes` as `client_metadata.read` takes them.
 
     Raises:
         OAuthError: `invalid_client`: the server answered, but with no document that can be used.
@@ -56,7 +59,7 @@ async def fetch(http: Callable[[], httpx.AsyncClient], url: str) -> tuple[Client
         raise Unanswered(f"no answer in {TIMEOUT_S:g} s") from e
     except (httpx.HTTPError, httpx.InvalidURL) as e:
         raise Unanswered(f"{type(e).__name__}: {e}") from e
-    return _told(url, _document(url, body)), _fresh_s(response.headers)
+    return _told(url, _document(url, body), schemes), _fresh_s(response.headers)
 
 
 def _check(url: str, response: httpx.Response) -> None:
@@ -90,7 +93,7 @@ def _document(url: str, body: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", document)
 
 
-def _told(client_id: str, document: dict[str, Any]) -> ClientMetadata:
+def _told(client_id: str, document: dict[str, Any], schemes: Collection[str]) -> ClientMetadata:
     """What the document says of the client (§4.1).
 
     Raises:
@@ -103,7 +106,7 @@ def _told(client_id: str, document: dict[str, Any]) -> ClientMetadata:
     if document.get("token_endpoint_auth_method", "none") != "none":
         raise refusal(client_id, "A client with a document is public here: token_endpoint_auth_method must be none.")
     try:
-        told = client_metadata.read({**document, "token_endpoint_auth_method": "none"})
+        told = client_metadata.read({**document, "token_endpoint_auth_method": "none"}, schemes)
     except OAuthError as e:
         raise refusal(client_id, f"The client's document cannot be used: {e.description}") from e
     if not told.name:

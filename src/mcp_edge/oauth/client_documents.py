@@ -168,7 +168,7 @@ class ClientDocuments:
             raise _busy()
         self._fetches += 1
         try:
-            told, fresh_s = await fetch(self._platform.http_public, client_id)
+            told, fresh_s = await fetch(self._platform.http_public, client_id, self._platform.settings.redirect_schemes)
         except public_http.Busy as e:
             raise _busy() from e
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -36,8 +37,8 @@ class ClientMetadata:
     uri: str
 
 
-def read(document: dict[str, Any]) -> ClientMetadata:
-    """What `document` says.
+def read(document: dict[str, Any], schemes: Collection[str]) -> ClientMetadata:
+    """What `document` says. `schemes` are the private-use ones that redirect URIs may have.
 
     Raises:
         OAuthError: `invalid_redirect_uri` or `invalid_client_metadata` (RFC 7591 §3.2.2).
@@ -45,7 +46,7 @@ def read(document: dict[str, Any]) -> ClientMetadata:
     links = {name: _link(document, name) for name in _LINKS}
     return ClientMetadata(
         name=_name(document),
-        redirect_uris=_redirect_uris(document),
+        redirect_uris=_redirect_uris(document, schemes),
         grant_types=_grant_types(document),
         auth_method=_auth_method(document),
         uri=links["client_uri"],
@@ -65,14 +66,14 @@ def _name(document: dict[str, Any]) -> str:
     return clean(name[: 4 * MAX_NAME_CHARS])
 
 
-def _redirect_uris(document: dict[str, Any]) -> tuple[str, ...]:
+def _redirect_uris(document: dict[str, Any], schemes: Collection[str]) -> tuple[str, ...]:
     uris = _texts(document, "redirect_uris", error="invalid_redirect_uri")
     if not uris:
         raise OAuthError("invalid_redirect_uri", "At least one redirect URI is needed.")
     if len(uris) > MAX_REDIRECT_URIS:
         raise OAuthError("invalid_redirect_uri", f"At most {MAX_REDIRECT_URIS} redirect URIs are kept.")
     for uri in uris:
-        if fault := redirects.fault(uri):
+        if fault := redirects.fault(uri, schemes):
             raise OAuthError("invalid_redirect_uri", fault)
     return uris
 

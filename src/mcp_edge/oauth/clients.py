@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from mcp_edge.errors import ConfigurationError, NotFound
@@ -83,7 +84,7 @@ def static_clients(settings: Settings) -> dict[str, Client]:
     found: dict[str, Client] = {}
     for n, document in enumerate(settings.clients, 1):
         try:
-            client = _static(document)
+            client = _static(document, settings.redirect_schemes)
         except OAuthError as e:
             raise ConfigurationError(f"MCP_CLIENTS: client {n}: {e.description}") from None
         if client.id in found:
@@ -92,7 +93,7 @@ def static_clients(settings: Settings) -> dict[str, Client]:
     return found
 
 
-def _static(document: dict[str, Any]) -> Client:
+def _static(document: dict[str, Any], schemes: Collection[str]) -> Client:
     client_id, digest = document.get("client_id"), document.get("client_secret_sha256", "")
     if not isinstance(client_id, str) or not _STATIC_ID.fullmatch(client_id):
         raise OAuthError("", "client_id is text of printable ASCII characters.")
@@ -100,7 +101,7 @@ def _static(document: dict[str, Any]) -> Client:
         raise OAuthError("", "client_secret_sha256 takes the place of client_secret: the SHA-256 of it in hex.")
     if digest != "" and not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
         raise OAuthError("", "client_secret_sha256 is a SHA-256 in hex.")
-    told = client_metadata.read(document)
+    told = client_metadata.read(document, schemes)
     method = told.auth_method or ("client_secret_basic" if digest else "none")
     if (method == "none") != (digest == ""):
         raise OAuthError("", f"token_endpoint_auth_method {method} and client_secret_sha256 do not fit together.")

@@ -10,6 +10,7 @@ from mcp_edge.context import User
 from mcp_edge.errors import BadRequest
 from mcp_edge.identity.provider import FormProvider
 from mcp_edge.oauth import flow as flows
+from mcp_edge.oauth import redirects
 from mcp_edge.oauth.flow import Flow
 from mcp_edge.oauth.model import AuthorizationRequest, Client
 from mcp_edge.oauth.pages import form
@@ -58,8 +59,8 @@ async def show(
             client_kind=client.kind,
             client_site=client.id.partition("://")[2] if client.kind == "cimd" else "",
             client_uri=_home(client),
-            redirect_host=target.netloc or f"{target.scheme}:",
-            redirect_is_local=target.hostname in _LOOPBACK,
+            redirect_host=redirects.place(wanted.redirect_uri),
+            redirect_is_local=redirects.is_private(wanted.redirect_uri) or target.hostname in _LOOPBACK,
             resource=wanted.resource,
             options=_options(scopes, wanted.scopes),
             offer_read_only=bool(_read_only(scopes, wanted.scopes)) and not wanted.scopes <= scopes.read_only,
@@ -147,7 +148,8 @@ def _home(client: Client) -> str:
     somebody else's (RFC 7591 §5)."""
     if client.kind == "static":
         return client.uri
-    own = {urlsplit(uri).hostname for uri in (*client.redirect_uris, *([client.id] if client.kind == "cimd" else []))}
+    named = (*client.redirect_uris, *([client.id] if client.kind == "cimd" else []))
+    own = {urlsplit(uri).hostname for uri in named if not redirects.is_private(uri)}
     return client.uri if urlsplit(client.uri).hostname in own else ""
 
 

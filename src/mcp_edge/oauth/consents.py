@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 from mcp_edge.context import User
+from mcp_edge.oauth import redirects
 from mcp_edge.oauth.model import AuthorizationRequest
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
@@ -39,8 +40,11 @@ async def recalled(
     It is shown to who gave less than was asked for: the app may be back because that was not enough. And to who comes
     back to a request that is answered, by the Back button say: its PKCE challenge is known, and no app uses one twice.
     A page of another site could send the browser here, so only a navigation that the user began (an address typed, a
-    link from outside the browser) or one of our own passes without it.
+    link from outside the browser) or one of our own passes without it. And to a private-use scheme, which any program
+    can claim for itself (RFC 8252 §8.6).
     """
+    if redirects.is_private(wanted.redirect_uri):
+        return None
     if request.raw.get(b"sec-fetch-site") not in (b"none", b"same-origin"):
         return None
     if request.raw.get(b"sec-fetch-dest") != b"document":

@@ -12,7 +12,7 @@ import binascii
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Literal
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -157,7 +157,7 @@ async def client_of(server: AuthorizationServer, wanted: AuthorizationRequest) -
     client = await server.clients.find(wanted.client_id)
     if client is None:
         raise BadRequest("This app is no longer known here. Start again from your app.")
-    if not redirects.allowed(wanted.redirect_uri, client.redirect_uris):
+    if not redirects.allowed(wanted.redirect_uri, client.redirect_uris, server.settings.redirect_schemes):
         raise BadRequest("The app has withdrawn the address that the answer goes to. Start again from your app.")
     return client
 
@@ -214,7 +214,7 @@ async def refuse(
     fields = {"error": error, "error_description": plain, "state": wanted.state}
     url = _with(server, wanted.redirect_uri, fields)
     if ask_first:
-        page = error_page.way_back(description, url=url, host=urlsplit(wanted.redirect_uri).netloc)
+        page = error_page.way_back(description, url=url, host=redirects.place(wanted.redirect_uri))
         await pages.show(server, request, page, status=400, keeps_opener=True)
     else:
         await pages.redirect(request, url)

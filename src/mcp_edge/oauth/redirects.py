@@ -1,12 +1,14 @@
 """Redirect URIs: which may be registered, and which one a request may use. Pure.
 
 https on any host, or http on loopback, where a native client listens (RFC 8252 §7.3). Other schemes would let one
-installed program answer for another, or run as script.
+installed program answer for another, or run as script; those that the operator admits all the same are compared
+exactly (RFC 8252 §7.1).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
 MAX_CHARS = 2000
@@ -17,8 +19,8 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _AUTHORITY = re.compile(rf"(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{{0,4}}))?")
 
 
-def fault(uri: str) -> str:
-    """Why `uri` cannot be registered, as a sentence; empty when it can."""
+def fault(uri: str, schemes: Collection[str] = ()) -> str:
+    """Why `uri` cannot be registered, as a sentence; empty when it can. `schemes` are the private-use ones that may."""
     if len(uri) > MAX_CHARS:
         return f"A redirect URI has at most {MAX_CHARS} characters."
     if "#" in uri:
@@ -27,6 +29,9 @@ def fault(uri: str) -> str:
         return "A redirect URI has no wildcard: register each one in full."
     if not _CHARACTERS.fullmatch(uri):
         return "A redirect URI has only the characters of a URI (RFC 3986)."
+    if uri.partition(":")[0] in schemes:
+        rest = uri.partition(":")[2]
+        return "" if rest.startswith("/") else "A redirect URI with a scheme of its own goes on with :/ or ://."
     if not uri.startswith(("https://", "http://")):
         return "A redirect URI begins with https://, or with http:// on loopback."
     return _authority_fault(uri)
@@ -47,9 +52,9 @@ def _authority_fault(uri: str) -> str:
     return ""
 
 
-def allowed(uri: str, registered: tuple[str, ...]) -> bool:
+def allowed(uri: str, registered: tuple[str, ...], schemes: Collection[str] = ()) -> bool:
     """Whether `uri` is one of those registered: exactly, or but for the port on loopback (RFC 8252 §7.3)."""
-    if fault(uri):
+    if fault(uri, schemes):
         return False
     return uri in registered or any(_same_but_for_port(uri, other) for other in registered if not fault(other))
 
@@ -69,3 +74,20 @@ def _without_port(uri: str, parts: SplitResult) -> tuple[str | None, str]:
 def is_loopback(uri: str) -> bool:
     """Whether a valid redirect URI leads to a program on the user's own machine, which cannot prove who it is."""
     return uri.startswith("http://")
+
+
+def is_native(uri: str) -> bool:
+    """The same, and redirect URIs of a private-use scheme, which any installed program can claim."""
+    return not uri.startswith("https://")
+
+
+def is_private(uri: str) -> bool:
+    """Whether a valid redirect URI has a private-use scheme."""
+    return not uri.startswith(("https://", "http://"))
+
+
+def place(uri: str) -> str:
+    """Where a valid redirect URI leads, for people: a host, with its port if there is one, or `scheme:`, behind which
+    a program writes what it likes."""
+    scheme, _, rest = uri.partition(":")
+    return f"{scheme}:" if is_private(uri) else urlsplit(rest).netloc

@@ -13,7 +13,6 @@ import secrets
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlsplit
 
 from mcp_edge.oauth import client_metadata, redirects
 from mcp_edge.oauth.client_metadata import ClientMetadata
@@ -49,7 +48,7 @@ class RegisteredClients:
         Raises:
             OAuthError: `invalid_redirect_uri` or `invalid_client_metadata`.
         """
-        told = client_metadata.read(document)
+        told = client_metadata.read(document, self._platform.settings.redirect_schemes)
         method = told.auth_method or _default_method(told)
         if method != "none":
             secret = f"mes_{secrets.token_hex(32)}"
@@ -93,7 +92,7 @@ class RegisteredClients:
 
 def _default_method(told: ClientMetadata) -> AuthMethod:
     """RFC 7591 §2 says `client_secret_basic`, but a native app can keep no secret (RFC 8252 §8.4)."""
-    native = all(redirects.is_loopback(uri) for uri in told.redirect_uris)
+    native = all(redirects.is_native(uri) for uri in told.redirect_uris)
     return "none" if native else "client_secret_basic"
 
 
@@ -108,7 +107,7 @@ def _client(record: dict[str, Any]) -> Client:
     uris: tuple[str, ...] = tuple(record["redirect_uris"])
     return Client(
         id=record["client_id"],
-        name=record["name"] or f"An app at {urlsplit(uris[0]).hostname}",
+        name=record["name"] or f"An app at {redirects.place(uris[0])}",
         redirect_uris=uris,
         kind="dcr",
         auth_method=record["auth_method"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_edge.web.html import EMPTY, html, link
+from mcp_edge.web.html import EMPTY, html
 from mcp_edge.web.layout import Page
 
 
@@ -14,7 +14,10 @@ def page(title: str, message: str, *, reference: str = "") -> Page:
 
 
 def way_back(message: str, *, url: str, host: str) -> Page:
-    """Where a client's error leads to (`url`) is the user's to decide, who has not let the client in yet."""
+    """Where a client's error leads to is the user's to decide, who has not let the client in yet.
+
+    `url` is one that the client has registered; a native app's has a scheme of its own.
+    """
     body = html(
         "<h1>The app sent a request that cannot be granted</h1>\n"
         '<p role="alert">{message}</p>\n'
@@ -22,6 +25,6 @@ def way_back(message: str, *, url: str, host: str) -> Page:
         "otherwise close this page.</p>\n<p>{back}</p>\n",
         message=message,
         host=host,
-        back=link(url, f"Return to {host}"),
+        back=html('<a href="{url}" rel="noopener noreferrer nofollow">Return to {host}</a>', url=url, host=host),
     )
     return Page("That did not work", body)
