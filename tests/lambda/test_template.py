@@ -18,7 +18,7 @@ from tests.support.function_url import answer_of, event
 from tests.support.ministack import CREDENTIALS, ministack
 
 SERVICES = "s3,cloudformation,lambda,iam,sts,secretsmanager,dynamodb,logs,cloudwatch,cloudfront,ssm"
-MAX_ZIPPED = 17 * 1024 * 1024
+MAX_ZIPPED = 17_000_000
 INITIALIZE: dict[str, Any] = {
     "jsonrpc": "2.0",
     "id": 1,

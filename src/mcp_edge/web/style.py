@@ -25,6 +25,8 @@ main {
 h1 { margin: 0 0 1rem; font-size: 1.5rem; line-height: 1.25; letter-spacing: -.01em; text-wrap: balance; }
 h2 { margin: 0 0 .25rem; font-size: 1.05rem; line-height: 1.35; }
 p { margin: 0 0 1rem; }
+p:has(+ ul) { margin-bottom: .25rem; }
+time { white-space: nowrap; }
 a { color: var(--accent); text-underline-offset: .15em; }
 .quiet { color: var(--quiet); font-size: .925rem; }
 .note { background: var(--note); color: var(--note-ink); border-radius: .5rem; padding: .75rem 1rem; }
