@@ -1,4 +1,4 @@
-"""The settings -> the provider that they ask for. Only that one is imported."""
+"""The settings -> the provider that they ask for. Only its kind is imported."""
 
 from __future__ import annotations
 
@@ -102,23 +102,13 @@ def _redirect_provider(
         raise ConfigurationError(f"MCP_ALLOWED_USERS: only GitHub knows login names; {kind} does not.")
     secret = client_secret.get_secret_value() if client_secret else ""
     match kind:
-        case "github":
-            from mcp_edge.identity import github  # noqa: PLC0415
+        case "github" | "sentry":
+            from mcp_edge.identity.github import GitHub  # noqa: PLC0415
+            from mcp_edge.identity.sentry import Sentry  # noqa: PLC0415
 
-            return github.GitHub(
+            return (GitHub if kind == "github" else Sentry)(
                 platform,
-                base_url=issuer or github.BASE_URL,
-                client_id=client_id,
-                client_secret=secret,
-                scopes=scopes,
-                admission=admission,
-            )
-        case "sentry":
-            from mcp_edge.identity import sentry  # noqa: PLC0415
-
-            return sentry.Sentry(
-                platform,
-                base_url=issuer or sentry.BASE_URL,
+                base_url=issuer or "",
                 client_id=client_id,
                 client_secret=secret,
                 scopes=scopes,

@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from mcp_edge.context import User
-from mcp_edge.errors import ConfigurationError, UpstreamError
-from mcp_edge.identity.admission import Admission
-from mcp_edge.identity.oauth_client import OAuthClient
-from mcp_edge.identity.provider import Departure, Identity, TokenSet
-from mcp_edge.outbound import is_protected, json_object
-from mcp_edge.platform import Platform
-
-BASE_URL = "https://sentry.io"
+from mcp_edge.errors import UpstreamError
+from mcp_edge.identity.oauth_provider import OAuthProvider
+from mcp_edge.identity.provider import Departure, Identity
+from mcp_edge.outbound import json_object
 
 
-class Sentry:
-    """A `RedirectProvider`. The user is the account's number."""
+class Sentry(OAuthProvider):
+    """The user is the account's number."""
 
-    def __init__(
-        self,
-        platform: Platform,
-        *,
-        base_url: str = BASE_URL,
-        client_id: str,
-        client_secret: str = "",
-        scopes: Sequence[str] = (),
-        admission: Admission,
-    ) -> None:
-        """`base_url`: where users see it.
-
-        Raises:
-            ConfigurationError: it is not an https URL.
-        """
-        if not is_protected(base_url):
-            raise ConfigurationError(f"Sentry at {base_url} cannot be trusted: the URL must be https.")
-        self._base = base_url.rstrip("/")
-        self._client = OAuthClient(platform, "Sentry", client_id, client_secret)
-        self._scopes = scopes
-        self._admission = admission
-
-    @property
-    def label(self) -> str:
-        """Its name on our pages."""
-        return self._client.label
+    LABEL = "Sentry"
+    BASE_URL = "https://sentry.io"
+    REDEEM_PATH = "/oauth/token/"
 
     async def depart(self, *, state: str, callback: str) -> Departure:
         """Begin. A sign-in needs no scope."""
@@ -53,11 +26,7 @@ class Sentry:
 
     async def arrive(self, query: Mapping[str, str], secrets: Mapping[str, str], *, callback: str) -> Identity:
         """Finish: a code for tokens, beside which Sentry names the user."""
-        code = self._client.code(query)
-        answer = await self._client.redeem(
-            self._token_endpoint, code, secrets, callback=callback, method="client_secret_post"
-        )
-        tokens = self._client.tokens(answer)
+        tokens, answer = await self._redeem(query, secrets, callback)
         account: Any = answer.get("user")
         fields = cast("dict[str, Any]", account) if isinstance(account, dict) else {}
         number, name = fields.get("id"), fields.get("name")
@@ -67,18 +36,6 @@ class Sentry:
         admitted = self._admission.check(number, emails=emails)
         shown = name if isinstance(name, str) and name.strip() else number
         return Identity(User(issuer=self._base, subject=number, name=shown[:255], admitted=admitted), tokens)
-
-    def admits(self, user: User) -> bool:
-        """Whether what let this user in is still there."""
-        return user.issuer == self._base and self._admission.still(user.admitted)
-
-    async def refresh(self, tokens: TokenSet) -> TokenSet:
-        """Fresh tokens."""
-        return await self._client.renew(self._token_endpoint, tokens, "client_secret_post")
-
-    @property
-    def _token_endpoint(self) -> str:
-        return f"{self._base}/oauth/token/"
 
     async def _emails(self, token: str, number: str) -> list[str]:
         """The account's addresses that Sentry has verified; the one in the token answer need not be."""

@@ -135,7 +135,15 @@ class Entrance:
             from mcp_edge.identity.connections import Connections  # noqa: PLC0415
 
             connections = Connections(self._platform, self._ring, self._account)
-        return AuthorizationServer(self._platform, self._scopes, provider=self._provider, connections=connections)
+        return AuthorizationServer(
+            self._platform,
+            self._urls,
+            self._ring,
+            self._grants,
+            self._scopes,
+            provider=self._provider,
+            connections=connections,
+        )
 
     async def _answer(self, place: _Place, request: Request) -> None:
         """Serve a client, in JSON, its mistakes too (RFC 6749 §5.2)."""

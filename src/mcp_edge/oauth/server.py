@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import cached_property
 
-from mcp_edge.errors import ConfigurationError
 from mcp_edge.identity.connections import Connections
 from mcp_edge.identity.provider import Provider
 from mcp_edge.keyring import KeyRing
@@ -24,35 +22,27 @@ class AuthorizationServer:
     def __init__(
         self,
         platform: Platform,
+        urls: Urls,
+        ring: KeyRing,
+        grants: Grants,
         scopes: Callable[[], Awaitable[Scopes]],
         *,
         provider: Provider,
         connections: Connections | None = None,
     ) -> None:
-        if platform.settings.public_url is None:
-            raise ConfigurationError("MCP_PUBLIC_URL is not set: an authorization server must know its own URL.")
         self.platform = platform
         self.settings = platform.settings
+        self.urls = urls
+        self.ring = ring
+        """What seals."""
+        self.grants = grants
+        """What users have granted."""
         self.scopes = scopes
         """The scopes of the server, which is made at the first request."""
-        self.urls = Urls(platform.settings.public_url)
         self.provider = provider
         self.connections = connections
         """Where tools' upstream tokens are kept; None when tools have none from users."""
         self.limits = Limits(platform)
         self.clients = Clients(platform, self.limits)
-
-    @cached_property
-    def ring(self) -> KeyRing:
-        """What seals."""
-        return KeyRing([key.get_secret_value() for key in self.settings.secret_keys])
-
-    @cached_property
-    def grants(self) -> Grants:
-        """What users have granted."""
-        return Grants(self.platform, self.ring, self.urls, self.scopes, self.provider.admits)
-
-    @cached_property
-    def browsers(self) -> Browsers:
+        self.browsers = Browsers(platform, ring, urls, provider.admits)
         """The browsers at the pages."""
-        return Browsers(self.platform, self.ring, self.urls, self.provider.admits)

@@ -4,13 +4,15 @@ authorization). Pure: it knows no token and no store."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from mcp_edge.errors import Forbidden, Unauthenticated
 from mcp_edge.urls import Urls
 
 _NOT_QUOTABLE = re.compile(r"[^\x20-\x7e]|[\"\\]")
 _REFUSED = -32000
+_NO_ERROR: Mapping[str, str] = MappingProxyType({})
 
 
 def missing(urls: Urls, path: str, scopes: Iterable[str]) -> Unauthenticated:
@@ -19,7 +21,7 @@ def missing(urls: Urls, path: str, scopes: Iterable[str]) -> Unauthenticated:
     return Unauthenticated(
         "Authorization is required: send a bearer token.",
         code=_REFUSED,
-        headers=_headers({"resource_metadata": metadata_url(urls, path), "scope": _joined(scopes)}),
+        headers=_challenge(urls, path, scopes),
     )
 
 
@@ -30,14 +32,7 @@ def invalid(urls: Urls, path: str, scopes: Iterable[str], description: str = "")
     return Unauthenticated(
         description,
         code=_REFUSED,
-        headers=_headers(
-            {
-                "error": "invalid_token",
-                "error_description": description,
-                "resource_metadata": metadata_url(urls, path),
-                "scope": _joined(scopes),
-            }
-        ),
+        headers=_challenge(urls, path, scopes, {"error": "invalid_token", "error_description": description}),
     )
 
 
@@ -48,14 +43,7 @@ def insufficient(urls: Urls, path: str, scopes: Iterable[str], description: str 
     return Forbidden(
         description,
         code=_REFUSED,
-        headers=_headers(
-            {
-                "error": "insufficient_scope",
-                "error_description": description,
-                "resource_metadata": metadata_url(urls, path),
-                "scope": _joined(scopes),
-            }
-        ),
+        headers=_challenge(urls, path, scopes, {"error": "insufficient_scope", "error_description": description}),
     )
 
 
@@ -65,11 +53,8 @@ def metadata_url(urls: Urls, path: str) -> str:
     return urls.well_known("oauth-protected-resource", endpoint)
 
 
-def _joined(scopes: Iterable[str]) -> str:
-    return " ".join(sorted(scopes))
-
-
-def _headers(parameters: dict[str, str]) -> dict[str, str]:
-    """The challenge; no parameter is empty (RFC 6750 §3 wants at least one scope where it names any)."""
-    told = ", ".join(f'{name}="{_NOT_QUOTABLE.sub(" ", value)}"' for name, value in parameters.items() if value)
-    return {"www-authenticate": f"Bearer {told}", "cache-control": "no-store"}
+def _challenge(urls: Urls, path: str, scopes: Iterable[str], error: Mapping[str, str] = _NO_ERROR) -> dict[str, str]:
+    """The headers; no parameter is empty (RFC 6750 §3 wants at least one scope where it names any)."""
+    told = {**error, "resource_metadata": metadata_url(urls, path), "scope": " ".join(sorted(scopes))}
+    listed = ", ".join(f'{name}="{_NOT_QUOTABLE.sub(" ", value)}"' for name, value in told.items() if value)
+    return {"www-authenticate": f"Bearer {listed}", "cache-control": "no-store"}
