@@ -11,7 +11,7 @@ import pytest
 
 from mcp_edge import request as http
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.oauth.browser import Browsers
 from mcp_edge.scopes import Scope
 from tests.oauth.deployment import CLIENT, REDIRECT, Asking, Deployment, authorize, consent_page, deploy
 from tests.oauth.upstream import GitHub
@@ -303,7 +303,7 @@ async def test_a_bug_is_a_page_that_names_its_line_in_the_log(
             raise RuntimeError("a secret of ours")
 
         with monkeypatch.context() as patch:
-            patch.setattr(AuthorizationServer, "browsers", property(fail))
+            patch.setattr(Browsers, "check_form", fail)
             failed = await browser.press(page, "Allow")
         assert (failed.status, failed.heading, failed.left) == (500, "That did not work", "")
         assert failed.response.headers["content-type"] == "text/html; charset=utf-8"
