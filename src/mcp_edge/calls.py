@@ -19,11 +19,11 @@ from mcp_edge import jsonrpc
 from mcp_edge.core import Core
 from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
 from mcp_edge.exchange import Exchange
-from mcp_edge.kernel import MODERN, Asked
-from mcp_edge.link import Link
+from mcp_edge.link import MODERN, Link
 from mcp_edge.logged import LoggedReply, Released
 from mcp_edge.platform import CallEvent
 from mcp_edge.reply import PlainReply
+from mcp_edge.results import Asked
 from mcp_edge.streams import Head, LeaseLost
 
 logger = logging.getLogger(__name__)
@@ -117,9 +117,9 @@ async def _ask(
     """Ask on the handler's behalf and run it with the answers, until it has its result."""
     for _ in range(_MAX_ROUNDS):
         if answers is None:
-            digest = await core.kernel.digest(method, params)
+            digest = await core.kernel.catalogue.digest(method, params)
             answers = await reply.suspend(asked, digest)
-        if await core.kernel.digest(method, params) != digest:
+        if await core.kernel.catalogue.digest(method, params) != digest:
             raise MCPError(jsonrpc.INTERNAL_ERROR, "The tool changed while it waited for the answer; call it again.")
         x.resumed = {"inputResponses": answers}
         if asked.state is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard, cast
 
@@ -21,32 +20,22 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.runner import ServerRunner
 from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
-from mcp.shared.inbound import X_MCP_HEADER_KEY, InboundLadderRejection, validate_mcp_param_headers
 from mcp_types import methods
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
 
+from mcp_edge.catalogue import Catalogue
 from mcp_edge.exchange import Exchange
 from mcp_edge.jsonrpc import encode
 from mcp_edge.link import ENVELOPE_KEYS, MODERN, Link
 from mcp_edge.permissions import Permissions
-from mcp_edge.tokens import short_hash
+from mcp_edge.results import Asked, ResultWriter, asked, plain
 
 _PARAMS = TypeAdapter(t.CallToolRequestParams).validator
 _RESULT = TypeAdapter(t.CallToolResult).serializer
 _PLAIN_PARAMS = frozenset({"name", "arguments", "_meta"})
 _CORE_ONLY = frozenset({"inputResponses", "requestState"})
 _PLAIN_BLOCKS = frozenset({t.TextContent, t.ImageContent, t.AudioContent})
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A result that needs the client's input first (`InputRequiredResult`), in its wire form and sealed."""
-
-    requests: dict[str, dict[str, Any]]
-    """Key -> server request `{"method": …, "params": …}`; may be empty when only the state is to come back."""
-    state: str | None
 
 
 class Kernel:
@@ -56,13 +45,13 @@ class Kernel:
         server.streamable_http_app()  # makes the low-level server reachable by its public name; the app is dropped
         self.server = server
         self.low: Server[Any] = server.session_manager.app
+        self.catalogue = Catalogue(server, self.low.get_tool_input_schema)
         self.permissions = Permissions(server, self.low.get_tool_input_schema or _no_schema)
         self._install_boundary(state_security)
         self.chain = list(self.low.middleware)
         self._boundary = self._only_boundary()
+        self._results = ResultWriter(self.low.server_info_stamp)
         self._options: InitializationOptions | None = None
-        self._stamp = b',"_meta":' + to_json({t.SERVER_INFO_META_KEY: self.low.server_info_stamp}) + b"}"
-        self._annotated: dict[str, tuple[Any, bool]] = {}
         self._lifespan: AsyncExitStack | None = None
         self._state: Any = None
 
@@ -134,7 +123,7 @@ class Kernel:
             and self._boundary
             and self.low.middleware == self.chain
             and x.resumed is None
-            and self._certain(params, link, version)
+            and _certain(params, link, version)
         ):
             return self._call_tool(x, link, params, version)
         return self._request(x, link, method, params, version)
@@ -144,9 +133,9 @@ class Kernel:
     ) -> bytes | Asked:
         """Any request, through the SDK's runner where that can serve it."""
         if method == "tools/call":
-            self._refuse_unknown_tool(params)
+            self.catalogue.refuse_unknown_tool(params)
         elif method == "prompts/get":
-            await self._refuse_unfit_prompt(params)
+            await self.catalogue.refuse_unfit_prompt(params)
         if version != MODERN and method in methods.INPUT_REQUIRED_METHODS:
             return await self._suspendable(x, link, method, params, version)
         runner = ServerRunner(self.low, link, self._state, init_options=self._options)
@@ -161,7 +150,7 @@ class Kernel:
     async def _call_tool(self, x: Exchange, link: Link, params: dict[str, Any], version: str) -> bytes | Asked:
         """`tools/call` where the SDK's validation is sure to pass: typed once, no chain but the boundary."""
         typed = cast(t.CallToolRequestParams, _PARAMS.validate_python(params, by_name=False))
-        self._refuse_unknown_tool(params)
+        self.catalogue.refuse_unknown_tool(params)
         ctx = self._context(x, link, "tools/call", params, typed.meta)
         entry = self.low.get_request_handler("tools/call")
         if entry is None:
@@ -176,8 +165,8 @@ class Kernel:
 
             result = await self._boundary(ctx, answered)  # seals the state of an InputRequiredResult
         if version != MODERN and methods.is_input_required(result):
-            return _asked(result)
-        return self._write(result, version)
+            return asked(result)
+        return self._results.write(result, version)
 
     async def _suspendable(
         self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, version: str
@@ -196,14 +185,14 @@ class Kernel:
                 raise MCPError.from_error_data(result)
             if isinstance(result, t.CallToolResult):
                 x.failed = result.is_error is True
-            return result if methods.is_input_required(result) else self._sieve(method, result, version)
+            return result if methods.is_input_required(result) else self._results.sieve(method, result, version)
 
         full = {**params, **(x.resumed or {})}
         call: CallNext = handle
         for middleware in reversed(self.low.middleware):
             call = partial(middleware, call_next=call)
         result = await call(self._context(x, link, method, full, _meta(params)))
-        return _asked(result) if methods.is_input_required(result) else encode(_plain(result))
+        return asked(result) if methods.is_input_required(result) else encode(plain(result))
 
     def _context(
         self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, meta: t.RequestParamsMeta | None
@@ -221,122 +210,6 @@ class Kernel:
             close_sse_stream=x.close_sse_stream,
         )
 
-    # -- what is known of the server -----------------------------------------------------------------------------
-
-    def _refuse_unknown_tool(self, params: Mapping[str, Any] | None) -> None:
-        """An unknown tool is a JSON-RPC error (MCP 2026-07-28 tools, Error Handling), not a result with `isError`."""
-        name = (params or {}).get("name")
-        lookup = self.low.get_tool_input_schema
-        if lookup is not None and type(name) is str and lookup(name) is None:
-            raise MCPError(t.INVALID_PARAMS, f"Unknown tool: {name}")
-
-    async def _refuse_unfit_prompt(self, params: Mapping[str, Any] | None) -> None:
-        """An unknown prompt or a missing argument is the caller's mistake; the SDK answers both as the server's."""
-        name = (params or {}).get("name")
-        given: Any = (params or {}).get("arguments") or {}
-        if type(name) is not str or not isinstance(given, Mapping):
-            return  # the SDK's validation refuses it
-        prompt = next((prompt for prompt in await self.server.list_prompts() if prompt.name == name), None)
-        if prompt is None:
-            raise MCPError(t.INVALID_PARAMS, f"Unknown prompt: {name}")
-        missing = [
-            argument.name for argument in prompt.arguments or [] if argument.required and argument.name not in given
-        ]
-        if missing:
-            raise MCPError(t.INVALID_PARAMS, f"Missing arguments: {', '.join(missing)}")
-
-    def param_headers_mismatch(
-        self, params: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> InboundLadderRejection | None:
-        """The refusal when `Mcp-Param-*` headers and the arguments of a `tools/call` disagree, else None."""
-        name, lookup = params.get("name"), self.low.get_tool_input_schema
-        if lookup is None or type(name) is not str:
-            return None
-        schema = lookup(name)
-        arguments = params.get("arguments")
-        if schema is None or (arguments is not None and not isinstance(arguments, Mapping)):
-            return None
-        return validate_mcp_param_headers(schema, cast("Mapping[str, Any]", arguments or {}), headers)
-
-    def has_param_headers(self, name: Any) -> bool:
-        """Whether the tool `name` declares `x-mcp-header` parameters. The answer is kept as long as its schema."""
-        lookup = self.low.get_tool_input_schema
-        if lookup is None or type(name) is not str:
-            return False
-        schema = lookup(name)
-        if schema is None:
-            return False
-        known = self._annotated.get(name)
-        if known is None or known[0] is not schema:
-            known = self._annotated[name] = (schema, X_MCP_HEADER_KEY.encode() in encode(schema))
-        return known[1]
-
-    async def may_run_again(self, method: str, params: Mapping[str, Any] | None) -> bool:
-        """Whether a request whose instance died may simply be run again: a read, or a tool that says so."""
-        if method != "tools/call":
-            return True
-        hints = await self._tool(params)
-        return bool(
-            hints and hints.annotations and (hints.annotations.read_only_hint or hints.annotations.idempotent_hint)
-        )
-
-    async def digest(self, method: str, params: Mapping[str, Any] | None) -> str:
-        """A digest of the tool's definition: a suspended call is not resumed on another version of its tool."""
-        tool = await self._tool(params) if method == "tools/call" else None
-        return "" if tool is None else short_hash(tool.model_dump_json())
-
-    async def _tool(self, params: Mapping[str, Any] | None) -> t.Tool | None:
-        name = (params or {}).get("name")
-        return next((tool for tool in await self.server.list_tools() if tool.name == name), None)
-
-    # -- validation and writing ----------------------------------------------------------------------------------
-
-    def _certain(self, params: dict[str, Any] | None, link: Link, version: str) -> TypeGuard[dict[str, Any]]:
-        """True only where the SDK's per-version validation is sure to pass. False asks the SDK."""
-        if params is None or type(params.get("name")) is not str or type(params.get("arguments", _EMPTY)) is not dict:
-            return False
-        if not params.keys() <= _PLAIN_PARAMS:
-            return False
-        meta: Any = params.get("_meta", _EMPTY)
-        if type(meta) is not dict:
-            return False
-        for key, value in cast("dict[str, Any]", meta).items():
-            if key == "progressToken":
-                if type(value) is not int and type(value) is not str:
-                    return False
-            elif key.startswith("io.modelcontextprotocol/") and (version != MODERN or key not in ENVELOPE_KEYS):
-                return False
-        return version != MODERN or link.certain
-
-    def _write(self, result: Any, version: str) -> bytes:
-        """The result of `tools/call` as the SDK serializes it, without its sieve where that cannot change a thing."""
-        if (
-            type(result) is t.CallToolResult
-            and result.meta is None
-            and result.result_type == "complete"
-            and (version == MODERN or result.structured_content is None or type(result.structured_content) is dict)
-        ):
-            wire = _plain_result(result)
-            if wire is not None:
-                return wire[:-1] + b',"resultType":"complete"' + self._stamp if version == MODERN else wire
-        if isinstance(result, t.ErrorData):
-            raise MCPError.from_error_data(result)
-        return encode(self._sieve("tools/call", result, version))
-
-    def _sieve(self, method: str, result: HandlerResult, version: str) -> dict[str, Any]:
-        """The wire form of a handler's result, as `ServerRunner` shapes it (SDK 2.3 `_serialize`)."""
-        wire = _plain(result)
-        if version != MODERN or wire.get("resultType", "complete") in t.CORE_RESULT_TYPES:
-            try:
-                wire = methods.serialize_server_result(method, version, wire)
-            except ValidationError as e:
-                raise MCPError(t.INTERNAL_ERROR, "Handler returned an invalid result") from e
-        if version == MODERN:
-            meta: Any = wire.get("_meta") or {}
-            if isinstance(meta, dict) and cast("dict[str, Any]", meta).get(t.SERVER_INFO_META_KEY) is None:
-                wire["_meta"] = {**cast("dict[str, Any]", meta), t.SERVER_INFO_META_KEY: self.low.server_info_stamp}
-        return wire
-
 
 _EMPTY: dict[str, Any] = {}
 
@@ -345,37 +218,22 @@ def _no_schema(name: str) -> None:
     del name
 
 
-def _plain(result: HandlerResult) -> dict[str, Any]:
-    if result is None:
-        return {}
-    if isinstance(result, dict):
-        return dict(result)
-    return result.model_dump(by_alias=True, mode="json", exclude_none=True)
-
-
-def _plain_result(result: t.CallToolResult) -> bytes | None:
-    """The JSON of a result of plain blocks but for its type; None when it must go the SDK's way.
-
-    One text, the commonest result, is written without the model's serializer.
-    """
-    blocks = result.content
-    if not all(type(b) in _PLAIN_BLOCKS and b.meta is None and b.annotations is None for b in blocks):
-        return None
-    try:
-        if len(blocks) != 1 or type(blocks[0]) is not t.TextContent:
-            return _RESULT.to_json(result, by_alias=True, exclude_none=True, exclude={"result_type"})
-        wire = b'{"content":[{"type":"text","text":' + to_json(blocks[0].text)
-        if result.structured_content is not None:
-            wire += b'}],"structuredContent":' + to_json(result.structured_content, by_alias=True, exclude_none=True)
-            return wire + (b',"isError":true}' if result.is_error else b',"isError":false}')
-        return wire + (b'}],"isError":true}' if result.is_error else b'}],"isError":false}')
-    except ValueError:
-        return None  # a lone surrogate: escaped by `encode`
-
-
-def _asked(result: Any) -> Asked:
-    wire = _plain(result)
-    return Asked(requests=wire.get("inputRequests") or {}, state=wire.get("requestState"))
+def _certain(params: dict[str, Any] | None, link: Link, version: str) -> TypeGuard[dict[str, Any]]:
+    """True only where the SDK's per-version validation is sure to pass. False asks the SDK."""
+    if params is None or type(params.get("name")) is not str or type(params.get("arguments", _EMPTY)) is not dict:
+        return False
+    if not params.keys() <= _PLAIN_PARAMS:
+        return False
+    meta: Any = params.get("_meta", _EMPTY)
+    if type(meta) is not dict:
+        return False
+    for key, value in cast("dict[str, Any]", meta).items():
+        if key == "progressToken":
+            if type(value) is not int and type(value) is not str:
+                return False
+        elif key.startswith("io.modelcontextprotocol/") and (version != MODERN or key not in ENVELOPE_KEYS):
+            return False
+    return version != MODERN or link.certain
 
 
 def _meta(params: Mapping[str, Any] | None) -> t.RequestParamsMeta | None:

@@ -25,7 +25,7 @@ from mcp_edge.tokens import short_hash
 
 if TYPE_CHECKING:
     from mcp_edge.core import Core
-    from mcp_edge.kernel import Asked
+    from mcp_edge.results import Asked
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class LoggedReply(PlainReply):
 
     async def _open(self) -> None:
         core, head = self._core, self.head
-        head.again = await core.kernel.may_run_again(head.method, head.params)
+        head.again = await core.kernel.catalogue.may_run_again(head.method, head.params)
         if self._journal is None:
             self._journal = await self._begin_log(head)
         await self.writer.start()

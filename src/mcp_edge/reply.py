@@ -20,7 +20,7 @@ from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 
 if TYPE_CHECKING:
-    from mcp_edge.kernel import Asked
+    from mcp_edge.results import Asked
 
 T = TypeVar("T")
 

@@ -29,12 +29,12 @@ from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest, InsufficientScope, MethodNotAllowed, NotFound, StoreUnavailable, TooMany
 from mcp_edge.exchange import Exchange
 from mcp_edge.held import Held, Sole
-from mcp_edge.kernel import Asked
 from mcp_edge.link import Link
 from mcp_edge.logged import was_cancelled
 from mcp_edge.mailbox import Letter, Mailbox
 from mcp_edge.reply import PlainReply, SilentReply
 from mcp_edge.request import Request
+from mcp_edge.results import Asked
 from mcp_edge.sessions import Session
 from mcp_edge.tokens import short_hash
 from mcp_edge.wires.handshake import INTERRUPTED, cancelled, link_of, open_session
@@ -248,7 +248,7 @@ class Stream:
         if group is not None:
             for letter in await self._box.orphans():
                 message = letter.message
-                again = await self._core.kernel.may_run_again(message["method"], message.get("params"))
+                again = await self._core.kernel.catalogue.may_run_again(message["method"], message.get("params"))
                 await self._receive(group, letter, run=again)
 
     async def _receive(self, group: anyio.abc.TaskGroup, letter: Letter, *, run: bool) -> None:

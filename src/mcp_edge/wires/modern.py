@@ -46,7 +46,7 @@ async def post(core: Core, request: Request, user: User, message: Any) -> None:
     method, params, request_id = message["method"], message.get("params"), message["id"]
     rejection = None if _agrees(request, method, params) else _classify(request, message)
     if rejection is None and method == "tools/call" and params and _has_param_headers(core, request, params):
-        rejection = core.kernel.param_headers_mismatch(params, request.headers)
+        rejection = core.kernel.catalogue.param_headers_mismatch(params, request.headers)
     if rejection is not None:
         body = jsonrpc.error(request_id, rejection.code, rejection.message, rejection.data)
         await request.answer(ERROR_CODE_HTTP_STATUS.get(rejection.code, 400), body)
@@ -100,4 +100,4 @@ def _missing_name(request: Request, message: dict[str, Any]) -> InboundLadderRej
 
 
 def _has_param_headers(core: Core, request: Request, params: dict[str, Any]) -> bool:
-    return core.kernel.has_param_headers(params.get("name"))
+    return core.kernel.catalogue.has_param_headers(params.get("name"))

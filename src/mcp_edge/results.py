@@ -1,0 +1,101 @@
+"""What a handler gave back, as the SDK writes it on the wire of each protocol version. It runs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import mcp_types as t
+from mcp.server.context import HandlerResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import methods
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from mcp_edge.jsonrpc import encode
+from mcp_edge.link import MODERN
+
+_RESULT = TypeAdapter(t.CallToolResult).serializer
+_PLAIN_BLOCKS = frozenset({t.TextContent, t.ImageContent, t.AudioContent})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A result that needs the client's input first (`InputRequiredResult`), in its wire form and sealed."""
+
+    requests: dict[str, dict[str, Any]]
+    """Key -> server request `{"method": …, "params": …}`; may be empty when only the state is to come back."""
+    state: str | None
+
+
+class ResultWriter:
+    """Writes the results of one server."""
+
+    def __init__(self, server_info: dict[str, Any]) -> None:
+        """`server_info` is what each result of 2026-07-28 says of its server."""
+        self._server_info = server_info
+        self._stamp = b',"_meta":' + to_json({t.SERVER_INFO_META_KEY: server_info}) + b"}"
+
+    def write(self, result: Any, version: str) -> bytes:
+        """The result of `tools/call` as the SDK serializes it, without its sieve where that cannot change a thing."""
+        if (
+            type(result) is t.CallToolResult
+            and result.meta is None
+            and result.result_type == "complete"
+            and (version == MODERN or result.structured_content is None or type(result.structured_content) is dict)
+        ):
+            wire = _plain_result(result)
+            if wire is not None:
+                return wire[:-1] + b',"resultType":"complete"' + self._stamp if version == MODERN else wire
+        if isinstance(result, t.ErrorData):
+            raise MCPError.from_error_data(result)
+        return encode(self.sieve("tools/call", result, version))
+
+    def sieve(self, method: str, result: HandlerResult, version: str) -> dict[str, Any]:
+        """The wire form of a handler's result, as `ServerRunner` shapes it (SDK 2.3 `_serialize`)."""
+        wire = plain(result)
+        if version != MODERN or wire.get("resultType", "complete") in t.CORE_RESULT_TYPES:
+            try:
+                wire = methods.serialize_server_result(method, version, wire)
+            except ValidationError as e:
+                raise MCPError(t.INTERNAL_ERROR, "Handler returned an invalid result") from e
+        if version == MODERN:
+            meta: Any = wire.get("_meta") or {}
+            if isinstance(meta, dict) and cast("dict[str, Any]", meta).get(t.SERVER_INFO_META_KEY) is None:
+                wire["_meta"] = {**cast("dict[str, Any]", meta), t.SERVER_INFO_META_KEY: self._server_info}
+        return wire
+
+
+def plain(result: HandlerResult) -> dict[str, Any]:
+    """The result as a dictionary of JSON values."""
+    if result is None:
+        return {}
+    if isinstance(result, dict):
+        return dict(result)
+    return result.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def asked(result: Any) -> Asked:
+    """What an `InputRequiredResult` asks for."""
+    wire = plain(result)
+    return Asked(requests=wire.get("inputRequests") or {}, state=wire.get("requestState"))
+
+
+def _plain_result(result: t.CallToolResult) -> bytes | None:
+    """The JSON of a result of plain blocks but for its type; None when it must go the SDK's way.
+
+    One text, the commonest result, is written without the model's serializer.
+    """
+    blocks = result.content
+    if not all(type(b) in _PLAIN_BLOCKS and b.meta is None and b.annotations is None for b in blocks):
+        return None
+    try:
+        if len(blocks) != 1 or type(blocks[0]) is not t.TextContent:
+            return _RESULT.to_json(result, by_alias=True, exclude_none=True, exclude={"result_type"})
+        wire = b'{"content":[{"type":"text","text":' + to_json(blocks[0].text)
+        if result.structured_content is not None:
+            wire += b'}],"structuredContent":' + to_json(result.structured_content, by_alias=True, exclude_none=True)
+            return wire + (b',"isError":true}' if result.is_error else b',"isError":false}')
+        return wire + (b'}],"isError":true}' if result.is_error else b'}],"isError":false}')
+    except ValueError:
+        return None  # a lone surrogate: escaped by `encode`
