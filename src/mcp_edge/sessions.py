@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as t
+from pydantic_core import from_json
 
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest, NotFound, TooMany
+from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
 from mcp_edge.tokens import Signer, mint, short_hash
 
@@ -53,6 +55,8 @@ class Sessions:
         self._keys: dict[str, str] = {}
         # A pure function of the record's bytes, so it cannot go stale; the store is still read for each request.
         self._decoded: dict[bytes, Session] = {}
+        # Nor can this one; most sessions are of few kinds of clients.
+        self._clients: dict[bytes, t.InitializeRequestParams] = {}
 
     def mint(self) -> str:
         """A fresh session id: visible ASCII, unguessable, signed."""
@@ -212,8 +216,8 @@ class Sessions:
         return f"sessions/{short_hash(principal)}/{int(created * 1000):014d}-{key}"
 
     def _decode(self, raw: bytes) -> Session:
-        record = json.loads(raw)
-        client = t.InitializeRequestParams.model_validate(record["client"], by_name=False)
+        record = from_json(raw)
+        client = self._typed(record["client"])
         session = Session(
             key=record["key"],
             principal=record["principal"],
@@ -228,3 +232,14 @@ class Sessions:
         if len(raw) <= _KNOWN_BYTES:
             self._decoded[raw] = session
         return session
+
+    def _typed(self, client: dict[str, Any]) -> t.InitializeRequestParams:
+        raw = encode(client)
+        typed = self._clients.get(raw)
+        if typed is None:
+            typed = t.InitializeRequestParams.model_validate(client, by_name=False)
+            if len(self._clients) >= _KNOWN:
+                self._clients.clear()
+            if len(raw) <= _KNOWN_BYTES:
+                self._clients[raw] = typed
+        return typed
