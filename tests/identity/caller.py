@@ -17,7 +17,7 @@ from mcp_edge.app import create_app
 from mcp_edge.errors import UpstreamError
 from mcp_edge.settings import Settings
 from tests.identity.provider import Provider
-from tests.oauth.deployment import Deployment, deploy
+from tests.oauth.deployment import Deploy, Deployment, deploy
 
 MODERN, HANDSHAKE = "2026-07-28", "2025-11-25"
 URLS: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}}
@@ -68,10 +68,10 @@ def create_server(settings: Settings) -> MCPServer[Any]:
     return server
 
 
-def at(provider: Provider, http: httpx.AsyncClient, **settings: Any) -> Deployment:
-    """A server whose tools call the provider's API, at the time that it is there."""
+def at(provider: Provider, http: httpx.AsyncClient, on: Deploy = deploy, **settings: Any) -> Deployment:
+    """A server, made by `on`, whose tools call the provider's API, at the time that it is there."""
     told: dict[str, Any] = {"upstream_url": provider.issuer, **settings}
-    site = deploy(http=lambda: http, **told)
+    site = on(http=lambda: http, **told)
     site.clock.now = time.time()
     return Deployment(create_app(create_server, site.platform), site.platform, site.clock)
 

@@ -8,6 +8,33 @@ import httpx
 import pytest
 
 from tests.identity.provider import Provider
+from tests.oauth.conftest import (
+    clock,
+    cloudflare_ports,
+    dynamodb,
+    dynamodb_ports,
+    dynamodb_url,
+    engine,
+    everywhere,
+    memory_ports,
+    miniflare_url,
+    sqlite_ports,
+    table,
+)
+
+__all__ = [
+    "clock",
+    "cloudflare_ports",
+    "dynamodb",
+    "dynamodb_ports",
+    "dynamodb_url",
+    "engine",
+    "everywhere",
+    "memory_ports",
+    "miniflare_url",
+    "sqlite_ports",
+    "table",
+]
 
 
 @pytest.fixture(scope="session")

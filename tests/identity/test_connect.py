@@ -15,7 +15,7 @@ from mcp_edge.app import create_app
 from tests.identity.caller import HANDSHAKE, MODERN, Caller, at, create_server, message, said
 from tests.identity.provider import CLIENT, Provider
 from tests.identity.test_sign_in import back
-from tests.oauth.deployment import Deployment, authorize
+from tests.oauth.deployment import Deploy, Deployment, authorize
 from tests.support.visitor import Page, Visitor
 
 pytestmark = pytest.mark.anyio
@@ -34,6 +34,12 @@ def settings_of(provider: Provider) -> dict[str, Any]:
 @pytest.fixture
 def site(provider: Provider, http: httpx.AsyncClient) -> Deployment:
     return at(provider, http, **settings_of(provider))
+
+
+@pytest.fixture
+def anywhere(provider: Provider, http: httpx.AsyncClient, everywhere: Deploy) -> Deployment:
+    """The same on each engine, for what depends on what is stored."""
+    return at(provider, http, everywhere, **settings_of(provider))
 
 
 async def caller_of(site: Deployment, visitor: Visitor, user: str = "alice", **more: Any) -> Caller:
@@ -192,10 +198,10 @@ async def test_another_question_of_the_tool_is_asked_beside_it(provider: Provide
     assert said(done) == (False, "alice-there red True")
 
 
-async def test_a_link_that_another_user_opens_connects_nothing(provider: Provider, site: Deployment) -> None:
+async def test_a_link_that_another_user_opens_connects_nothing(provider: Provider, anywhere: Deployment) -> None:
     """MCP 2026-07-28 elicitation, Phishing: alice has bob open her link."""
-    async with site.visitor() as hers, site.visitor() as his:
-        alice, bob = await caller_of(site, hers, "alice"), await caller_of(site, his, "bob")
+    async with anywhere.visitor() as hers, anywhere.visitor() as his:
+        alice, bob = await caller_of(anywhere, hers, "alice"), await caller_of(anywhere, his, "bob")
         url = await link(alice)
 
         shown = await his.visit(url, site="cross-site")
@@ -225,11 +231,11 @@ async def test_whoever_is_not_signed_in_signs_in_first_and_is_brought_back(
 
 
 async def test_what_the_provider_sends_back_counts_in_the_browser_that_left_for_it(
-    provider: Provider, site: Deployment
+    provider: Provider, anywhere: Deployment
 ) -> None:
     """A victim who is lured to /oauth/callback with an attacker's code keeps his own account."""
-    async with site.visitor() as hers, site.visitor() as his:
-        alice, bob = await caller_of(site, hers, "alice"), await caller_of(site, his, "bob")
+    async with anywhere.visitor() as hers, anywhere.visitor() as his:
+        alice, bob = await caller_of(anywhere, hers, "alice"), await caller_of(anywhere, his, "bob")
         left = await hers.press(await hers.visit(await link(alice)), f"Continue to {provider.name}")
         returned = await provider.answer(left.left, "login=alice-there")
 
@@ -242,10 +248,10 @@ async def test_what_the_provider_sends_back_counts_in_the_browser_that_left_for_
         assert said(await alice.call()) == (False, "alice-there")
 
 
-async def test_not_even_the_same_user_s_other_browser_finishes_it(provider: Provider, site: Deployment) -> None:
-    async with site.visitor() as first, site.visitor() as second:
-        caller = await caller_of(site, first)
-        await caller_of(site, second)
+async def test_not_even_the_same_user_s_other_browser_finishes_it(provider: Provider, anywhere: Deployment) -> None:
+    async with anywhere.visitor() as first, anywhere.visitor() as second:
+        caller = await caller_of(anywhere, first)
+        await caller_of(anywhere, second)
         left = await first.press(await first.visit(await link(caller)), f"Continue to {provider.name}")
         returned = await provider.answer(left.left, "login=alice-there")
 
@@ -254,13 +260,13 @@ async def test_not_even_the_same_user_s_other_browser_finishes_it(provider: Prov
 
 
 async def test_an_account_is_not_kept_for_a_user_who_took_the_browser_over(
-    provider: Provider, site: Deployment
+    provider: Provider, anywhere: Deployment
 ) -> None:
-    async with site.visitor() as shared:
-        alice = await caller_of(site, shared, "alice")
+    async with anywhere.visitor() as shared:
+        alice = await caller_of(anywhere, shared, "alice")
         left = await shared.press(await shared.visit(await link(alice)), f"Continue to {provider.name}")
         await shared.press(await shared.visit("/apps"), "Sign out here")
-        bob = await caller_of(site, shared, "bob")
+        bob = await caller_of(anywhere, shared, "bob")
 
         page = await back(shared, await provider.answer(left.left, "login=alice-there"))
 
@@ -268,14 +274,14 @@ async def test_an_account_is_not_kept_for_a_user_who_took_the_browser_over(
         assert "inputRequests" in message(await bob.call())["result"]
 
 
-async def test_a_link_leads_away_once_and_for_ten_minutes(provider: Provider, site: Deployment) -> None:
-    async with site.visitor() as visitor:
-        caller = await caller_of(site, visitor)
+async def test_a_link_leads_away_once_and_for_ten_minutes(provider: Provider, anywhere: Deployment) -> None:
+    async with anywhere.visitor() as visitor:
+        caller = await caller_of(anywhere, visitor)
         url, late = await link(caller), await link(caller)
         assert (await visitor.press(await visitor.visit(url), f"Continue to {provider.name}")).left
 
         assert (await visitor.visit(url)).status == 404
-        site.clock.now += 601
+        anywhere.clock.now += 601
         assert (await visitor.visit(late)).status == 404
 
 
@@ -286,9 +292,9 @@ async def test_an_invented_link_leads_nowhere(site: Deployment, path: str) -> No
         assert (await visitor.visit(path)).status == 404
 
 
-async def test_the_page_is_answered_from_the_page_alone(provider: Provider, site: Deployment) -> None:
-    async with site.visitor() as visitor:
-        caller = await caller_of(site, visitor)
+async def test_the_page_is_answered_from_the_page_alone(provider: Provider, anywhere: Deployment) -> None:
+    async with anywhere.visitor() as visitor:
+        caller = await caller_of(anywhere, visitor)
         url = await link(caller)
 
         forged = await visitor.post(url, [], origin="https://evil.test", site="cross-site")

@@ -1,8 +1,9 @@
-"""What the authorization server's tests share: the engines that grants are kept on."""
+"""What the authorization server's tests share: the engines that its records are kept on."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from mcp_edge.storage.cloudflare import open_cloudflare
 from mcp_edge.storage.dynamodb import open_dynamodb
 from mcp_edge.storage.memory import open_memory
-from mcp_edge.storage.ports import AtomicStore, RecordStore
 from mcp_edge.storage.sqlite import open_sqlite
 from tests.oauth.counter import Counter
+from tests.oauth.deployment import Deploy, Ports, deploy
 from tests.oauth.granting import Office
 from tests.storage.clock import Clock
 from tests.storage.conftest import clock, dynamodb, dynamodb_url, engine, miniflare_url, table
@@ -20,7 +21,7 @@ from tests.storage.miniflare import D1, KV, Bridge
 
 __all__ = ["clock", "dynamodb", "dynamodb_url", "engine", "miniflare_url", "table"]
 
-Ports = tuple[RecordStore, AtomicStore]
+ENGINES = ("memory", "sqlite", "dynamodb", "cloudflare")
 
 
 @pytest.fixture
@@ -47,7 +48,14 @@ def memory_ports(clock: Clock) -> Ports:
     return open_memory(clock)
 
 
-@pytest.fixture(params=["memory", "sqlite", "dynamodb", "cloudflare"])
+@pytest.fixture(params=ENGINES)
+def everywhere(request: pytest.FixtureRequest, clock: Clock) -> Deploy:
+    """`deploy`, on each engine: for whatever depends on what is stored."""
+    ports: Ports = request.getfixturevalue(f"{request.param}_ports")
+    return partial(deploy, stores=(ports, clock))
+
+
+@pytest.fixture(params=ENGINES)
 def office(request: pytest.FixtureRequest, clock: Clock) -> Office:
     """An instance on each engine."""
     records, atomics = request.getfixturevalue(f"{request.param}_ports")

@@ -18,8 +18,12 @@ from mcp_edge.app import App, create_app
 from mcp_edge.platform import Platform
 from mcp_edge.scopes import Scope, declare_scopes
 from mcp_edge.settings import Settings
-from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
+from mcp_edge.storage.memory import open_memory
+from mcp_edge.storage.ports import AtomicStore, RecordStore
+from tests.storage.clock import Clock
 from tests.support.visitor import Page, Visitor
+
+Ports = tuple[RecordStore, AtomicStore]
 
 PUBLIC_URL = "https://mcp.example"
 REDIRECT = "https://app.example/callback"
@@ -34,16 +38,6 @@ WRITE = Scope("notes:write", "add and change notes", implies=("notes:read",))
 DELETE = Scope("notes:delete", "delete notes", on_demand=True)
 SCOPES = (READ, WRITE, DELETE)
 STARTED_AT = 1_800_000_000.0
-
-
-@dataclass
-class Clock:
-    """Epoch seconds that pass when the test says so."""
-
-    now: float = STARTED_AT
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def create_server(scopes: tuple[Scope, ...] = SCOPES) -> Callable[[Settings], MCPServer[Any]]:
@@ -94,10 +88,18 @@ class Deployment:
 
 
 def deploy(
-    *, scopes: tuple[Scope, ...] = SCOPES, http: Callable[[], httpx.AsyncClient] | None = None, **settings: Any
+    *,
+    scopes: tuple[Scope, ...] = SCOPES,
+    http: Callable[[], httpx.AsyncClient] | None = None,
+    stores: tuple[Ports, Clock] | None = None,
+    **settings: Any,
 ) -> Deployment:
-    """A server on memory, with `identity=dev` and one static client unless `settings` say otherwise."""
-    clock = Clock()
+    """A server with `identity=dev` and one static client unless `settings` say otherwise, on memory unless there are
+    `stores`, whose clock is then the server's."""
+    if stores is None:
+        clock = Clock(STARTED_AT)
+        stores = open_memory(clock), clock
+    (records, atomics), clock = stores
     told: dict[str, Any] = {
         "public_url": PUBLIC_URL,
         "auth": "oauth",
@@ -106,9 +108,7 @@ def deploy(
         "clients": (CLIENT,),
         **settings,
     }
-    platform = Platform(
-        settings=Settings(**told), records=MemoryRecords(clock), atomics=MemoryAtomics(clock), clock=clock
-    )
+    platform = Platform(settings=Settings(**told), records=records, atomics=atomics, clock=clock)
     if http is not None:
         platform = replace(platform, http=http)
     return Deployment(create_app(create_server(scopes), platform), platform, clock)
@@ -137,6 +137,10 @@ class Asking:
             "code_challenge_method": "S256",
             **self.more,
         }
+
+
+Deploy = Callable[..., Deployment]
+"""`deploy`, perhaps on certain stores."""
 
 
 async def consent_page(visitor: Visitor, asking: Asking, *, site: str = "cross-site") -> Page:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import cast
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from mcp_edge.identity.connections import Connections
 from mcp_edge.identity.provider import RedirectProvider
 from mcp_edge.keyring import KeyRing
-from tests.oauth.deployment import CLIENT, Asking, Deployment, allow, authorize, consent_page, deploy, exchange
+from tests.oauth.deployment import CLIENT, Asking, Deploy, Deployment, allow, authorize, consent_page, deploy, exchange
 from tests.oauth.upstream import GitHub
 from tests.support.visitor import Visitor
 
@@ -46,6 +47,11 @@ async def refreshed(edge: Deployment, token: str) -> int:
         return (await client.post("/token", data=form)).status_code
 
 
+def day(edge: Deployment, seconds: float = 0) -> str:
+    """The server's time, `seconds` from now, as the page writes it."""
+    return datetime.fromtimestamp(edge.clock() + seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 async def sign_in(browser: Visitor, user: str) -> None:
     await browser.press(await browser.visit("/sign-in"), "Sign in", type_in={"value": user})
 
@@ -75,8 +81,8 @@ async def test_the_page_lists_what_may_do_what_and_since_when() -> None:
     ]
 
 
-async def test_a_revoked_app_has_no_access_and_the_others_keep_theirs() -> None:
-    edge = deploy(clients=(CLIENT, OTHER))
+async def test_a_revoked_app_has_no_access_and_the_others_keep_theirs(everywhere: Deploy) -> None:
+    edge = everywhere(clients=(CLIENT, OTHER))
     async with edge.visitor() as browser:
         kept = await authorize(browser, Asking(client_id="other"))
         edge.clock.now += 1
@@ -89,8 +95,8 @@ async def test_a_revoked_app_has_no_access_and_the_others_keep_theirs() -> None:
         assert await refreshed(edge, ended["refresh_token"]) == 400
 
 
-async def test_an_app_that_came_back_for_more_is_one_app_and_revoked_as_one() -> None:
-    edge = deploy()
+async def test_an_app_that_came_back_for_more_is_one_app_and_revoked_as_one(everywhere: Deploy) -> None:
+    edge = everywhere()
     async with edge.visitor() as browser:
         first = await authorize(browser, button="Allow reading only")
         edge.clock.now += 3600
@@ -98,7 +104,7 @@ async def test_an_app_that_came_back_for_more_is_one_app_and_revoked_as_one() ->
         page = await browser.visit("/apps")
 
         assert page.text.count("Revoke") == 1
-        assert "Connected 2027-01-15 08:00 UTC, last used 2027-01-15 09:00 UTC." in page.text
+        assert f"Connected {day(edge, -3600)}, last used {day(edge)}." in page.text
         assert ("read your notes" in page.text, "add and change notes" in page.text) == (True, True)
         page = await browser.press(page, "Revoke")
         assert "No app is connected." in page.text
@@ -107,8 +113,8 @@ async def test_an_app_that_came_back_for_more_is_one_app_and_revoked_as_one() ->
             assert await refreshed(edge, tokens["refresh_token"]) == 400
 
 
-async def test_a_code_that_a_revoked_app_still_holds_is_worth_nothing() -> None:
-    edge = deploy(clients=(CLIENT, OTHER))
+async def test_a_code_that_a_revoked_app_still_holds_is_worth_nothing(everywhere: Deploy) -> None:
+    edge = everywhere(clients=(CLIENT, OTHER))
     async with edge.visitor() as browser:
         await authorize(browser)
         waiting, others = Asking(more={"scope": "notes:write"}), Asking(client_id="other")
@@ -121,8 +127,8 @@ async def test_a_code_that_a_revoked_app_still_holds_is_worth_nothing() -> None:
         assert (await exchange(browser.client, others, codes[1])).status_code == 200
 
 
-async def test_an_app_of_somebody_else_is_left_alone() -> None:
-    edge = deploy()
+async def test_an_app_of_somebody_else_is_left_alone(everywhere: Deploy) -> None:
+    edge = everywhere()
     async with edge.visitor() as alices, edge.visitor() as mallorys:
         tokens = await authorize(alices, user="alice")
         form, _ = (await alices.visit("/apps")).button("Revoke")
@@ -133,8 +139,8 @@ async def test_an_app_of_somebody_else_is_left_alone() -> None:
         assert not await works(edge, tokens["access_token"])
 
 
-async def test_revoking_twice_or_nothing_is_no_error() -> None:
-    edge = deploy()
+async def test_revoking_twice_or_nothing_is_no_error(everywhere: Deploy) -> None:
+    edge = everywhere()
     async with edge.visitor() as browser:
         await authorize(browser)
         form, _ = (await browser.visit("/apps")).button("Revoke")
@@ -143,8 +149,8 @@ async def test_revoking_twice_or_nothing_is_no_error() -> None:
             assert (page.status, page.heading) == (200, "Connected apps")
 
 
-async def test_sign_out_everywhere_ends_every_app_browser_and_account() -> None:
-    edge = deploy()
+async def test_sign_out_everywhere_ends_every_app_browser_and_account(everywhere: Deploy) -> None:
+    edge = everywhere()
     async with edge.visitor() as here, edge.visitor() as there, edge.visitor() as bobs:
         tokens = [await authorize(here), await authorize(there)]
         bobs_tokens = await authorize(bobs, user="bob")
@@ -158,9 +164,9 @@ async def test_sign_out_everywhere_ends_every_app_browser_and_account() -> None:
         assert (await bobs.visit("/apps")).heading == "Connected apps"
 
 
-async def test_sign_out_everywhere_forgets_the_account_behind_the_tools() -> None:
+async def test_sign_out_everywhere_forgets_the_account_behind_the_tools(everywhere: Deploy) -> None:
     github = GitHub()
-    edge = github.deploy(upstream_account="identity")
+    edge = github.deploy(everywhere, upstream_account="identity")
     ring = KeyRing([key.get_secret_value() for key in edge.platform.settings.secret_keys])
     accounts = Connections(edge.platform, ring, cast("RedirectProvider", None))  # who is asked for nothing here
     async with edge.visitor() as browser:
@@ -173,8 +179,8 @@ async def test_sign_out_everywhere_forgets_the_account_behind_the_tools() -> Non
         assert await accounts.token("https://github.example||583231") is None
 
 
-async def test_signing_out_here_keeps_the_apps() -> None:
-    edge = deploy()
+async def test_signing_out_here_keeps_the_apps(everywhere: Deploy) -> None:
+    edge = everywhere()
     async with edge.visitor() as browser:
         tokens = await authorize(browser)
         page = await browser.press(await browser.visit("/apps"), "Sign out here")
@@ -183,8 +189,8 @@ async def test_signing_out_here_keeps_the_apps() -> None:
         assert await works(edge, tokens["access_token"])
 
 
-async def test_who_is_not_signed_in_is_asked_to_and_changes_nothing() -> None:
-    edge = deploy()
+async def test_who_is_not_signed_in_is_asked_to_and_changes_nothing(everywhere: Deploy) -> None:
+    edge = everywhere()
     async with edge.visitor() as alices, edge.visitor() as nobodys:
         tokens = await authorize(alices)
         form, _ = (await alices.visit("/apps")).button("Revoke")
@@ -203,8 +209,8 @@ async def test_what_no_button_says_is_refused(action: str) -> None:
         assert (await browser.post("/apps", [("do", action)])).status == 400
 
 
-async def test_a_form_from_elsewhere_revokes_nothing() -> None:
-    edge = deploy()
+async def test_a_form_from_elsewhere_revokes_nothing(everywhere: Deploy) -> None:
+    edge = everywhere()
     async with edge.visitor() as browser:
         tokens = await authorize(browser)
         form, _ = (await browser.visit("/apps")).button("Revoke")

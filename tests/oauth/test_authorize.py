@@ -10,7 +10,18 @@ import pytest
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.model import Client
 from mcp_edge.scopes import Scope
-from tests.oauth.deployment import CLIENT, LOOPBACK, REDIRECT, Asking, allow, authorize, consent_page, deploy, redeem
+from tests.oauth.deployment import (
+    CLIENT,
+    LOOPBACK,
+    REDIRECT,
+    Asking,
+    Deploy,
+    allow,
+    authorize,
+    consent_page,
+    deploy,
+    redeem,
+)
 from tests.support.visitor import Page
 
 pytestmark = pytest.mark.anyio
@@ -336,10 +347,10 @@ async def test_whom_the_operator_admits_and_who_is_on_this_computer_is_told_at_o
 
 
 async def test_whom_the_user_has_let_in_is_told_at_once_at_that_address_until_it_is_taken_back(
-    monkeypatch: pytest.MonkeyPatch,
+    everywhere: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strangers(monkeypatch, "dcr")
-    edge, wrong = deploy(), {"scope": "admin"}
+    edge, wrong = everywhere(), {"scope": "admin"}
     async with edge.visitor() as browser, edge.visitor() as others:
         await authorize(browser, Asking(client_id="one"))
         await authorize(others, Asking(client_id="two"), user="bob")

@@ -12,14 +12,15 @@ from mcp_edge.oauth.limits import PER_WINDOW, Limits, What
 from mcp_edge.oauth.registered_clients import UNUSED_TTL_S
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
-from tests.oauth.conftest import Ports
+from tests.oauth.conftest import ENGINES
+from tests.oauth.deployment import Ports
 from tests.oauth.test_clients import NATIVE, WEB
 from tests.storage.clock import Clock
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["memory", "sqlite", "dynamodb", "cloudflare"])
+@pytest.fixture(params=ENGINES)
 def platform(request: pytest.FixtureRequest, clock: Clock) -> Platform:
     """A host on each engine."""
     ports: Ports = request.getfixturevalue(f"{request.param}_ports")

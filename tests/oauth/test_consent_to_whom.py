@@ -11,7 +11,7 @@ import pytest
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.model import Client
 from mcp_edge.request import Request
-from tests.oauth.deployment import LOOPBACK, REDIRECT, Asking, allow, consent_page, deploy
+from tests.oauth.deployment import LOOPBACK, REDIRECT, Asking, Deploy, allow, consent_page, deploy
 from tests.oauth.upstream import GitHub
 
 pytestmark = pytest.mark.anyio
@@ -129,9 +129,11 @@ async def test_what_is_withdrawn_while_the_user_decides_gets_no_code(
 
 
 @pytest.mark.parametrize(("login", "number", "code"), [("alice", 1, True), ("bob", 2, False)])
-async def test_what_one_user_was_shown_is_granted_by_no_other(login: str, number: int, code: bool) -> None:
+async def test_what_one_user_was_shown_is_granted_by_no_other(
+    everywhere: Deploy, login: str, number: int, code: bool
+) -> None:
     github = GitHub(login="alice", number=1)
-    edge = github.deploy(upstream_account="identity")
+    edge = github.deploy(everywhere, upstream_account="identity")
     async with edge.visitor() as browser:
         await github.back(browser, await browser.press(await consent_page(browser, Asking()), "Allow"))
         await browser.press(await browser.visit("/apps"), "Disconnect")

@@ -16,7 +16,17 @@ from mcp_edge.oauth.client_documents import NEW_TTL_S
 from mcp_edge.oauth.limits import PER_WINDOW
 from mcp_edge.oauth.registered_clients import UNUSED_TTL_S
 from mcp_edge.oauth.registration import MAX_BYTES
-from tests.oauth.deployment import PUBLIC_URL, Asking, Deployment, allow, consent_page, create_server, deploy, redeem
+from tests.oauth.deployment import (
+    PUBLIC_URL,
+    Asking,
+    Deploy,
+    Deployment,
+    allow,
+    consent_page,
+    create_server,
+    deploy,
+    redeem,
+)
 from tests.oauth.test_client_documents import GOOD, URL
 from tests.oauth.test_clients import NATIVE, WEB
 from tests.resource.test_metadata import FORGED
@@ -24,6 +34,7 @@ from tests.support.strangers import PUBLIC, Names, Wire
 
 pytestmark = pytest.mark.anyio
 
+HERE = "http://127.0.0.1:51234/cb"
 JSON = {"content-type": "application/json"}
 
 
@@ -49,8 +60,8 @@ async def test_a_registration_is_answered_with_the_client_and_kept_by_nobody_bet
     assert answer.headers["access-control-allow-origin"] == "*"
 
 
-async def test_who_has_registered_is_let_in_on_another_instance() -> None:
-    server = deploy()
+async def test_who_has_registered_is_let_in_on_another_instance(everywhere: Deploy) -> None:
+    server = everywhere()
     async with server.client() as http, server.instance().client() as elsewhere:
         client_id = (await http.post("/register", json=NATIVE)).json()["client_id"]
         asking = Asking(client_id=client_id, redirect_uri="http://localhost:51234/cb")
@@ -176,9 +187,9 @@ def test_a_client_of_the_settings_that_cannot_be_used_ends_the_start() -> None:
 # -- the document at a client's URL ------------------------------------------------------------------------------------
 
 
-def documented(document: dict[str, Any], *addresses: str) -> tuple[Deployment, Wire]:
+def documented(on: Deploy, document: dict[str, Any], *addresses: str) -> tuple[Deployment, Wire]:
     """A server, and the internet as it sees it: one host with one document."""
-    server, wire = deploy(), Wire(lambda _: httpx.Response(200, json=document))
+    server, wire = on(), Wire(lambda _: httpx.Response(200, json=document))
     platform = replace(server.platform, http_public=lambda: wire.client(Names(addresses or (PUBLIC,))))
     return Deployment(create_app(create_server(), platform), platform, server.clock), wire
 
@@ -188,36 +199,84 @@ async def ask(server: Deployment, client_id: str, redirect_uri: str) -> httpx.Re
         return await http.get("/authorize", params=Asking(client_id=client_id, redirect_uri=redirect_uri).query)
 
 
-async def test_a_client_with_a_document_is_let_in_without_registering() -> None:
-    server, wire = documented(GOOD)
+async def test_a_client_with_a_document_is_let_in_without_registering(everywhere: Deploy) -> None:
+    server, wire = documented(everywhere, GOOD)
     answer = await ask(server, URL, "http://127.0.0.1:51234/cb")
     assert answer.status_code in (200, 302, 303)
     assert len(wire.sent) == 1
 
 
-@pytest.mark.parametrize(
-    ("client_id", "redirect_uri", "addresses", "fetches"),
-    [
-        (URL, "https://evil.example/cb", (PUBLIC,), 1),
-        (URL + "?other", "http://127.0.0.1/cb", (PUBLIC,), 1),
-        (URL, "http://127.0.0.1/cb", ("169.254.169.254",), 0),
-        (URL, "http://127.0.0.1/cb", (PUBLIC, "10.0.0.1"), 0),
-        ("https://169.254.169.254/latest/meta-data/", "http://127.0.0.1/cb", (PUBLIC,), 0),
-        ("https://localhost/app.json", "http://127.0.0.1/cb", (PUBLIC,), 0),
-        ("http://client.example/app.json", "http://127.0.0.1/cb", (PUBLIC,), 0),
-        (f"{PUBLIC_URL}/authorize?client_id={PUBLIC_URL}/authorize", "http://127.0.0.1/cb", (PUBLIC,), 0),
-    ],
-)
+NO_GOOD = [
+    (URL, "https://evil.example/cb", (PUBLIC,), 1),
+    (URL + "?other", "http://127.0.0.1/cb", (PUBLIC,), 1),
+    (URL, "http://127.0.0.1/cb", ("169.254.169.254",), 0),
+    (URL, "http://127.0.0.1/cb", (PUBLIC, "10.0.0.1"), 0),
+    ("https://169.254.169.254/latest/meta-data/", "http://127.0.0.1/cb", (PUBLIC,), 0),
+    ("https://localhost/app.json", "http://127.0.0.1/cb", (PUBLIC,), 0),
+    ("http://client.example/app.json", "http://127.0.0.1/cb", (PUBLIC,), 0),
+    (f"{PUBLIC_URL}/authorize?client_id={PUBLIC_URL}/authorize", "http://127.0.0.1/cb", (PUBLIC,), 0),
+]
+"""Client id, redirect URI, the addresses of its host, and how often it is asked."""
+
+
+@pytest.mark.parametrize(("client_id", "redirect_uri", "addresses", "fetches"), NO_GOOD)
 async def test_a_client_whose_document_is_no_good_gets_a_page_and_no_redirect(
     client_id: str, redirect_uri: str, addresses: tuple[str, ...], fetches: int
 ) -> None:
-    server, wire = documented(GOOD, *addresses)
+    server, wire = documented(deploy, GOOD, *addresses)
     answer = await ask(server, client_id, redirect_uri)
     assert (answer.status_code, "location" in answer.headers, len(wire.sent)) == (400, False, fetches)
 
 
-async def test_a_token_request_of_a_client_that_is_not_known_is_refused_and_fetches_nothing() -> None:
-    server, wire = documented(GOOD)
+async def test_a_document_that_was_refused_is_not_there_the_next_time(everywhere: Deploy) -> None:
+    """Names may lead inside now and outside later, and a document be another's now and its own later."""
+    server, wire = documented(everywhere, GOOD, "169.254.169.254")
+    assert ((await ask(server, URL, HERE)).status_code, len(wire.sent)) == (400, 0)
+    another, wire = documented(everywhere, {**GOOD, "client_id": URL + "?other"})
+    assert ((await ask(another, URL, HERE)).status_code, len(wire.sent)) == (400, 1)
+    form = {"grant_type": "authorization_code", "code": "mec_x", "client_id": URL, "code_verifier": "x" * 43}
+    async with another.client() as http:
+        assert error(await http.post("/token", data=form)) == (401, "invalid_client")
+    honest, wire = documented(everywhere, GOOD)
+    assert [(await ask(honest, URL, HERE)).status_code for _ in range(2)] == [200, 200]
+    assert len(wire.sent) == 1, "what is good is kept"
+
+
+VARIANTS = (
+    "https://client.example/cb/",
+    "https://client.example/cb?x=1",
+    "https://client.example/cb#x",
+    "https://client.example:8443/cb",
+    "https://client.example/%63b",
+    "https://client.example/cb/../cb",
+    "https://CLIENT.example/cb",
+    "https://client.example.evil.example/cb",
+    "https://client.example@evil.example/cb",
+    "http://client.example/cb",
+    "http://127.0.0.1:8000/other",
+    "http://127.0.0.2/cb",
+    "https://127.0.0.1/cb",
+    "javascript:alert(1)",
+)
+
+
+@pytest.mark.parametrize("way", ["cimd", "dcr"])
+async def test_a_client_that_is_kept_is_answered_at_what_it_registered_alone(everywhere: Deploy, way: str) -> None:
+    server, _ = documented(everywhere, GOOD)
+    async with server.client() as http:
+        told = {name: GOOD[name] for name in ("client_name", "redirect_uris", "token_endpoint_auth_method")}
+        client_id = URL if way == "cimd" else (await http.post("/register", json=told)).json()["client_id"]
+    for _ in range(2):  # as it became known, and as it is kept
+        answers = [await ask(server, client_id, uri) for uri in VARIANTS]
+        assert [(answer.status_code, "location" in answer.headers) for answer in answers] == [(400, False)] * len(
+            answers
+        )
+        for uri in ("https://client.example/cb", "http://127.0.0.1:51234/cb"):
+            assert (await ask(server, client_id, uri)).status_code == 200
+
+
+async def test_a_token_request_of_a_client_that_is_not_known_is_refused_and_fetches_nothing(everywhere: Deploy) -> None:
+    server, wire = documented(everywhere, GOOD)
     form = {"grant_type": "authorization_code", "code": "mec_x", "client_id": URL, "code_verifier": "x" * 43}
     async with server.client() as http:
         answers = [
@@ -227,8 +286,8 @@ async def test_a_token_request_of_a_client_that_is_not_known_is_refused_and_fetc
     assert wire.sent == []
 
 
-async def test_a_client_with_a_document_refreshes_for_months_after_its_server_has_gone() -> None:
-    server, wire = documented(GOOD)
+async def test_a_client_with_a_document_refreshes_for_months_after_its_server_has_gone(everywhere: Deploy) -> None:
+    server, wire = documented(everywhere, GOOD)
     asking = Asking(client_id=URL, redirect_uri="http://127.0.0.1:51234/cb")
     visitor = server.visitor()
     page = await allow(visitor, await consent_page(visitor, asking))
@@ -244,7 +303,7 @@ async def test_a_client_with_a_document_refreshes_for_months_after_its_server_ha
 
 @pytest.mark.parametrize("document", [None, GOOD])
 async def test_to_ask_for_authorization_keeps_no_client_for_longer(document: dict[str, Any] | None) -> None:
-    server, _ = documented(document or GOOD)
+    server, _ = documented(deploy, document or GOOD)
     async with server.client() as http:
         client_id = URL if document else (await http.post("/register", json=NATIVE)).json()["client_id"]
         asking = Asking(client_id=client_id, redirect_uri="http://127.0.0.1:3000/cb")

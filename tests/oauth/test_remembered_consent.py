@@ -11,6 +11,7 @@ from tests.oauth.deployment import (
     CLIENT,
     LOOPBACK,
     Asking,
+    Deploy,
     Deployment,
     allow,
     authorize,
@@ -38,19 +39,18 @@ async def allowed_once(edge: Deployment, asking: Asking | None = None) -> Visito
     return browser
 
 
-async def test_the_same_request_of_the_same_user_passes() -> None:
-    browser = await allowed_once(deploy())
+async def test_the_same_request_of_the_same_user_passes(everywhere: Deploy) -> None:
+    browser = await allowed_once(everywhere())
     page = await consent_page(browser, Asking(state="next"), site="none")
 
     assert passed(page)
     assert page.answer["state"] == "next"
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site", "", "None", "none, none"])
-async def test_a_page_elsewhere_cannot_send_the_user_through(site: str) -> None:
-    browser = await allowed_once(deploy())
-
-    assert not passed(await consent_page(browser, Asking(), site=site))
+async def test_a_page_elsewhere_cannot_send_the_user_through(everywhere: Deploy) -> None:
+    browser = await allowed_once(everywhere())
+    for site in ("cross-site", "same-site", "", "None", "none, none"):
+        assert not passed(await consent_page(browser, Asking(), site=site))
     assert passed(await consent_page(browser, Asking(), site="none"))
 
 
@@ -76,33 +76,32 @@ async def test_a_frame_sees_the_page(dest: str) -> None:
     assert "frame-ancestors 'none'" in framed.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize(
-    "asking",
-    [
-        Asking(client_id="other"),
-        Asking(redirect_uri=LOOPBACK),
-        Asking(more={"resource": "https://mcp.example/mcp"}),
-        Asking(more={"scope": "notes:read"}),
-        Asking(more={"scope": "notes:read notes:write notes:delete"}),
-        Asking(more={"prompt": "consent"}),
-    ],
+OTHERS: tuple[dict[str, Any], ...] = (
+    {"client_id": "other"},
+    {"redirect_uri": LOOPBACK},
+    {"more": {"resource": "https://mcp.example/mcp"}},
+    {"more": {"scope": "notes:read"}},
+    {"more": {"scope": "notes:read notes:write notes:delete"}},
+    {"more": {"prompt": "consent"}},
 )
-async def test_anything_else_is_asked(asking: Asking) -> None:
-    browser = await allowed_once(deploy(**LONG))
 
-    assert not passed(await consent_page(browser, asking, site="none"))
+
+async def test_anything_else_is_asked(everywhere: Deploy) -> None:
+    browser = await allowed_once(everywhere(**LONG))
+    for other in OTHERS:
+        assert not passed(await consent_page(browser, Asking(**other), site="none"))
     assert passed(await consent_page(browser, Asking(), site="none"))
 
 
-async def test_an_app_on_another_port_of_loopback_is_asked_for() -> None:
-    browser = await allowed_once(deploy(), Asking(redirect_uri="http://127.0.0.1:1111/callback"))
+async def test_an_app_on_another_port_of_loopback_is_asked_for(everywhere: Deploy) -> None:
+    browser = await allowed_once(everywhere(), Asking(redirect_uri="http://127.0.0.1:1111/callback"))
 
     assert not passed(await consent_page(browser, Asking(redirect_uri="http://127.0.0.1:2222/callback"), site="none"))
     assert passed(await consent_page(browser, Asking(redirect_uri="http://127.0.0.1:1111/callback"), site="none"))
 
 
-async def test_another_user_is_asked() -> None:
-    edge = deploy()
+async def test_another_user_is_asked(everywhere: Deploy) -> None:
+    edge = everywhere()
     browser = await allowed_once(edge)
     async with edge.visitor() as theirs:
         await theirs.press(await theirs.visit("/sign-in"), "Sign in", type_in={"value": "bob"})
@@ -110,16 +109,16 @@ async def test_another_user_is_asked() -> None:
     assert passed(await consent_page(browser, Asking(), site="none"))
 
 
-async def test_who_is_not_signed_in_is_asked() -> None:
-    edge = deploy()
+async def test_who_is_not_signed_in_is_asked(everywhere: Deploy) -> None:
+    edge = everywhere()
     await allowed_once(edge)
     async with edge.visitor() as fresh:
         assert not passed(await consent_page(fresh, Asking(), site="none"))
 
 
-async def test_who_gave_less_than_was_asked_for_is_asked_again() -> None:
+async def test_who_gave_less_than_was_asked_for_is_asked_again(everywhere: Deploy) -> None:
     """The app may be back because that was not enough."""
-    browser = deploy().visitor()
+    browser = everywhere().visitor()
     await authorize(browser, untick=("notes:write",))
     assert not passed(await consent_page(browser, Asking(), site="none"))
 
@@ -127,23 +126,23 @@ async def test_who_gave_less_than_was_asked_for_is_asked_again() -> None:
     assert passed(await consent_page(browser, Asking(), site="none"))
 
 
-async def test_a_request_that_is_answered_is_shown_when_it_comes_back() -> None:
-    browser, asking = deploy().visitor(), Asking()
+async def test_a_request_that_is_answered_is_shown_when_it_comes_back(everywhere: Deploy) -> None:
+    browser, asking = everywhere().visitor(), Asking()
     await authorize(browser, asking)
     assert not passed(await consent_page(browser, asking, site="none"))
     assert passed(await consent_page(browser, Asking(), site="none"))
 
 
-async def test_a_later_choice_takes_the_place_of_the_earlier_one() -> None:
-    browser = await allowed_once(deploy())
+async def test_a_later_choice_takes_the_place_of_the_earlier_one(everywhere: Deploy) -> None:
+    browser = await allowed_once(everywhere())
     assert passed(await consent_page(browser, Asking(), site="none"))
 
     await authorize(browser, button="Allow reading only")
     assert not passed(await consent_page(browser, Asking(), site="none"))
 
 
-async def test_who_signs_out_everywhere_is_asked_again() -> None:
-    edge = deploy()
+async def test_who_signs_out_everywhere_is_asked_again(everywhere: Deploy) -> None:
+    edge = everywhere()
     browser = await allowed_once(edge)
     await browser.press(await browser.visit("/apps"), "Sign out everywhere")
     await browser.press(await browser.visit("/sign-in"), "Sign in", type_in={"value": "alice"})
@@ -151,16 +150,16 @@ async def test_who_signs_out_everywhere_is_asked_again() -> None:
     assert not passed(await consent_page(browser, Asking(), site="none"))
 
 
-async def test_a_denial_is_not_remembered_as_consent() -> None:
-    async with deploy().visitor() as browser:
+async def test_a_denial_is_not_remembered_as_consent(everywhere: Deploy) -> None:
+    async with everywhere().visitor() as browser:
         await browser.press(await browser.visit("/sign-in"), "Sign in", type_in={"value": "alice"})
         await browser.press(await consent_page(browser, Asking()), "Deny")
 
         assert not passed(await consent_page(browser, Asking(), site="none"))
 
 
-async def test_it_is_forgotten_thirty_days_after_the_decision() -> None:
-    edge = deploy(**LONG)
+async def test_it_is_forgotten_thirty_days_after_the_decision(everywhere: Deploy) -> None:
+    edge = everywhere(**LONG)
     browser = await allowed_once(edge)
     edge.clock.now += LIFE_S - 1
     assert passed(await consent_page(browser, Asking(), site="none"))
@@ -168,8 +167,8 @@ async def test_it_is_forgotten_thirty_days_after_the_decision() -> None:
     assert not passed(await consent_page(browser, Asking(), site="none"))
 
 
-async def test_who_takes_the_access_back_is_asked_again() -> None:
-    edge = deploy(**LONG)
+async def test_who_takes_the_access_back_is_asked_again(everywhere: Deploy) -> None:
+    edge = everywhere(**LONG)
     browser = await allowed_once(edge)
     await allow(browser, await consent_page(browser, Asking(client_id="other")))
     await browser.press(await browser.visit("/apps"), "Revoke")
@@ -178,8 +177,8 @@ async def test_who_takes_the_access_back_is_asked_again() -> None:
     assert passed(await consent_page(browser, Asking(client_id="other"), site="none"))
 
 
-async def test_who_has_decided_before_can_be_asked_without_a_page() -> None:
-    browser = await allowed_once(deploy())
+async def test_who_has_decided_before_can_be_asked_without_a_page(everywhere: Deploy) -> None:
+    browser = await allowed_once(everywhere())
     silent = Asking(more={"prompt": "none"})
 
     assert passed(await consent_page(browser, silent, site="none"))

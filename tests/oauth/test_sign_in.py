@@ -12,7 +12,7 @@ from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.github import GitHub as Provider
 from mcp_edge.identity.provider import Departure
 from mcp_edge.oauth.limits import PER_WINDOW
-from tests.oauth.deployment import PUBLIC_URL, Asking, allow, authorize, consent_page, deploy, redeem
+from tests.oauth.deployment import PUBLIC_URL, Asking, Deploy, allow, authorize, consent_page, deploy, redeem
 from tests.oauth.upstream import GitHub
 from tests.support.visitor import Visitor
 
@@ -75,8 +75,8 @@ async def test_a_value_is_bounded() -> None:
         assert (await browser.post("/sign-in", [("value", "x" * 70_000)])).status == 413
 
 
-async def test_attempts_are_few_and_come_again() -> None:
-    edge = deploy(**key_settings())
+async def test_attempts_are_few_and_come_again(everywhere: Deploy) -> None:
+    edge = everywhere(**key_settings())
     async with edge.visitor(address="198.51.100.7") as guesser, edge.visitor(address="198.51.100.8") as other:
         page = await guesser.visit("/sign-in")
         tried = [
@@ -128,8 +128,8 @@ async def test_a_sign_in_form_from_elsewhere_is_refused() -> None:
         assert (await browser.visit("/apps")).heading == "Sign in"
 
 
-async def test_a_step_of_the_sign_in_belongs_to_the_browser_that_began_it() -> None:
-    edge = deploy()
+async def test_a_step_of_the_sign_in_belongs_to_the_browser_that_began_it(everywhere: Deploy) -> None:
+    edge = everywhere()
     async with edge.visitor() as theirs, edge.visitor() as mine:
         asking = Asking()
         waiting = await theirs.press(await consent_page(theirs, asking), "Allow")
@@ -143,8 +143,8 @@ async def test_a_step_of_the_sign_in_belongs_to_the_browser_that_began_it() -> N
         assert "code" in honest.answer
 
 
-async def test_a_step_of_the_sign_in_counts_once_and_for_ten_minutes() -> None:
-    edge = deploy()
+async def test_a_step_of_the_sign_in_counts_once_and_for_ten_minutes(everywhere: Deploy) -> None:
+    edge = everywhere()
     async with edge.visitor() as browser:
         first = await browser.press(await consent_page(browser, Asking()), "Allow")
         second = await browser.press(await consent_page(browser, Asking()), "Allow")
@@ -199,9 +199,9 @@ async def test_nobody_leaves_for_the_provider_without_consent() -> None:
         assert github.asked == []
 
 
-async def test_what_was_allowed_in_one_browser_is_not_finished_in_another() -> None:
+async def test_what_was_allowed_in_one_browser_is_not_finished_in_another(everywhere: Deploy) -> None:
     github = GitHub()
-    edge = github.deploy()
+    edge = github.deploy(everywhere)
     async with edge.visitor() as attackers, edge.visitor() as victims:
         away = await attackers.press(await consent_page(attackers, Asking()), "Allow")
         await consent_page(victims, Asking())
@@ -214,9 +214,9 @@ async def test_what_was_allowed_in_one_browser_is_not_finished_in_another() -> N
         assert "code" in (await github.back(attackers, away)).answer
 
 
-async def test_a_browser_without_a_cookie_finishes_nothing() -> None:
+async def test_a_browser_without_a_cookie_finishes_nothing(everywhere: Deploy) -> None:
     github = GitHub()
-    edge = github.deploy()
+    edge = github.deploy(everywhere)
     async with edge.visitor() as attackers, edge.visitor() as fresh:
         away = await attackers.press(await consent_page(attackers, Asking()), "Allow")
         lured = await github.back(fresh, away)
@@ -225,9 +225,9 @@ async def test_a_browser_without_a_cookie_finishes_nothing() -> None:
         assert "set-cookie" not in lured.response.headers
 
 
-async def test_a_return_counts_once_and_for_ten_minutes() -> None:
+async def test_a_return_counts_once_and_for_ten_minutes(everywhere: Deploy) -> None:
     github = GitHub()
-    edge = github.deploy()
+    edge = github.deploy(everywhere)
     async with edge.visitor() as browser:
         first = await browser.press(await consent_page(browser, Asking()), "Allow")
         second = await browser.press(await consent_page(browser, Asking()), "Allow")
@@ -333,8 +333,10 @@ async def test_where_tools_need_the_users_account_the_provider_is_asked_again() 
     ],
     ids=["another key", "a narrower key", "another way to sign in"],
 )
-async def test_who_is_no_longer_admitted_is_signed_out_and_their_grants_end(gone: dict[str, Any]) -> None:
-    before = deploy(**key_settings())
+async def test_who_is_no_longer_admitted_is_signed_out_and_their_grants_end(
+    everywhere: Deploy, gone: dict[str, Any]
+) -> None:
+    before = everywhere(**key_settings())
     async with before.visitor() as browser:
         tokens = await authorize(browser, user=KEY)
         refresh = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": tokens["refresh_token"]}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.oauth.deployment import Asking, Deployment, allow, authorize, consent_page, deploy, exchange
+from tests.oauth.deployment import Asking, Deploy, Deployment, allow, authorize, consent_page, exchange
 from tests.oauth.granting import ANN, Office, refusal
 from tests.support.visitor import Visitor
 
@@ -48,8 +48,10 @@ def meanwhile(edge: Deployment, patch: pytest.MonkeyPatch, at: int, what: Callab
 
 
 @AT
-async def test_what_is_approved_meanwhile_is_worth_nothing(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    edge, asking = deploy(), Asking()
+async def test_what_is_approved_meanwhile_is_worth_nothing(
+    everywhere: Deploy, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge, asking = everywhere(), Asking()
     async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
         await authorize(here)
         await authorize(there)
@@ -66,8 +68,10 @@ async def test_what_is_approved_meanwhile_is_worth_nothing(at: int, monkeypatch:
 
 
 @AT
-async def test_who_signs_in_meanwhile_is_reached_by_the_next_time(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    edge, asking = deploy(), Asking()
+async def test_who_signs_in_meanwhile_is_reached_by_the_next_time(
+    everywhere: Deploy, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge, asking = everywhere(), Asking()
     async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
         await authorize(here)
         page = await there.press(await consent_page(there, asking), "Allow")
@@ -84,8 +88,8 @@ async def test_who_signs_in_meanwhile_is_reached_by_the_next_time(at: int, monke
         assert (await exchange(there.client, again, back.answer["code"])).status_code == 200
 
 
-async def test_a_sign_in_that_came_too_late_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    edge = deploy()
+async def test_a_sign_in_that_came_too_late_is_told_so(everywhere: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = everywhere()
     async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
         await authorize(here)
         page = await there.visit("/sign-in")

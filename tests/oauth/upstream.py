@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from tests.oauth.deployment import Deployment, deploy
+from tests.oauth.deployment import Deploy, Deployment, deploy
 from tests.support.visitor import Page, Visitor
 
 BASE_URL = "https://github.example"
@@ -31,8 +31,8 @@ class GitHub:
         """A client that reaches this GitHub and nothing else."""
         return httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
 
-    def deploy(self, **settings: Any) -> Deployment:
-        """A server that signs its users in here."""
+    def deploy(self, on: Deploy = deploy, **settings: Any) -> Deployment:
+        """A server that signs its users in here, made by `on`."""
         told: dict[str, Any] = {
             "identity": "github",
             "identity_issuer": BASE_URL,
@@ -41,7 +41,7 @@ class GitHub:
             "allowed_users": ("*",),
             **settings,
         }
-        return deploy(http=self.client, **told)
+        return on(http=self.client, **told)
 
     async def back(self, browser: Visitor, page: Page, **told: str) -> Page:
         """Send the browser that has left for GitHub with `page` back: with a code, unless `told` says otherwise."""
