@@ -110,8 +110,9 @@ class Environment:
 
 
 def is_request(event: Any) -> bool:
-    """Whether `event` is an HTTP request: a Function URL's, or an API Gateway's."""
-    return _member(_member(event, "requestContext"), "domainName") is not None
+    """Whether `event` is an HTTP request in payload format 2.0: a Function URL's, or that of an HTTP API."""
+    context = _member(event, "requestContext")
+    return _member(event, "version") == "2.0" and all(_member(context, name) for name in ("domainName", "http"))
 
 
 def _member(value: Any, name: str) -> Any:

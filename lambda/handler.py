@@ -1,4 +1,4 @@
-"""Lambda's handler where responses are buffered: Function URL and API Gateway events through Mangum to the app."""
+"""Lambda's handler where responses are buffered: a Function URL's events through Mangum to the app."""
 
 from __future__ import annotations
 

@@ -16,10 +16,11 @@ import base64
 import json
 import logging
 import os
+import sys
 import time
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mangum.handlers import HTTPGateway
 from mangum.types import LambdaConfig
@@ -28,6 +29,9 @@ from starlette.types import Message, Scope
 from environment import Environment, is_request
 from mcp_edge.telemetry.powertools import PowertoolsSink
 from runtime_api import Reply, RuntimeApi
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
 
 log = logging.getLogger(__name__)
 
@@ -191,4 +195,6 @@ async def run(variables: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
+    # Lambda reads a pipe: what waits in a buffer is frozen with the environment, or lost with it.
+    cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     asyncio.run(run(os.environ))

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import lambda_artefact as artefact
+from tests.support.cloudformation import Evaluated
 from tests.support.function_url import DOMAIN, FunctionUrl, event
 from tests.support.http_host import HttpHost
 from tests.support.session import Session, text
@@ -115,10 +117,30 @@ def test_a_buffered_answer_over_6_mb_fails_alone(once: Lambda) -> None:
 
 
 @pytest.mark.parametrize("mode", ["buffered", "streamed"])
+def test_the_metrics_that_the_alarm_watches_are_written_before_the_environment_is_frozen(
+    once: Lambda, mode: Mode
+) -> None:
+    front = once.deploy(mode, count=1)
+    assert front.invoke(event("POST", "/mcp", HEADERS, LIST))["statusCode"] == 200
+    call, metrics = (json.loads(line) for line in front.logs().splitlines())
+    assert (call["message"], call["call"]["method"]) == ("call", "tools/list")
+    alarm = Evaluated(artefact.template(), artefact.REGION).resource("DurationAlarm")
+    dimensions = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+    assert dimensions == {"service": {"Ref": "McpFunction"}, "outcome": "ok"}
+    assert (metrics["service"], metrics["outcome"]) == ("mcp", "ok")  # the function's name, here
+    (emitted,) = metrics["_aws"]["CloudWatchMetrics"]
+    assert emitted["Namespace"] == alarm["Namespace"]
+    assert [set(names) for names in emitted["Dimensions"]] == [set(dimensions)]
+    assert alarm["MetricName"] in [metric["Name"] for metric in emitted["Metrics"]]
+
+
+@pytest.mark.parametrize("mode", ["buffered", "streamed"])
 def test_warmers_and_schedules_are_answered(function: Lambda, mode: Mode) -> None:
     front = function.deploy(mode, count=1)
     assert front.invoke({"source": "aws.events", "detail-type": "Scheduled Event"}) == {"status": "swept", "records": 0}
     others: list[Any] = [{"warmer": True}, {}, [], "ping", None, {"requestContext": {"elb": {}}}]
+    # A WebSocket's event, and one that says less than any request.
+    others += [{"requestContext": {"domainName": DOMAIN, "connectionId": "1"}}, {"requestContext": {"http": {}}}]
     for anything in others:
         assert front.invoke(anything) == {"status": "alive"}
     assert front.errors == []

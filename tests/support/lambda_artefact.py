@@ -85,7 +85,6 @@ def variables(built: Path, **settings: str) -> dict[str, str]:
         "LAMBDA_TASK_ROOT": str(built),
         "_HANDLER": "handler.handler",
         "PYTHONPATH": os.pathsep.join([str(built), str(ROOT)]),
-        "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "TZ": ":UTC",
         "MCP_SECRET_KEYS": SECRET,
