@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mcp_edge.cli.serve import listener
 from tests.cli.command import PREFIX, clean_env
 from tests.support.fleet import Fleet, free_port
 
@@ -150,6 +151,13 @@ def test_each_call_is_logged_once_without_its_arguments(tmp_path: Path, store: s
         log = fleet.logs(0)
     assert log.count('"event":"call"') == 1
     assert "private" not in log
+
+
+def test_an_answer_is_never_held_back_for_an_acknowledgement() -> None:
+    with listener("127.0.0.1", 0) as sock, socket.create_connection(sock.getsockname()):
+        connection, _ = sock.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 def test_sigterm_fails_readiness_first_and_stops_listening_later(store: str) -> None:
