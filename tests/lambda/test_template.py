@@ -92,17 +92,22 @@ class Deployed:
         return self.client("secretsmanager").get_secret_value(SecretId=self.physical("SigningSecret"))["SecretString"]
 
 
+def deploy(built: Path, url: str, parameters: str) -> None:
+    """`sam deploy` to the AWS at `url`."""
+    done = artefact.sam(
+        *("deploy", "--template-file", str(built.parent / "template.yaml"), "--stack-name", "mcp"),
+        *("--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar"),
+        *("--parameter-overrides", f"Auth=none Architecture={artefact.ARCH} {parameters}"),
+        env={**CREDENTIALS, "AWS_ENDPOINT_URL": url},
+    )
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.fixture(scope="module")
 def deployed(built: Path) -> Iterator[Deployed]:
     """What `sam deploy` makes."""
     with ministack(SERVICES, str(artefact.TOOLS / "python")) as url:
-        done = artefact.sam(
-            *("deploy", "--template-file", str(built.parent / "template.yaml"), "--stack-name", "mcp"),
-            *("--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar"),
-            *("--parameter-overrides", f"Auth=none Architecture={artefact.ARCH} PythonVersion={artefact.PYTHON}"),
-            env={**CREDENTIALS, "AWS_ENDPOINT_URL": url},
-        )
-        assert done.returncode == 0, done.stdout
+        deploy(built, url, f"PythonVersion={artefact.PYTHON}")
         yield Deployed(url)
 
 
@@ -182,3 +187,22 @@ def test_the_deployed_function_answers_over_its_table(deployed: Deployed) -> Non
     assert (status, called["result"]["structuredContent"]["subject"]) == (200, "local")
     items = deployed.client("dynamodb").scan(TableName=deployed.physical("Table"))["Items"]
     assert items
+
+
+def test_every_option_at_once_is_deployed(built: Path) -> None:
+    certificate = "arn:aws:acm:us-east-1:000000000000:certificate/11111111-2222-3333-4444-555555555555"
+    every = (
+        "PythonVersion=3.13 Streaming=RESPONSE_STREAM WarmStart=provisioned ReservedConcurrency=5"
+        f" DomainName=mcp.example.com CertificateArn={certificate} AlarmTopicArn=arn:aws:sns:us-east-1:000000000000:a"
+    )
+    with ministack(SERVICES, str(artefact.TOOLS / "python")) as url:
+        aws = Deployed(url)
+        deploy(built, url, every)
+        stack = aws.client("cloudformation").describe_stacks(StackName="mcp")["Stacks"][0]
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        assert (stack["StackStatus"], outputs["McpUrl"]) == ("CREATE_COMPLETE", "https://mcp.example.com/mcp")
+        client, name = aws.client("lambda"), aws.physical("McpFunction")
+        assert client.get_alias(FunctionName=name, Name="live")["FunctionVersion"] == "1"
+        assert client.get_function_url_config(FunctionName=name, Qualifier="live")["InvokeMode"] == "RESPONSE_STREAM"
+        variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        assert variables["AWS_LAMBDA_EXEC_WRAPPER"] == "/var/task/run.sh"
