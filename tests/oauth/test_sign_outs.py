@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import pytest
 
-from tests.oauth.deployment import Asking, Deploy, Deployment, allow, authorize, consent_page, exchange
+from tests.oauth.deployment import Asking, Deploy, allow, authorize, consent_page, exchange
 from tests.oauth.granting import ANN, Office, refusal
+from tests.oauth.interleaving import between, meanwhile
 from tests.support.visitor import Visitor
 
 pytestmark = pytest.mark.anyio
 
 OPERATIONS = 18
 """More than anything below needs: a test sees the last ones go by undisturbed."""
-AT = pytest.mark.parametrize("at", range(1, OPERATIONS + 1))
+AT = between(OPERATIONS)
 
 
 async def out_everywhere(browser: Visitor, user: str = "alice") -> None:
@@ -24,27 +22,6 @@ async def out_everywhere(browser: Visitor, user: str = "alice") -> None:
     if page.heading == "Sign in":
         page = await browser.press(page, "Sign in", type_in={"value": user})
     assert (await browser.press(page, "Sign out everywhere")).heading == "Sign in"
-
-
-def meanwhile(edge: Deployment, patch: pytest.MonkeyPatch, at: int, what: Callable[[], Awaitable[object]]) -> list[str]:
-    """Let `what` happen right before the operation `at` of the stores; what they were asked."""
-    log: list[str] = []
-
-    def disturbed(name: str, work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def do(key: str, *args: Any, **kwargs: Any) -> Any:
-            if not key.startswith("limit/"):
-                log.append(f"{name} {key}")
-                if len(log) == at:
-                    await what()
-            return await work(key, *args, **kwargs)
-
-        return do
-
-    for store in (edge.platform.atomics, edge.platform.records):
-        for name in ("create", "get", "swap", "delete", "read", "put", "list"):
-            if hasattr(store, name):
-                patch.setattr(store, name, disturbed(name, getattr(store, name)))
-    return log
 
 
 @AT
@@ -65,6 +42,10 @@ async def test_what_is_approved_meanwhile_is_worth_nothing(
 
         assert ((await exchange(there.client, asking, code)).status_code == 200) is not disturbed
         assert ((await there.visit("/apps")).heading == "Connected apps") is not disturbed
+        if disturbed:
+            await there.press(await there.visit("/sign-in"), "Sign in", type_in={"value": "alice"})
+        passes = bool((await consent_page(there, Asking(), site="none")).left)
+        assert passes is not disturbed, "consent is forgotten with the rest"
 
 
 @AT

@@ -45,8 +45,8 @@ async def _do(server: AuthorizationServer, request: Request, user: User, answer:
             decided("apps disconnect", "allowed", principal=user.principal, address=address)
             return "/apps?told=disconnected"
         case "sign-out-everywhere":
-            await consents.forget(server, user.principal)
             await server.grants.end_all(user.principal)
+            await consents.forget(server, user.principal)
             if server.connections is not None:
                 await server.connections.forget(user.principal)
             # Last, so that whoever is cut off before can try again.

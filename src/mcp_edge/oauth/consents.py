@@ -25,11 +25,19 @@ async def remember(
     key = _key(user.principal, wanted)
     value = json.dumps({"v": 1, "scopes": sorted(chosen), "answered": short_hash(wanted.code_challenge)}).encode()
     store = server.platform.atomics
-    entry = await store.get(key)
-    if entry is None:
-        await store.create(key, value, nonce=mint(), ttl_s=LIFE_S)
-    else:  # whoever came in between has remembered a consent of the same user, as recent as this one
-        await store.swap(key, value, version=entry.version, nonce=mint(), ttl_s=LIFE_S)
+    while True:
+        entry = await store.get(key)
+        if entry is None:
+            done = await store.create(key, value, nonce=mint(), ttl_s=LIFE_S)
+        else:
+            done = await store.swap(key, value, version=entry.version, nonce=mint(), ttl_s=LIFE_S)
+        if done:
+            return
+
+
+async def stands(server: AuthorizationServer, user: User, wanted: AuthorizationRequest) -> bool:
+    """Whether the user has not taken back meanwhile what was remembered or recalled."""
+    return await server.platform.atomics.get(_key(user.principal, wanted)) is not None
 
 
 async def recalled(

@@ -21,7 +21,7 @@ from mcp_edge.context import User
 from mcp_edge.errors import BadRequest, Forbidden
 from mcp_edge.identity.provider import FormProvider
 from mcp_edge.oauth import consents, pages, redirects
-from mcp_edge.oauth.model import Approval, AuthorizationRequest, Client
+from mcp_edge.oauth.model import Approval, AuthorizationRequest, Client, OAuthError
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 from mcp_edge.tokens import mint
@@ -173,7 +173,11 @@ async def issue(
 ) -> None:
     """Send the code of a new grant to the client. A user's own limits (`User.scopes`) are those of the grant, too.
 
-    What was `decided_before` is not remembered for longer by being used.
+    What was `decided_before` is not remembered for longer by being used. The consent is there before the code: who
+    takes it back ends what is on the list, and what is not on it yet finds the consent gone.
+
+    Raises:
+        OAuthError: `access_denied`: the user has taken it back, or signed out everywhere, meanwhile.
     """
     allowed = flow.scopes
     if user.scopes is not None:
@@ -183,9 +187,15 @@ async def issue(
         await refuse(server, request, wanted, "access_denied", "You may not allow this.", reason=reason)
         return
     approval = Approval(wanted, flow.client_name, user, allowed)
-    code = await server.grants.approve(approval, since=server.browsers.since(request))
     if not decided_before:
         await consents.remember(server, user, wanted, flow.scopes)
+    try:
+        code = await server.grants.approve(
+            approval, since=server.browsers.since(request), stands=lambda: consents.stands(server, user, wanted)
+        )
+    except OAuthError:
+        await consents.forget(server, user.principal, wanted.client_id)
+        raise
     address = server.limits.address(request)
     what = "remembered consent" if decided_before else "consent"
     decided(what, "allowed", principal=user.principal, client=wanted.client_id, address=address)

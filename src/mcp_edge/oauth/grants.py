@@ -64,11 +64,12 @@ class Grants:
         self._store = GrantStore(platform, ring, self._access)
         self._issuing = Issuing(platform, ring, self._store, self._access)
 
-    async def approve(self, approval: Approval, *, since: str) -> str:
-        """A new grant's authorization code. `since` is the mark (`SignOuts`) that was the latest as the user signed in.
+    async def approve(self, approval: Approval, *, since: str, stands: Callable[[], Awaitable[bool]]) -> str:
+        """A new grant's authorization code. `since` is the mark (`SignOuts`) that was the latest as the user signed in;
+        `stands` says whether the user's consent is still there, and is asked once the grant is on the user's list.
 
         Raises:
-            OAuthError: `access_denied`: the user has signed out everywhere since.
+            OAuthError: `access_denied`: the user has signed out everywhere since, or taken the consent back.
         """
         code = Code(token_format.new_id(), token_format.new_secret())
         asked, now = approval.request, self._clock()
@@ -90,6 +91,9 @@ class Grants:
         if await self._sign_outs.since(approval.user.principal, since):
             await self._store.finish(key, "its user has signed out everywhere meanwhile")
             raise OAuthError("access_denied", "You have signed out everywhere meanwhile. Start again from your app.")
+        if not await stands():
+            await self._store.finish(key, "its user has taken the app's access back meanwhile")
+            raise OAuthError("access_denied", "You have taken this app's access back. Start again from your app.")
         return str(code)
 
     async def redeem(

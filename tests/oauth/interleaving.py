@@ -1,0 +1,40 @@
+"""Something that another request does between two operations of the stores."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.oauth.deployment import Deployment
+
+
+def between(operations: int) -> pytest.MarkDecorator:
+    """Before each of so many operations: all of them in memory, and on each engine every third, so that together they
+    have all."""
+    engines = ("sqlite", "dynamodb", "cloudflare")
+    places = [("memory", at) for at in range(1, operations + 1)]
+    places += [(engine, at) for n, engine in enumerate(engines) for at in range(1 + n, operations + 1, len(engines))]
+    return pytest.mark.parametrize(("everywhere", "at"), places, indirect=["everywhere"])
+
+
+def meanwhile(edge: Deployment, patch: pytest.MonkeyPatch, at: int, what: Callable[[], Awaitable[object]]) -> list[str]:
+    """Let `what` happen right before the operation `at` of the stores; what they were asked."""
+    log: list[str] = []
+
+    def disturbed(name: str, work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def do(key: str, *args: Any, **kwargs: Any) -> Any:
+            if not key.startswith("limit/"):
+                log.append(f"{name} {key}")
+                if len(log) == at:
+                    await what()
+            return await work(key, *args, **kwargs)
+
+        return do
+
+    for store in (edge.platform.atomics, edge.platform.records):
+        for name in ("create", "get", "swap", "delete", "read", "put", "list"):
+            if hasattr(store, name):
+                patch.setattr(store, name, disturbed(name, getattr(store, name)))
+    return log
