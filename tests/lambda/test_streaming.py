@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -133,7 +137,40 @@ def test_a_call_that_outlives_the_deadline_ends_in_order(once: Lambda, mode: Mod
     assert all(environment.alive for environment in short.environments)
 
 
-def test_a_snapshot_is_taken_before_the_first_invocation(once: Lambda) -> None:
-    front = once.deploy("streamed", app=APP, count=1, variables={"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"})
-    assert text(session_at(front).call("clock", times=1, pace_s=0)) == str(front.environments[0].pid)
-    assert front.environments[0].asked[:2] == ["restore/next", "next"]
+@contextmanager
+def role_credentials(token: str) -> Generator[tuple[str, list[str | None]]]:
+    """Where a restored environment gets its role's credentials, and the authorization of each request for them."""
+    asked: list[str | None] = []
+    found = {"AccessKeyId": "test", "SecretAccessKey": "test", "Token": "t", "Expiration": "2100-01-01T00:00:00Z"}
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["authorization"])
+            self.send_response(200 if asked[-1] == token else 403)
+            self.end_headers()
+            self.wfile.write(json.dumps(found).encode())
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/2021-04-23/credentials", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize("mode", ["buffered", "streamed"])
+def test_a_snapshot_holds_no_credentials_and_is_taken_before_the_first_invocation(once: Lambda, mode: Mode) -> None:
+    with role_credentials("a token") as (url, asked):
+        snapstart = {
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+            "AWS_ACCESS_KEY_ID": "",  # SnapStart gives no keys: they would be as old as the snapshot
+            "AWS_SECRET_ACCESS_KEY": "",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": url,
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "a token",
+        }
+        front = once.deploy(mode, app=APP, count=1, variables=snapstart)
+        assert (front.environments[0].asked, asked) == (["restore/next", "next"], [])
+        session = Session(HttpHost(front.url, streaming=mode == "streamed"))
+        assert text(session.call("clock", times=1, pace_s=0)) == str(front.environments[0].pid)
+        assert asked == ["a token"]

@@ -6,8 +6,11 @@ import datetime
 import hmac
 import ipaddress
 import json
+import os
 import re
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +27,8 @@ from mcp_edge.storage.dynamodb_client import DynamoDBClient
 from tests.storage.faulty import FaultyProxy, faulty_proxy
 
 pytestmark = pytest.mark.anyio
+
+CONTAINER = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 
 
 @pytest.fixture
@@ -134,3 +139,17 @@ async def test_credentials_of_a_role_are_renewed_before_they_end(
     assert [found and found[1] for found in sent] == ["token1", "token2"]
     assert given == ["token0", "token1", "token2"]
     await client.aclose()
+
+
+@pytest.mark.parametrize(("variable", "imported"), [("AWS_ACCESS_KEY_ID", False), (CONTAINER, True)])
+def test_what_finds_a_role_s_credentials_is_imported_before_a_snapshot_and_only_where_it_is_needed(
+    variable: str, imported: bool
+) -> None:
+    code = f"""
+import sys
+from mcp_edge.storage.dynamodb_client import DynamoDBClient
+DynamoDBClient("http://127.0.0.1:1", "eu-west-1")
+sys.exit(("botocore.session" in sys.modules) != {imported})
+"""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {variable: "http://127.0.0.1:2/"}
+    assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == 0

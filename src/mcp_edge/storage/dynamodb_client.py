@@ -7,6 +7,7 @@ has the measurements that chose them.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import random
@@ -100,6 +101,8 @@ class DynamoDBClient:
         trusted = os.environ.get("AWS_CA_BUNDLE") or None
         self._context = ssl.create_default_context(cafile=trusted) if self._tls else None
         self._worked = False
+        if "AWS_CONTAINER_CREDENTIALS_FULL_URI" in os.environ:
+            importlib.import_module("botocore.session")  # so that SnapStart's snapshot holds it
 
     async def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """What DynamoDB answers to `operation`, tried again while it is throttled, broken or silent.
