@@ -65,6 +65,9 @@ async def token_at(host: Platform) -> str:
     async def scopes() -> Scopes:
         return Scopes()
 
+    async def stands() -> bool:
+        return True
+
     urls = Urls(host.settings.public_url or "")
     ring = KeyRing([key.get_secret_value() for key in host.settings.secret_keys])
     grants = Grants(host, ring, urls, scopes, lambda _: True)
@@ -72,7 +75,7 @@ async def token_at(host: Platform) -> str:
     challenge = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
     allowed = Scopes().baseline
     asked = AuthorizationRequest(client.id, client.redirect_uris[0], True, "", challenge, urls.issuer, allowed)
-    code = await grants.approve(Approval(asked, client.name, User("bench", "user0"), allowed), since="")
+    code = await grants.approve(Approval(asked, client.name, User("dev", "user0"), allowed), since="", stands=stands)
     tokens = await grants.redeem(code, client, redirect_uri=None, verifier=VERIFIER, resource=None)
     return tokens.access_token
 

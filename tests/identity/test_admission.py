@@ -39,5 +39,10 @@ def test_an_address_that_only_looks_like_an_entry_admits_nobody(email: str) -> N
         Admission(ENTRIES).check("1", emails=[email])
 
 
+def test_a_subject_stays_admitted_by_its_own_entry_and_by_none_that_looks_like_it() -> None:
+    admitted = Admission(["aBcDeF"]).check("aBcDeF")
+    assert [Admission([entry]).still(admitted) for entry in ("aBcDeF", "abcdef", "ABCDEF")] == [True, False, False]
+
+
 def test_what_admitted_everybody_admits_nobody_once_there_is_a_list() -> None:
     assert not Admission(ENTRIES).still(Admission(["*"]).check("1"))

@@ -6,13 +6,14 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.github import GitHub as Provider
 from mcp_edge.identity.provider import Departure
 from mcp_edge.oauth.limits import PER_WINDOW
-from tests.oauth.deployment import PUBLIC_URL, Asking, Deploy, allow, authorize, consent_page, deploy, redeem
+from tests.oauth.deployment import CLIENT, PUBLIC_URL, Asking, Deploy, allow, authorize, consent_page, deploy, redeem
 from tests.oauth.upstream import GitHub
 from tests.support.visitor import Visitor
 
@@ -348,7 +349,47 @@ async def test_who_is_no_longer_admitted_is_signed_out_and_their_grants_end(
         after.client.cookies.update(browser.client.cookies)
         async with after:
             refresh["refresh_token"] = kept.json()["refresh_token"]
+            for token in (tokens["access_token"], kept.json()["access_token"]):
+                assert [await called(client, token) for client in (browser.client, after.client)] == [200, 401]
             refused = await after.client.post("/token", data=refresh)
             assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
             assert (await after.visit("/apps")).heading == "Sign in"
         assert (await browser.client.post("/token", data=refresh)).status_code == 400, "it stays ended"
+
+
+async def called(client: httpx.AsyncClient, token: str) -> int:
+    """The status of a call with an access token."""
+    headers = {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream"}
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a client", "version": "1"}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    return (await client.post("/mcp", headers=headers, json=message)).status_code
+
+
+async def test_who_is_taken_off_the_list_of_users_is_out_at_the_next_request(everywhere: Deploy) -> None:
+    github, secret = GitHub(), "a client's secret"
+    client = {**CLIENT, "client_secret_sha256": sha256(secret.encode()).hexdigest()}
+    proof = {"client_id": "app", "client_secret": secret}
+    edge = github.deploy(everywhere, allowed_users=("583231", "login:octocat", "1"), clients=(client,))
+    asking, waiting = Asking(), Asking()
+    async with edge.visitor() as browser:
+        back = await github.back(browser, await browser.press(await consent_page(browser, asking), "Allow"))
+        code = (await allow(browser, await consent_page(browser, waiting))).answer["code"]
+        form = {"grant_type": "authorization_code", "redirect_uri": asking.redirect_uri, **proof}
+        first = {**form, "code": back.answer["code"], "code_verifier": asking.verifier}
+        tokens = (await browser.client.post("/token", data=first)).json()
+
+        async def seen(*allowed: str) -> tuple[int, bool, bool]:
+            """What an instance that allows these makes of the access token, and of either token at /introspect."""
+            async with edge.instance(allowed_users=allowed).client() as there:
+                asked = [
+                    (await there.post("/introspect", data={**proof, "token": tokens[name]})).json()["active"]
+                    for name in ("access_token", "refresh_token")
+                ]
+                return await called(there, tokens["access_token"]), *asked
+
+        assert await seen("583231") == (200, True, True)
+        assert await seen("1") == await seen("login:octocat") == (401, False, False)
+        async with edge.instance(allowed_users=("1",)).client() as there:
+            second = {**form, "code": code, "code_verifier": waiting.verifier}
+            assert (await there.post("/token", data=second)).json()["error"] == "invalid_grant"
+        assert await seen("583231") == (200, True, True)

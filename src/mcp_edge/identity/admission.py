@@ -20,12 +20,14 @@ class Admission:
     """One list of users."""
 
     def __init__(self, entries: Sequence[str]) -> None:
-        self._entries = frozenset(entry.lower() for entry in entries)
         self._everybody = EVERYBODY in entries
         self._logins = {entry.removeprefix(LOGIN).lower() for entry in entries if entry.startswith(LOGIN)}
         self._domains = {entry[1:].lower() for entry in entries if entry.startswith("@")}
         self._addresses = {entry.lower() for entry in entries if "@" in entry[1:]}
         self._subjects = {e for e in entries if "@" not in e and not e.startswith(LOGIN) and e != EVERYBODY}
+        logins, domains = (LOGIN + name for name in self._logins), ("@" + name for name in self._domains)
+        self._standing = frozenset((*logins, *domains, *self._addresses, *self._subjects))
+        """All that `check` may answer but for `EVERYBODY`."""
 
     @property
     def by_login(self) -> bool:
@@ -48,8 +50,9 @@ class Admission:
         return admitted
 
     def still(self, entry: str) -> bool:
-        """Whether whom this entry has let in would still be let in by it, or by one for everybody."""
-        return self._everybody or entry.lower() in self._entries
+        """Whether whom this entry, an answer of `check`, has let in would still be let in by it, or by one for
+        everybody. It is asked at every call."""
+        return self._everybody or entry in self._standing
 
     @property
     def asks_for_email(self) -> bool:

@@ -18,7 +18,7 @@ from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth import token_format
 from mcp_edge.oauth.access_tokens import AccessTokens
 from mcp_edge.oauth.grant_record import Grant
-from mcp_edge.oauth.grant_store import GrantStore
+from mcp_edge.oauth.grant_store import GrantStore, Held
 from mcp_edge.oauth.issuing import Issuing, Tokens, refused
 from mcp_edge.oauth.model import Approval, Client, OAuthError
 from mcp_edge.oauth.sign_outs import SignOuts
@@ -121,6 +121,7 @@ class Grants:
                 raise refused("the code was used before")
             if redirect_uri is not None and redirect_uri != grant.redirect_uri:
                 raise refused("another redirect_uri than that of the authorization request")
+            await self._check_admitted(held)
             audience = self._audience(grant, resource)
             first = RefreshToken(given.grant_id, token_format.new_id(), token_format.new_secret())
             renewable = "refresh_token" in client.grant_types
@@ -146,9 +147,7 @@ class Grants:
             grant = held.grant
             if grant.client_id != client.id:
                 raise refused(f"a refresh token of the client {grant.client_id}")
-            if not self._admits(grant.user):
-                await self._store.finish(held.key, "its user is no longer admitted")
-                raise refused("its user is no longer admitted")
+            await self._check_admitted(held)
             audience = self._audience(grant, resource)
             declared = await self._scopes()
             if scopes is not None and not scopes <= declared.closure(grant.scopes):
@@ -188,17 +187,22 @@ class Grants:
             if held is None or not _same(held.grant.refresh, given.secret) or held.grant.client_id != client.id:
                 return {"active": False}
             grant = held.grant
+            if not self._admits(grant.user):
+                return {"active": False}
             return self._members(client, grant.scopes, grant.resource, grant.used_at, grant.expires_at)
         found = await self._access.find(token.encode())
-        if found is None or found.user.client != client.id:
+        if found is None or found.user.client != client.id or not self._admits(found.user):
             return {"active": False}
         members = self._members(client, found.scopes, found.audience, found.issued_at, found.expires_at)
         return {**members, "token_type": "Bearer"}
 
     async def user(self, access_token: str, audiences: frozenset[str]) -> User | None:
-        """Whose live access token this is, if it is for one of `audiences`. One store read."""
+        """Whose live access token this is, if it is for one of `audiences` and its user is still admitted. One store
+        read."""
         found = await self._access.find(access_token.encode())
-        return found.user if found is not None and found.audience in audiences else None
+        if found is None or found.audience not in audiences or not self._admits(found.user):
+            return None
+        return found.user
 
     async def of(self, principal: str) -> list[ConnectedApp]:
         """The user's live grants, the one used latest first."""
@@ -233,6 +237,16 @@ class Grants:
         await self._sign_outs.record(principal)
         for held in await self._store.of(principal):
             await self._store.finish(held.key, "ended by its user, with all others")
+
+    async def _check_admitted(self, held: Held) -> None:
+        """End a grant whose user is not on the operator's list any more.
+
+        Raises:
+            OAuthError: `invalid_grant`.
+        """
+        if not self._admits(held.grant.user):
+            await self._store.finish(held.key, "its user is no longer admitted")
+            raise refused("its user is no longer admitted")
 
     def _audience(self, grant: Grant, resource: str | None) -> str:
         """What the tokens are for: what was granted, or one endpoint of the whole server (RFC 8707 §2.2)."""
