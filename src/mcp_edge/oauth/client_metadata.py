@@ -21,7 +21,8 @@ MAX_REDIRECT_URIS = 20
 MAX_NAME_CHARS = 80
 _MAX_LINK_CHARS = 2000
 _LINKS = ("client_uri", "logo_uri", "tos_uri", "policy_uri", "jwks_uri")
-_LINK = re.compile(r"https?://[^\s\x00-\x20\x7f-\uffff\"'<>\\^`{|}@#/?]+(?:[/?#][!-~]*)?")
+_LINK = re.compile(r"https?://[A-Za-z0-9._~%!$&()*+,;=:-]+(?:[/?#][!-~]*)?")
+"""Without brackets, which a reader takes for an IPv6 address and may fail at."""
 
 
 @dataclass(frozen=True, slots=True)
