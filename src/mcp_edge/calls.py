@@ -20,11 +20,11 @@ from mcp_edge.core import Core
 from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
 from mcp_edge.exchange import Exchange
 from mcp_edge.link import MODERN, Link
-from mcp_edge.logged import LoggedReply, Released
 from mcp_edge.platform import CallEvent
 from mcp_edge.reply import PlainReply
 from mcp_edge.results import Asked
 from mcp_edge.streams import Head, LeaseLost
+from mcp_edge.suspended import Released, SuspendableReply
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def _was_ours(reply: PlainReply) -> bool:
     return True
 
 
-async def resume(core: Core, x: Exchange, link: Link, head: Head, reply: LoggedReply, logged: bytes) -> bytes:
+async def resume(core: Core, x: Exchange, link: Link, head: Head, reply: SuspendableReply, logged: bytes) -> bytes:
     """Go on with a suspended request that this instance took over; `logged` is what its stream says so far."""
     await reply.ask_again(logged)
     answers = await reply.answers()

@@ -1,31 +1,26 @@
 """The answer to a handshake request whose stream is logged, so that any instance can replay, tail or take it over.
 
-Its client may leave and come back; only an explicit cancellation cancels. Questions suspend the call here.
+Its client may leave and come back; only an explicit cancellation cancels. It knows no question.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_REQUEST, REQUEST_TIMEOUT
-
-from mcp_edge import asking, jsonrpc, sse
-from mcp_edge.cadence import Pauses
+from mcp_edge import sse
+from mcp_edge.cancellations import was_cancelled
 from mcp_edge.context import User
-from mcp_edge.errors import EdgeError, StoreUnavailable
+from mcp_edge.errors import StoreUnavailable
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
 from mcp_edge.streams import END, FINAL, MESSAGE, Head, Journal, LeaseLost
-from mcp_edge.tokens import short_hash
 
 if TYPE_CHECKING:
     from mcp_edge.core import Core
-    from mcp_edge.results import Asked
 
 logger = logging.getLogger(__name__)
 
@@ -33,30 +28,6 @@ Call = tuple[str, dict[str, Any] | None, int | str]
 """Method, params, request id."""
 
 PRIMED_SINCE = "2025-11-25"
-CANCEL_S = 60
-_EARLY_S = 5
-"""A cancellation may arrive this much before its request does; an older one was meant for another request."""
-
-
-UNSHARED = (
-    "This server's instances share no store that could bring the answer back, so nobody can be asked on this wire;"
-    " a client of revision 2026-07-28 can be."
-)
-
-
-class Released(EdgeError):
-    """The suspended call was left to whichever instance its client comes back to."""
-
-
-def cancel_key(session: str, request_id: object) -> str:
-    """Where a cancellation of the session's request is stored."""
-    return f"cancel/{session}/{short_hash(jsonrpc.encode(request_id).decode())}"
-
-
-async def was_cancelled(core: Core, session: str, request_id: object, since: float) -> bool:
-    """Whether the client has cancelled the request that began at `since` (epoch seconds)."""
-    entry = await core.platform.atomics.get(cancel_key(session, request_id))
-    return entry is not None and float(entry.value) >= since - _EARLY_S
 
 
 class LoggedReply(PlainReply):
@@ -77,13 +48,6 @@ class LoggedReply(PlainReply):
         self._call = call
         self._started_at = core.platform.clock()
         self._primed = session.version >= PRIMED_SINCE
-
-    @property
-    def can_ask(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
-        """Whether a question can be held open: not where the response is only sent when the call has ended, nor where
-        the answer may arrive at an instance that cannot pass it on.
-        """
-        return self.platform.streaming and self.platform.shared
 
     @property
     def head(self) -> Head:
@@ -221,8 +185,8 @@ class LoggedReply(PlainReply):
             logger.warning("the store is away; stream %s goes on", self._journal.stream[:8] if self._journal else "-")
 
     async def _look_after(self) -> None:
-        core, settings = self._core, self.platform.settings
-        if await was_cancelled(core, self._session.key, self._call[2], self._started_at):
+        settings = self.platform.settings
+        if await was_cancelled(self.platform, self._session.key, self._call[2], self._started_at):
             self.cancel("cancelled")
             return
         if time.monotonic() - self._beat_at >= settings.lease_s / 3:
@@ -243,70 +207,3 @@ class LoggedReply(PlainReply):
             if not await self._core.still_valid(self.request, self._user):
                 return False
         return await self._core.sessions.alive(self._session)
-
-    # -- questions ----------------------------------------------------------------------------------------------------
-
-    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
-        """Ask and hold the call until the answer is in the store."""
-        return await asking.ask(self._core, self._session, self.emit, method, params, timeout_s)
-
-    async def suspend(self, asked: Asked, digest: str) -> dict[str, Any]:
-        """Store what is asked, ask it, and return the answers by input key.
-
-        Raises:
-            Released: the client left; the stream is free to be taken over.
-            MCPError: the client answered with an error or not in time, or nobody can be asked here.
-        """
-        if not self.platform.shared:
-            raise MCPError(INVALID_REQUEST, UNSHARED)
-        head, core = self.head, self._core
-        head.asked = {key: core.questions.mint(self._session.key) for key in asked.requests}
-        head.requests, head.state, head.digest = asked.requests, asked.state, digest
-        head.suspended, head.deadline = True, self.platform.clock() + self.platform.settings.question_ttl_s
-        async with self.writer.lock:
-            if not self.writer.started:
-                await self._open()
-            if self._journal is not None:
-                await self._journal.save()
-        for key, question in head.asked.items():
-            await self.emit(jsonrpc.request(question, head.requests[key]["method"], head.requests[key].get("params")))
-        return await self.answers()
-
-    async def ask_again(self, logged: bytes) -> None:
-        """Ask what the instance that died had stored but not yet logged."""
-        for key, question in self.head.asked.items():
-            if question.encode() not in logged:
-                request = self.head.requests[key]
-                await self.emit(jsonrpc.request(question, request["method"], request.get("params")))
-
-    async def answers(self) -> dict[str, Any]:
-        """Wait for the answers to what the head says was asked, and mark the call as running again."""
-        head, core = self.head, self._core
-        most, name = self.platform.settings.max_questions, ",".join(head.asked.values())
-        hold = await core.quotas.hold("questions", self._session.principal, most, name)
-        try:
-            answers = await self._wait_attached()
-        finally:
-            await hold.release()
-        head.suspended, head.asked, head.requests = False, {}, {}
-        if self._journal is not None:
-            async with self.writer.lock:
-                await self._journal.save()
-        return {key: asking.result_of(answer) for key, answer in answers.items()}
-
-    async def _wait_attached(self) -> dict[str, dict[str, Any]]:
-        head, core = self.head, self._core
-        async for _ in Pauses(self.platform):
-            found = await core.questions.look(head.asked.values())
-            if found is not None:
-                return {key: found[question] for key, question in head.asked.items()}
-            if self.platform.clock() >= head.deadline:
-                raise MCPError(REQUEST_TIMEOUT, "The question was not answered in time.")
-            if not self.platform.streaming:
-                await self._close_early()  # the client polls with its last event id; nothing is held meanwhile
-            if self.writer.detached and self._journal is not None:
-                async with self.writer.lock:
-                    await self._journal.release()
-                    self._settle()  # or the next heartbeat takes the lease back
-                raise Released("the client will come back")
-        raise AssertionError  # the pauses never end

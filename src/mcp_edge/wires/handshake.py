@@ -7,17 +7,17 @@ from typing import Any, cast
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 from mcp_edge import calls, jsonrpc
+from mcp_edge.cancellations import cancel
 from mcp_edge.context import User
 from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest
 from mcp_edge.exchange import Exchange
 from mcp_edge.guards import prefers_stream
 from mcp_edge.link import Link
-from mcp_edge.logged import CANCEL_S, LoggedReply, cancel_key
 from mcp_edge.reply import PlainReply, SilentReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
-from mcp_edge.tokens import mint
+from mcp_edge.suspended import SuspendableReply
 from mcp_edge.wires import batch
 
 _VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
@@ -114,7 +114,7 @@ async def open_session(core: Core, x: Exchange, link: Link, session_id: str, par
 
 async def _call(core: Core, request: Request, user: User, session: Session, message: dict[str, Any]) -> None:
     method, params, request_id = message["method"], message.get("params"), message["id"]
-    reply = LoggedReply(request, core, user, session, (method, params, request_id))
+    reply = SuspendableReply(request, core, user, session, (method, params, request_id))
     if prefers_stream(request.raw.get(b"accept", b"")):
         await core.kernel.permissions.check(user, method, params)  # a stream that has begun has no other status
         await reply.begin()
@@ -123,22 +123,11 @@ async def _call(core: Core, request: Request, user: User, session: Session, mess
     await calls.run(core, x, link, method, params, reply, core.kernel.request(x, link, method, params))
 
 
-async def cancelled(core: Core, session: str, params: dict[str, Any] | None) -> None:
-    """Store a cancellation; whichever instance runs the request sees it."""
-    request_id = jsonrpc.member(params, "requestId")
-    if jsonrpc.is_id(request_id):
-        store, key = core.platform.atomics, cancel_key(session, request_id)
-        now, nonce = repr(core.platform.clock()).encode(), mint()
-        if not await store.create(key, now, nonce=nonce, ttl_s=CANCEL_S):
-            await store.delete(key)  # an older one, which may have been meant for another request of the same id
-            await store.create(key, now, nonce=nonce, ttl_s=CANCEL_S)
-
-
 async def notified(core: Core, request: Request, user: User, session: Session, message: dict[str, Any]) -> None:
     """Take a notification: a cancellation is stored for whichever instance runs the request."""
     method, params = message["method"], message.get("params")
     if method == "notifications/cancelled":
-        await cancelled(core, session.key, params)
+        await cancel(core.platform, session.key, params)
         return
     x = core.exchange(request, user, session, None, params, SilentReply())
     await core.kernel.notify(x, link_of(x, session), method, params)

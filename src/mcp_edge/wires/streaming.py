@@ -8,15 +8,17 @@ from mcp.shared.exceptions import MCPError
 
 from mcp_edge import calls, jsonrpc, sse
 from mcp_edge.cadence import Pauses
+from mcp_edge.cancellations import was_cancelled
 from mcp_edge.changes import METHODS, Change, Cursor
 from mcp_edge.context import User
 from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest, MethodNotAllowed
 from mcp_edge.held import Held, Sole
-from mcp_edge.logged import PRIMED_SINCE, LoggedReply, was_cancelled
+from mcp_edge.logged import PRIMED_SINCE
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
 from mcp_edge.streams import END, FINAL, MESSAGE, Head, Journal, Log, parse_event_id
+from mcp_edge.suspended import SuspendableReply
 from mcp_edge.wires.handshake import INTERRUPTED, link_of, load_session
 
 _POST_ONLY = {"allow": "POST, DELETE"}
@@ -156,9 +158,9 @@ async def _run_on(
 ) -> None:
     """Be the instance that runs the call from here."""
     head = journal.head
-    reply = LoggedReply(request, core, user, session, (head.method, head.params, head.request_id), writer)
+    reply = SuspendableReply(request, core, user, session, (head.method, head.params, head.request_id), writer)
     reply.adopt(journal)
-    if await was_cancelled(core, session.key, head.request_id, head.began):
+    if await was_cancelled(core.platform, session.key, head.request_id, head.began):
         reply.why = "cancelled"
         await reply.abandon()
         return

@@ -1,0 +1,105 @@
+"""A logged answer whose handler asks the client: the call is suspended, and goes on wherever the answers are seen.
+
+What was asked is in the stream's head; the answers are in the store. It runs no tool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_REQUEST, REQUEST_TIMEOUT
+
+from mcp_edge import asking, jsonrpc
+from mcp_edge.cadence import Pauses
+from mcp_edge.errors import EdgeError
+from mcp_edge.logged import LoggedReply
+
+if TYPE_CHECKING:
+    from mcp_edge.results import Asked
+
+UNSHARED = (
+    "This server's instances share no store that could bring the answer back, so nobody can be asked on this wire;"
+    " a client of revision 2026-07-28 can be."
+)
+
+
+class Released(EdgeError):
+    """The suspended call was left to whichever instance its client comes back to."""
+
+
+class SuspendableReply(LoggedReply):
+    """The answer to one handshake request, begun by a POST or by whoever takes its stream over."""
+
+    @property
+    def can_ask(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
+        """Whether a question can be held open: not where the response is only sent when the call has ended, nor where
+        the answer may arrive at an instance that cannot pass it on.
+        """
+        return self.platform.streaming and self.platform.shared
+
+    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
+        """Ask and hold the call until the answer is in the store."""
+        return await asking.ask(self._core, self._session, self.emit, method, params, timeout_s)
+
+    async def suspend(self, asked: Asked, digest: str) -> dict[str, Any]:
+        """Store what is asked, ask it, and return the answers by input key.
+
+        Raises:
+            Released: the client left; the stream is free to be taken over.
+            MCPError: the client answered with an error or not in time, or nobody can be asked here.
+        """
+        if not self.platform.shared:
+            raise MCPError(INVALID_REQUEST, UNSHARED)
+        head, core = self.head, self._core
+        head.asked = {key: core.questions.mint(self._session.key) for key in asked.requests}
+        head.requests, head.state, head.digest = asked.requests, asked.state, digest
+        head.suspended, head.deadline = True, self.platform.clock() + self.platform.settings.question_ttl_s
+        async with self.writer.lock:
+            if not self.writer.started:
+                await self._open()
+            if self._journal is not None:
+                await self._journal.save()
+        for key, question in head.asked.items():
+            await self.emit(jsonrpc.request(question, head.requests[key]["method"], head.requests[key].get("params")))
+        return await self.answers()
+
+    async def ask_again(self, logged: bytes) -> None:
+        """Ask what the instance that died had stored but not yet logged."""
+        for key, question in self.head.asked.items():
+            if question.encode() not in logged:
+                request = self.head.requests[key]
+                await self.emit(jsonrpc.request(question, request["method"], request.get("params")))
+
+    async def answers(self) -> dict[str, Any]:
+        """Wait for the answers to what the head says was asked, and mark the call as running again."""
+        head, core = self.head, self._core
+        most, name = self.platform.settings.max_questions, ",".join(head.asked.values())
+        hold = await core.quotas.hold("questions", self._session.principal, most, name)
+        try:
+            answers = await self._wait_attached()
+        finally:
+            await hold.release()
+        head.suspended, head.asked, head.requests = False, {}, {}
+        if self._journal is not None:
+            async with self.writer.lock:
+                await self._journal.save()
+        return {key: asking.result_of(answer) for key, answer in answers.items()}
+
+    async def _wait_attached(self) -> dict[str, dict[str, Any]]:
+        head, core = self.head, self._core
+        async for _ in Pauses(self.platform):
+            found = await core.questions.look(head.asked.values())
+            if found is not None:
+                return {key: found[question] for key, question in head.asked.items()}
+            if self.platform.clock() >= head.deadline:
+                raise MCPError(REQUEST_TIMEOUT, "The question was not answered in time.")
+            if not self.platform.streaming:
+                await self._close_early()  # the client polls with its last event id; nothing is held meanwhile
+            if self.writer.detached and self._journal is not None:
+                async with self.writer.lock:
+                    await self._journal.release()
+                    self._settle()  # or the next heartbeat takes the lease back
+                raise Released("the client will come back")
+        raise AssertionError  # the pauses never end

@@ -1,0 +1,72 @@
+"""The answer to one request of an HTTP+SSE session: it shares the session's stream with all others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mcp_edge import asking
+from mcp_edge.core import Core
+from mcp_edge.errors import StoreUnavailable
+from mcp_edge.mailbox import Letter
+from mcp_edge.reply import PlainReply
+from mcp_edge.results import Asked
+from mcp_edge.sessions import Session
+
+if TYPE_CHECKING:
+    from mcp_edge.wires.http_sse_stream import Stream
+
+logger = logging.getLogger(__name__)
+
+
+class StreamReply(PlainReply):
+    """The answer to one request on a shared stream: nothing here begins or ends a response."""
+
+    def __init__(self, core: Core, stream: Stream, session: Session | None, letter: Letter | None = None) -> None:
+        super().__init__(stream.request, core.platform)
+        self._core = core
+        self._session = session
+        self._stream = stream
+        self._letter = letter
+        self.untold = False
+        """Whether the response may not be in the outbox: then whoever takes the request up has to say something."""
+
+    @property
+    def can_ask(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
+        """Whether the session is open."""
+        return self._session is not None
+
+    async def emit(self, message: bytes, *, progress: bool = False) -> None:
+        """Send one message on the stream."""
+        if self.running and (not progress or self._progress_is_due()):
+            await self._stream.emit(message)
+
+    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
+        """Ask on the stream and hold the call."""
+        assert self._session is not None
+        return await asking.ask(self._core, self._session, self.emit, method, params, timeout_s)
+
+    async def suspend(self, asked: Asked, digest: str) -> dict[str, Any]:
+        """Ask everything at once; the call is held where it runs."""
+        del digest
+        questions = [self.ask(r["method"], r.get("params"), None) for r in asked.requests.values()]
+        return dict(zip(asked.requests, await asyncio.gather(*questions), strict=True))
+
+    async def finish(self, status: int, body: bytes) -> None:
+        """Send the final response."""
+        del status
+        self._settle()
+        try:
+            await self._stream.answer(body, self._letter)
+        except StoreUnavailable as e:
+            self.untold = True
+            logger.warning("a response was not stored: %s", e)
+
+    async def abandon(self) -> None:
+        """A cancelled request has no response."""
+        self._settle()
+
+    def _waits(self) -> None:
+        """The stream is open already: there is no quiet period."""
