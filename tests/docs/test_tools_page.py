@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, closing
@@ -74,6 +76,13 @@ def text(result: CallToolResult, *, failed: bool = False) -> str:
     """The text of a result."""
     assert result.is_error is failed, result.content
     return " ".join(block.text for block in result.content if isinstance(block, TextContent))
+
+
+def test_the_code_of_the_page_passes_the_type_checker_of_make_check(tmp_path: Path) -> None:
+    (tmp_path / "page.py").write_text(f"# pyright: strict\n{CODE}", encoding="utf-8")
+    checker = [sys.executable, "-m", "pyright", str(tmp_path / "page.py")]
+    done = subprocess.run(checker, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.anyio
