@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from functools import cache, lru_cache
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 from workers import Request, WorkerEntrypoint
 
 from mcp_edge.app import create_app
-from mcp_edge.cli.exposure import refuse_unsafe
-from mcp_edge.cloudflare import bridge, budget, console, environment, limiter, preload, upstream
+from mcp_edge.cli.exposure import is_loopback, refuse_unsafe
+from mcp_edge.cloudflare import bridge, budget, console, environment, expiry, limiter, preload, upstream
 from mcp_edge.platform import Cadence, Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.cloudflare import open_cloudflare
@@ -19,7 +20,6 @@ from my_server.server import create_server
 
 __all__ = ["Default"]
 DOMAINS = 8
-SWEEP_LIMIT = 1000
 
 preload.preload()
 
@@ -42,14 +42,15 @@ class Isolate:
         self.telemetry = console.configure(self.settings.log_format, self.settings.log_level)
         kv, d1 = environment.binding(env, "KV"), environment.binding(env, "DB")
         self.records, self.atomics = open_cloudflare(budget.counted_kv(kv), budget.counted_d1(d1))
-        self.budget = budget.Budget(int(environment.variable(env, "SUBREQUESTS") or budget.FREE_PLAN))
+        self.budget = budget.Budget(environment.count(env, "SUBREQUESTS", budget.FREE_PLAN))
         self.shared = d1 is not None
         self.limiter = limiter.rate_limit(environment.binding(env, "RATE_LIMIT"))
         self.app_at = lru_cache(DOMAINS)(self._app_at)
 
     def _app_at(self, origin: str) -> ASGIApp:
         """The app at an origin, which the route has decided: Cloudflare sends no request for another name."""
-        known = {"public_url": origin} if self.settings.public_url is None else {}
+        https = origin if is_loopback(urlsplit(origin).hostname or "") else origin.replace("http://", "https://", 1)
+        known = {"public_url": https} if self.settings.public_url is None else {}
         platform = Platform(
             self.settings.model_copy(update=known),
             self.records,
@@ -74,5 +75,5 @@ class Default(WorkerEntrypoint):
 
     async def scheduled(self, *_: Any) -> None:
         """Remove what has expired."""
-        for store in (Isolate.of(self.env).records, Isolate.of(self.env).atomics):
-            await store.sweep(limit=SWEEP_LIMIT)
+        isolate = Isolate.of(self.env)
+        await expiry.sweep(isolate.budget, isolate.records, isolate.atomics)

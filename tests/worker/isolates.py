@@ -34,7 +34,7 @@ class Isolates:
         *,
         app: str | None = None,
         count: int = 2,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | float] | None = None,
         proxy: bool | None = None,
         late: bool = True,
         without: Sequence[str] = (),

@@ -4,6 +4,7 @@ sweeping, and logging at the right level."""
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +25,8 @@ FIELDS = {"content-type": "application/json", "accept": "application/json, text/
 def isolates() -> Iterator[Isolates]:
     """One isolate, reached through the route that Cloudflare says: no public URL is set."""
     keys = f"ada:{sha256(KEY.encode()).hexdigest()}"
-    with Isolates(count=1, env={"MCP_AUTH": "keys", "MCP_KEYS": keys, "MCP_PUBLIC_URL": ""}) as running:
+    env = {"MCP_AUTH": "keys", "MCP_KEYS": keys, "MCP_PUBLIC_URL": "", "MCP_LEASE_S": 20}
+    with Isolates(count=1, env=env) as running:
         yield running
 
 
@@ -61,6 +63,18 @@ def test_a_key_is_asked_for_and_the_name_of_the_route_is_served(isolates: Isolat
     assert ask(isolates.url, message, host="mcp.example.com", **bearer)[0] == 400  # it has come as far as the session
 
 
+def test_the_url_that_the_route_says_is_https_except_on_loopback(isolates: Isolates) -> None:
+    """Cloudflare serves plain HTTP too, and nobody may be led there."""
+    message, bearer = b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}', {"authorization": f"Bearer {KEY}"}
+
+    def admitted(host: str, origin: str) -> bool:
+        return ask(isolates.url, message, host=host, origin=origin, **bearer)[0] != 403
+
+    assert admitted("mcp.example.com", "https://mcp.example.com")
+    assert not admitted("mcp.example.com", "http://mcp.example.com")
+    assert admitted("127.0.0.1:8787", "http://127.0.0.1:8787")
+
+
 def test_calls_are_logged_as_information_and_warnings_as_such(isolates: Isolates) -> None:
     bearer = {"authorization": f"Bearer {KEY}"}
     client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "levels", "version": "1"}}
@@ -71,10 +85,22 @@ def test_calls_are_logged_as_information_and_warnings_as_such(isolates: Isolates
     assert '"level":"info"' not in isolates.errors(0)
 
 
-def test_the_cron_trigger_sweeps_the_stores(isolates: Isolates) -> None:
-    isolates.control(0, "forget")
+def d1(isolates: Isolates, statement: str) -> Any:
+    """What D1 answers."""
+    asked = json.dumps({"binding": "DB", "method": "raw", "args": [{"sql": statement, "params": []}]}).encode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{isolates.relay}", data=asked, timeout=30) as answer:
+        return json.load(answer)["value"]
+
+
+def test_the_cron_trigger_removes_all_that_has_expired_and_nothing_else(isolates: Isolates) -> None:
+    isolates.control(0, "scheduled")  # there are tables now, and nothing expired in them
+    kept = d1(isolates, "SELECT key FROM records UNION ALL SELECT key FROM atomics")
+    numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
+    d1(isolates, f"{numbers} INSERT INTO records (key, expires_at, value) SELECT 'old/' || i, 1, '' FROM n")
+    d1(isolates, f"{numbers} INSERT INTO atomics SELECT 'old/' || i, 1, 1, 'n', '' FROM n")
     isolates.control(0, "scheduled")
-    assert isolates.control(0, "operations")["DB.raw"] >= 2
+    assert d1(isolates, "SELECT key FROM records UNION ALL SELECT key FROM atomics") == kept
+    assert isolates.control(0, "operations")["most"] <= 50
 
 
 def test_the_entry_is_short_and_reads_nothing_from_the_process() -> None:

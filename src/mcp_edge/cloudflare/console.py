@@ -10,6 +10,10 @@ import js
 from mcp_edge.telemetry.lines import LEVELS, Format, LineFormatter, LineSink
 from mcp_edge.telemetry.logs import quiet
 
+_TIME = "2026-07-28T12:00:00.250Z"
+_IN_JSON = len(f'{{"time":"{_TIME}","level":"')
+_IN_TEXT = len(f"{_TIME} ")
+
 
 class Console:
     """The sink of `LineSink`. A line is one call of `console.log`, `warn` or `error`, which is what makes its level."""
@@ -36,9 +40,9 @@ def configure(form: Format, level: str) -> LineSink:
 
 
 def _level_of(line: str) -> int:
-    """The level that `LineSink` wrote: a fixed distance behind the time in both of its forms."""
-    head = line[:64]
-    return logging.ERROR if "error" in head else logging.WARNING if "warning" in head else logging.INFO
+    """The level that `LineSink` wrote, behind the time. What comes after it is what a client has sent."""
+    at = _IN_JSON if line.startswith("{") else _IN_TEXT
+    return next((LEVELS[level] for level in ("error", "warning") if line.startswith(level, at)), logging.INFO)
 
 
 def _method(level: int) -> Any:

@@ -6,13 +6,34 @@ from typing import Any
 
 from workers import python_to_rpc
 
+from mcp_edge.errors import ConfigurationError
 from mcp_edge.settings import PREFIX, Settings
 
 
 def variable(env: Any, name: str) -> str:
-    """A variable or secret; empty when there is none."""
+    """A variable or secret; empty when there is none. A number of wrangler.toml need not be in quotes.
+
+    Raises:
+        ConfigurationError: it is a list or the like, which would otherwise be overlooked.
+    """
     value = getattr(env, name, None)
-    return value if isinstance(value, str) else ""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise ConfigurationError(f"{name} must be text: put it in quotes in wrangler.toml")
+
+
+def count(env: Any, name: str, default: int) -> int:
+    """A variable that is a whole number from 1.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    value = variable(env, name) or str(default)
+    if not value.isascii() or not value.isdecimal() or int(value) < 1:
+        raise ConfigurationError(f"{name} must be a whole number from 1")
+    return int(value)
 
 
 def variables(env: Any) -> dict[str, str]:

@@ -12,6 +12,8 @@ from pyodide.ffi import JsException, jsnull, to_js
 from mcp_edge import http_client, public_http
 from mcp_edge.cloudflare import budget
 
+_ITS_OWN = frozenset({"host", "content-length", "connection", "accept-encoding"})
+"""What `fetch` itself decides: it asks for the encodings that it can decode, and httpx for others."""
 _DECODED = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 """What no longer holds once `fetch` has decoded the body."""
 PUBLIC_MAX_BYTES = 64 * 1024
@@ -36,7 +38,7 @@ class FetchTransport(httpx.AsyncBaseTransport):
         abort = js.AbortController.new()
         options: dict[str, Any] = {
             "method": request.method,
-            "headers": [(k, v) for k, v in request.headers.multi_items() if k not in ("host", "content-length")],
+            "headers": [(k, v) for k, v in request.headers.multi_items() if k not in _ITS_OWN],
             "redirect": "manual",
             "signal": abort.signal,
         }

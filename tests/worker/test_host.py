@@ -1,0 +1,112 @@
+"""What a Worker needs beside its stores, outside a Worker: `js` and `pyodide` are stood in for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from mcp_edge.errors import ConfigurationError
+from mcp_edge.platform import CallEvent
+
+Import = Callable[[str], Any]
+
+
+def same(value: Any, **_: Any) -> Any:
+    """What crosses between JavaScript and Python as it is."""
+    return value
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Import]]:
+    """JavaScript's global object, and an import of a module that uses it, undone after the test."""
+    js, package = ModuleType("js"), importlib.import_module("mcp_edge.cloudflare")
+    ffi = SimpleNamespace(JsException=RuntimeError, jsnull=object(), to_js=same)
+    stood_in = {"js": js, "pyodide": ModuleType("pyodide"), "pyodide.ffi": ffi}
+    for name, module in {**stood_in, "workers": SimpleNamespace(python_to_rpc=same)}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    loaded: list[str] = []
+
+    def load(name: str) -> Any:
+        loaded.append(name)
+        return importlib.import_module(f"mcp_edge.cloudflare.{name}")
+
+    yield js, load
+    for name in loaded:
+        del sys.modules[f"mcp_edge.cloudflare.{name}"]
+        delattr(package, name)
+
+
+@pytest.mark.anyio
+async def test_fetch_asks_for_the_encodings_that_it_can_decode(host: tuple[Any, Import]) -> None:
+    """httpx would ask for deflate, which a Worker's `fetch` hands on as it is."""
+    js, load = host
+    sent: list[Any] = []
+
+    async def whole() -> Any:
+        return SimpleNamespace(to_bytes=lambda: b"{}")
+
+    async def fetch(url: str, options: dict[str, Any]) -> Any:
+        sent.append((url, options["method"], dict(options["headers"])))
+        return SimpleNamespace(status=200, headers=[("content-encoding", "gzip"), ("etag", "1")], arrayBuffer=whole)
+
+    def copied(pairs: list[Any]) -> Any:
+        return SimpleNamespace(to_py=lambda: pairs)
+
+    js.AbortController = SimpleNamespace(new=lambda: SimpleNamespace(signal=None, abort=lambda: None))
+    js.Object = SimpleNamespace(fromEntries=dict)
+    js.Array = SimpleNamespace(from_=copied)
+    js.fetch = fetch
+    upstream = load("upstream")
+    async with upstream.client() as client:
+        answer: httpx.Response = await client.post("https://api.example/x", headers={"x-own": "1"}, json={})
+    assert (answer.json(), dict(answer.headers)) == ({}, {"etag": "1", "content-length": "2"})
+    ((url, method, headers),) = sent
+    assert (url, method) == ("https://api.example/x", "POST")
+    headers.pop("user-agent")
+    assert headers == {"accept": "*/*", "content-type": "application/json", "x-own": "1"}
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_line_has_the_level_of_its_call_whatever_the_client_has_named_it(host: tuple[Any, Import], form: str) -> None:
+    js, load = host
+    said: list[str] = []
+
+    def saying(name: str, line: str) -> None:
+        said.append(name)
+
+    js.console = SimpleNamespace(**{name: partial(saying, name) for name in ("debug", "log", "warn", "error")})
+    console = load("console")
+    sink = console.LineSink(console.Console(), form)
+    named = CallEvent("error", "error/warning", "error", "", 1.0, "error", "error", "error", "error", "error")
+    for status in ("ok", "error", "interrupted", "-32603"):
+        sink.call(named._replace(status=status))
+    assert said == ["log", "log", "warn", "error"]
+
+
+def test_a_number_of_the_configuration_need_not_be_in_quotes(host: tuple[Any, Import]) -> None:
+    environment = host[1]("environment")
+    env = SimpleNamespace(MCP_LEASE_S=20, MCP_QUIET_S=0.5, MCP_KEYS="", MCP_AUTH="keys", OTHER="x")
+    assert environment.variables(env) == {"MCP_LEASE_S": "20", "MCP_QUIET_S": "0.5", "MCP_AUTH": "keys"}
+    assert environment.count(SimpleNamespace(SUBREQUESTS=1000), "SUBREQUESTS", 50) == 1000
+    assert environment.count(SimpleNamespace(), "SUBREQUESTS", 50) == 50
+
+
+@pytest.mark.parametrize("value", [["a"], {"a": "b"}, True])
+def test_what_is_no_text_is_refused_rather_than_overlooked(host: tuple[Any, Import], value: Any) -> None:
+    environment = host[1]("environment")
+    with pytest.raises(ConfigurationError, match="MCP_ALLOWED_USERS must be text"):
+        environment.variables(SimpleNamespace(MCP_ALLOWED_USERS=value))
+
+
+@pytest.mark.parametrize("value", ["many", "0", "-1", "5e1", 0.5])
+def test_a_budget_is_a_whole_number(host: tuple[Any, Import], value: Any) -> None:
+    environment = host[1]("environment")
+    with pytest.raises(ConfigurationError, match="SUBREQUESTS must be a whole number from 1"):
+        environment.count(SimpleNamespace(SUBREQUESTS=value), "SUBREQUESTS", 50)
