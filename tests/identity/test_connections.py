@@ -32,6 +32,7 @@ class Rotating:
     failing: Exception | None = None
     meanwhile: Callable[[], AsyncIterator[None]] | None = None
     label: str = "Rotating"
+    issuer: str = "https://rotating.test"
 
     async def depart(self, *, state: str, callback: str) -> Departure:
         raise NotImplementedError
@@ -104,6 +105,24 @@ async def test_the_store_can_be_read_by_nobody_and_a_record_is_good_under_its_ow
     await site.platform.atomics.swap(other.key, entry.value, version=other.version, nonce="swapped")
 
     assert await connections.token(BOB) is None
+
+
+async def test_an_account_at_one_provider_is_none_at_the_provider_that_took_its_place() -> None:
+    site = Site()
+    await site.connected()
+    kept, site.provider = site.provider, replace(site.provider, issuer="https://another.test", live="another-0")
+    there = site.instance()
+
+    assert (await there.connected(ALICE), await there.token(ALICE), await there.renewed(ALICE, "")) == (
+        False,
+        None,
+        None,
+    )
+    site.provider = kept
+    assert await site.instance().token(ALICE) == "access-0"
+    await there.save(ALICE, TokenSet("another's", "another-0"))
+    assert await there.token(ALICE) == "another's"
+    assert await site.instance().token(ALICE) is None
 
 
 async def test_a_refresh_token_that_rotates_is_used_once_however_many_need_it_on_however_many_instances() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -168,7 +169,8 @@ async def test_sign_out_everywhere_forgets_the_account_behind_the_tools(everywhe
     github = GitHub()
     edge = github.deploy(everywhere, upstream_account="identity")
     ring = KeyRing([key.get_secret_value() for key in edge.platform.settings.secret_keys])
-    accounts = Connections(edge.platform, ring, cast("RedirectProvider", None))  # who is asked for nothing here
+    provider = cast("RedirectProvider", SimpleNamespace(issuer="https://github.example"))  # asked for nothing else
+    accounts = Connections(edge.platform, ring, provider)
     async with edge.visitor() as browser:
         away = await browser.press(await browser.visit("/sign-in"), "Continue with GitHub")
         page = await github.back(browser, away)

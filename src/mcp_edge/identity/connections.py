@@ -138,6 +138,10 @@ class Connections:
             return await self.token(principal)  # the user connected the account anew meanwhile
         return tokens.access_token
 
+    def _context(self, key: str, principal: str) -> str:
+        """What a record is sealed for: tokens of one provider are never sent to the one that took its place."""
+        return f"{key}|{self.provider.issuer}|{principal}"
+
     async def _drop(self, principal: str, account: _Account) -> bool:
         return bool(await self._write(principal, _Account(None, account.used_at, version=account.version)))
 
@@ -148,7 +152,7 @@ class Connections:
     async def _read(self, principal: str) -> _Account | None:
         key = _key(principal)
         entry = await self._store.get(key)
-        opened = entry and self._ring.open(_PURPOSE, entry.value, context=f"{key}|{principal}")
+        opened = entry and self._ring.open(_PURPOSE, entry.value, context=self._context(key, principal))
         if entry is None or opened is None:
             return None
         record = json.loads(opened)
@@ -166,7 +170,7 @@ class Connections:
             "used_at": account.used_at,
             "leased_until": account.leased_until,
         }
-        sealed = self._ring.seal(_PURPOSE, json.dumps(record).encode(), context=f"{key}|{principal}")
+        sealed = self._ring.seal(_PURPOSE, json.dumps(record).encode(), context=self._context(key, principal))
         ttl_s = GONE_S if account.tokens is None else LIFE_S
         if account.version:
             return await self._store.swap(key, sealed, version=account.version, nonce=mint(), ttl_s=ttl_s)

@@ -47,6 +47,11 @@ class OAuthProvider:
         self._admission = admission
 
     @property
+    def issuer(self) -> str:
+        """Its base URL."""
+        return self._base
+
+    @property
     def label(self) -> str:
         """Its name on our pages."""
         return self.LABEL

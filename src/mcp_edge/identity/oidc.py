@@ -76,6 +76,11 @@ class Oidc:
         self._jwks_uri = ""
 
     @property
+    def issuer(self) -> str:
+        """As it names itself."""
+        return self._issuer
+
+    @property
     def label(self) -> str:
         """Its name on our pages."""
         return self._client.label

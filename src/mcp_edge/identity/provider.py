@@ -49,6 +49,11 @@ class RedirectProvider(Protocol):
     """Signs users in on its own site (OIDC, OAuth)."""
 
     @property
+    def issuer(self) -> str:
+        """The URL by which it is told apart from every other; `User.issuer` of its users."""
+        ...
+
+    @property
     def label(self) -> str:
         """Its name on our pages."""
         ...
