@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 from mcp_edge.cadence import Pauses
-from mcp_edge.errors import EdgeError, StoreUnavailable
+from mcp_edge.errors import BadRequest, EdgeError, StoreUnavailable
 from mcp_edge.platform import Platform
 from mcp_edge.tokens import Signer, mint, short_hash
 
@@ -33,18 +33,19 @@ class Questions:
         """A question id, bound to the session by its MAC."""
         return self._signer.sign(f"question/{session}", mint())
 
-    async def answer(self, session: str, question: Any, message: dict[str, Any]) -> bool:
-        """Store the client's response to `question`. False when this session was never asked it.
+    async def answer(self, session: str, message: dict[str, Any]) -> None:
+        """Store the client's response. The first one counts; a repeated or late one changes nothing.
 
-        The first answer counts; a repeated or late one changes nothing.
+        Raises:
+            BadRequest: this session was never asked that.
         """
+        question = message["id"]
         if not isinstance(question, str) or self._signer.verify(f"question/{session}", question) is None:
-            return False
+            raise BadRequest("This session was never asked that: the response's id is unknown.")
         body = json.dumps({"v": FORMAT, **{k: message[k] for k in ("result", "error") if k in message}}).encode()
         await self._platform.atomics.create(
             _key(question), body, nonce=short_hash(body.decode()), ttl_s=self._platform.settings.question_ttl_s
         )
-        return True
 
     async def look(self, questions: Collection[str]) -> dict[str, dict[str, Any]] | None:
         """The answers by question id, or None while one is missing or the store is away."""

@@ -261,6 +261,54 @@ async def test_a_request_that_cannot_be_served_has_a_json_rpc_error(
     assert (answer.json["id"], answer.json["error"]["code"]) == ("q", code)
 
 
+@clause("handshake.cancelled")
+async def test_a_cancelled_request_of_a_batch_is_stopped_and_has_no_answer(edge: Deployment) -> None:
+    a, b = edge.pair(quiet_s=0.01)
+    session = await a.initialize("2025-03-26")
+    slow = [request("tools/call", {"name": "change", "arguments": {"topic": topic}}, id=topic) for topic in "xy"]
+    batch = session.post(a, [*slow, request("ping", id=3)])
+    await edge.until(lambda: len(edge.desk.runs) == 2)
+    await session.post(b, notification("notifications/cancelled", {"requestId": "x"})).whole()
+    await edge.until(lambda: edge.desk.ends == ["A:change:cancelled"])
+    edge.desk.gate("A").set()
+
+    assert [(m["id"], "result" in m) for m in (await batch.whole()).json] == [("y", True), (3, True)]
+
+
+async def test_a_batch_whose_requests_were_all_cancelled_has_no_body(edge: Deployment) -> None:
+    a, b = edge.pair(quiet_s=0.01)
+    session = await a.initialize("2025-03-26")
+    batch = session.post(a, [request("tools/call", {"name": "change", "arguments": {"topic": "x"}})])
+    await edge.until(lambda: len(edge.desk.runs) == 1)
+    await session.post(b, notification("notifications/cancelled", {"requestId": 1})).whole()
+    answer = await batch.whole()
+
+    assert (answer.status, answer.body) == (202, b"")
+
+
+async def test_a_batch_ends_with_its_session(edge: Deployment) -> None:
+    a, b = edge.pair(quiet_s=0.01)
+    session = await a.initialize("2025-03-26")
+    batch = session.post(a, [request("tools/call", {"name": "change", "arguments": {"topic": "x"}})])
+    await edge.until(lambda: len(edge.desk.runs) == 1)
+    await session.delete(b)
+    await batch.whole()
+
+    assert edge.desk.ends == ["A:change:cancelled"]
+
+
+async def test_a_batch_with_an_answer_to_what_was_never_asked_is_refused_whole(edge: Deployment) -> None:
+    a = edge.instance("A")
+    session = await a.initialize("2025-03-26")
+    stray: dict[str, Any] = {"jsonrpc": "2.0", "id": "nobody asked", "result": {}}
+    call = request("tools/call", {"name": "touch", "arguments": {"uri": "note://fixed"}})
+    answer = await session.post(a, [call, stray]).whole()
+
+    assert (answer.status, answer.json["error"]["code"]) == (400, -32600)
+    assert "never asked" in answer.json["error"]["message"]
+    assert [event.method for event in a.book.events] == ["initialize"]
+
+
 async def test_a_bug_in_a_tool_tells_the_client_nothing_secret(edge: Deployment) -> None:
     a = edge.instance("A")
     answer = await (await a.initialize()).call(a, "crash").whole()

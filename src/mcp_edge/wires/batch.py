@@ -6,24 +6,35 @@ Nothing is asked and nothing streamed from inside a batch; notifications that it
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from mcp_edge import calls, jsonrpc
+from mcp_edge.cancellations import was_cancelled
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.errors import BadRequest, InsufficientScope
+from mcp_edge.errors import BadRequest, InsufficientScope, StoreUnavailable
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
+
+logger = logging.getLogger(__name__)
 
 VERSION = "2025-03-26"
 _MOST = 64
 
 
 class BatchReply(PlainReply):
-    """Keeps one answer of a batch."""
+    """Keeps one answer of a batch; a request that was cancelled has none."""
 
     answer = b""
+
+    def __init__(self, core: Core, request: Request, session: Session, request_id: int | str) -> None:
+        super().__init__(request, core.platform)
+        self._core = core
+        self._session = session
+        self._request_id = request_id
+        self._began = core.platform.clock()
 
     async def emit(self, message: bytes, *, progress: bool = False) -> None:
         """Drop the message: a batch is answered with JSON."""
@@ -32,16 +43,36 @@ class BatchReply(PlainReply):
         """Keep the response."""
         self._settle()
         self.answer = body
+        await self._join()
 
-    def _wake(self) -> None:
+    async def abandon(self) -> None:
+        """Have no answer."""
+        self._settle()
+        await self._join()
+
+    async def _open(self) -> None:
         """A batch never becomes a stream."""
+
+    def _gone(self) -> None:
+        """A disconnect is not a cancellation."""
+
+    async def _tick(self) -> None:
+        key = self._session.key
+        try:
+            if await was_cancelled(self.platform, key, self._request_id, self._began):
+                self.cancel("cancelled")
+            elif not await self._core.sessions.alive(self._session):
+                self.cancel("ended")
+        except StoreUnavailable:
+            logger.warning("the store is away; a call of a batch goes on")
 
 
 async def post(core: Core, request: Request, user: User, session: Session, messages: list[Any]) -> None:
     """Answer a batch: an array of responses, or 202 when it held no request.
 
     Raises:
-        BadRequest: the session's revision has no batches, or the batch is empty, too long, or holds an `initialize`.
+        BadRequest: the session's revision has no batches, or the batch is empty, too long, or holds an `initialize` or
+            a response to what was never asked.
         InsufficientScope: the user may not do all of it; nothing of it was done.
     """
     from mcp_edge.wires.handshake import link_of, notified  # noqa: PLC0415 # the wire's own parts; batches are rare
@@ -57,7 +88,7 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
     await _check_scopes(core, user, messages)
 
     async def serve(message: dict[str, Any]) -> bytes:
-        reply = BatchReply(request, core.platform)
+        reply = BatchReply(core, request, session, message["id"])
         params = message.get("params")
         x = core.exchange(request, user, session, message["id"], params, reply)
         link = link_of(x, session)
@@ -66,16 +97,17 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         return reply.answer
 
     for kind, message in zip(kinds, messages, strict=True):
+        if kind == "response":  # first of all, for one may be refused
+            await core.questions.answer(session.key, message)
+    for kind, message in zip(kinds, messages, strict=True):
         if kind == "notification":
             await notified(core, request, user, session, message)
-        elif kind == "response":
-            await core.questions.answer(session.key, message["id"], message)
     pending = [serve(message) for kind, message in zip(kinds, messages, strict=True) if kind == "request"]
-    if not pending:
+    answers = [answer for answer in await asyncio.gather(*pending) if answer]
+    if answers:
+        await request.answer(200, b"[" + b",".join(answers) + b"]")
+    else:
         await request.answer(202)
-        return
-    answers = await asyncio.gather(*pending)
-    await request.answer(200, b"[" + b",".join(answers) + b"]")
 
 
 async def _check_scopes(core: Core, user: User, messages: list[Any]) -> None:

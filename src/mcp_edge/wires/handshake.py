@@ -72,10 +72,9 @@ async def post(core: Core, request: Request, user: User, message: Any) -> None:
     elif kind == "notification":
         await notified(core, request, user, session, message)
         await request.answer(202)
-    elif await core.questions.answer(session.key, message["id"], message):
-        await request.answer(202)
     else:
-        raise BadRequest("This session was never asked that: the response's id is unknown.")
+        await core.questions.answer(session.key, message)
+        await request.answer(202)
 
 
 async def delete(core: Core, request: Request, user: User) -> None:

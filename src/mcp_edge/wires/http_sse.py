@@ -40,8 +40,7 @@ async def post(core: Core, request: Request, user: User) -> None:
     message = jsonrpc.parse(await request.body(core.platform.settings.max_body_bytes))
     kind = jsonrpc.kind(message)
     if kind == "response":
-        if not await core.questions.answer(key, message["id"], message):
-            raise BadRequest("This session was never asked that: the response's id is unknown.")
+        await core.questions.answer(key, message)
     elif kind == "notification" and message["method"] == "notifications/cancelled":
         await cancel(core.platform, key, message.get("params"))
     elif await _may_post(core, user, message):
