@@ -180,14 +180,24 @@ class Log:
         self.stream = stream
         self.seq = after
 
-    def key(self, seq: int) -> str:
-        """The store's key of entry `seq`."""
-        return f"stream/{self.stream}/{_SEQ.format(seq)}"
-
     async def head(self) -> tuple[Head, int] | None:
         """The head and its version, or None when there is no such stream (any more)."""
         entry = await self._store.get(f"stream/{self.stream}")
         return None if entry is None else (Head.load(entry.value), entry.version)
+
+    async def last_seen(self) -> bytes | None:
+        """The kind of the entry that the reader saw last: `MESSAGE` for the priming, too, and for one that has expired.
+
+        None when there never was such an entry: entries expire in their order, so what comes after a live one lives.
+        """
+        prefix = f"stream/{self.stream}/"
+        if not self.seq:
+            return MESSAGE
+        entry = await self._store.get(prefix + _SEQ.format(self.seq))
+        if entry is not None:
+            return entry.value[:1]
+        eldest = await self._store.read(prefix, limit=1)
+        return None if eldest and int(eldest[0].key[len(prefix) :]) < self.seq else MESSAGE
 
     async def news(self) -> AsyncIterator[Logged]:
         """The entries that followed the last one seen."""

@@ -161,17 +161,35 @@ async def test_an_event_id_of_another_session_is_unknown(edge: Deployment) -> No
     assert b"counted" not in answers[0].body + answers[1].body
 
 
-async def test_a_sequence_number_beyond_the_log_replays_nothing_and_waits(edge: Deployment) -> None:
-    a = edge.instance("A")
+@clause("handshake.replay")
+async def test_an_event_that_was_never_sent_is_unknown_and_nothing_runs_for_it(edge: Deployment) -> None:
+    a, b = edge.pair()
     session = await a.initialize()
-    call, seen = await begun(edge, session, a, "change")
-    stream = await session.get(a, seen.partition(".")[0] + ".99999999").start()
+    call, seen = await begun(edge, session, a, "look_up")
+    stream, _, number = seen.partition(".")
+    forged = [f"{stream}.{int(number) + 1}", f"{stream}.99999999"]
+    early = [await session.get(b, id).whole() for id in forged]
     edge.desk.gate("A").set()
     await call.rest()
-    await stream.disconnect()
-    await stream.gone()
+    edge.clock.advance(LEASE_S + 1)
+    late = await session.get(b, forged[1]).whole()
 
-    assert stream.headers["content-type"] == "text/event-stream"
+    assert [answer.status for answer in (*early, late)] == [400] * 3
+    assert "no such event" in late.json["error"]["message"]
+    assert edge.desk.runs == ["A:look_up"]
+    assert final(await session.get(b, seen).rest()) == "x by A"
+
+
+async def test_an_event_that_has_expired_is_resumed_from(edge: Deployment) -> None:
+    a, b = edge.pair()
+    session = await a.initialize()
+    _, seen = await begun(edge, session, a, "change")
+    stream, _, number = seen.partition(".")
+    await edge.atomics.delete(f"stream/{stream}/{int(number):08d}")
+    resumed = session.get(b, seen)
+    edge.desk.gate("A").set()
+
+    assert final(await resumed.rest()) == "x by A"
 
 
 # -- takeover ----------------------------------------------------------------------------------------------------------

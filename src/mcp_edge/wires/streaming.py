@@ -103,7 +103,10 @@ async def _resume(core: Core, request: Request, user: User, session: Session, lo
     if found is None or found[0].session != session.key or found[0].principal != user.principal:
         raise BadRequest("The Last-Event-ID is unknown: its stream has ended long ago or is not yours.", code=-32000)
     await core.kernel.permissions.check(user, found[0].method, found[0].params)
-    if log.seq and await _ended_at(core, log):
+    last = await log.last_seen()
+    if last is None:
+        raise BadRequest("The Last-Event-ID is unknown: no such event was sent.", code=-32000)
+    if last in (FINAL, END):
         raise MethodNotAllowed("The stream has ended; there is nothing to resume.", headers=_POST_ONLY)
     writer = sse.Writer(request)
     async with Held(core, request, user, writer, log.stream) as line:
@@ -130,12 +133,6 @@ async def _resume(core: Core, request: Request, user: User, session: Session, lo
                     await line.let_go()
                     await _run_on(core, request, user, session, journal, writer)
                 return
-
-
-async def _ended_at(core: Core, log: Log) -> bool:
-    """Whether the client has seen the stream's last entry."""
-    entry = await core.platform.atomics.get(log.key(log.seq))
-    return entry is not None and entry.value[:1] in (FINAL, END)
 
 
 async def _replay(log: Log, writer: sse.Writer) -> bool:
