@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_REQUEST, REQUEST_TIMEOUT
+from mcp_types import INVALID_PARAMS, INVALID_REQUEST, REQUEST_TIMEOUT
+from mcp_types.methods import CLIENT_RESULTS, validate_client_result
+from pydantic import ValidationError
 
 from mcp_edge import jsonrpc
 from mcp_edge.core import Core
@@ -42,17 +44,18 @@ async def ask(
         raise MCPError(REQUEST_TIMEOUT, str(e)) from e
     finally:
         await hold.release()
-    return result_of(answers[question])
+    return result_of(answers[question], method, session.version)
 
 
-def result_of(answer: dict[str, Any]) -> dict[str, Any]:
-    """The result in the client's response.
+def result_of(answer: dict[str, Any], method: str, version: str) -> dict[str, Any]:
+    """The result in the client's response to `method`.
 
     Raises:
-        MCPError: the response is an error.
+        MCPError: the response is an error, or no result of that method in that revision.
     """
     error: Any = answer.get("error")
     if not isinstance(error, dict):
+        _check(answer["result"], method, version)
         return answer["result"]
     fields = cast("dict[str, Any]", error)
     code, message = fields.get("code"), fields.get("message")
@@ -61,3 +64,12 @@ def result_of(answer: dict[str, Any]) -> dict[str, Any]:
         message if type(message) is str else "The client refused.",
         fields.get("data"),
     )
+
+
+def _check(result: dict[str, Any], method: str, version: str) -> None:
+    if (method, version) not in CLIENT_RESULTS:
+        return  # a method that only the handler knows
+    try:
+        validate_client_result(method, version, result)
+    except ValidationError as e:
+        raise MCPError(INVALID_PARAMS, f"The client's answer to {method} is malformed.") from e

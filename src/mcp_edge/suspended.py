@@ -81,11 +81,13 @@ class SuspendableReply(LoggedReply):
             answers = await self._wait_attached()
         finally:
             await hold.release()
+        methods = {key: request["method"] for key, request in head.requests.items()}
         head.suspended, head.asked, head.requests = False, {}, {}
         if self._journal is not None:
             async with self.writer.lock:
                 await self._journal.save()
-        return {key: asking.result_of(answer) for key, answer in answers.items()}
+        version = self._session.version
+        return {key: asking.result_of(answer, methods[key], version) for key, answer in answers.items()}
 
     async def _wait_attached(self) -> dict[str, dict[str, Any]]:
         head, core = self.head, self._core

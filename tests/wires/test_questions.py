@@ -115,6 +115,23 @@ async def test_an_answer_that_fits_no_question_fails_the_call_and_nothing_else(
 
 
 @ways
+@pytest.mark.parametrize("result", [{}, {"action": "shrug"}, {"action": "accept", "content": []}], ids=str)
+async def test_a_malformed_answer_is_told_as_that_and_is_no_bug_of_the_tool(
+    edge: Deployment, tool: str, result: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = edge.pair()
+    session = await a.initialize()
+    call = session.call(a, tool)
+    question, _ = await asked(call)
+    await session.answer(b, question["id"], result)
+
+    assert [m["error"] for m in await call.messages()] == [
+        {"code": -32602, "message": "The client's answer to elicitation/create is malformed."}
+    ]
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@ways
 async def test_the_first_answer_counts_and_a_repeated_or_late_one_is_accepted_and_changes_nothing(
     edge: Deployment, tool: str
 ) -> None:
