@@ -139,6 +139,8 @@ def failure(e: Exception, core: Core, x: Exchange, *, modern: bool) -> tuple[int
             code, message, data = e.error.code, e.error.message, e.error.data
         case ValidationError():
             code, message, data = jsonrpc.INVALID_PARAMS, "Invalid request parameters", ""
+        case ValueError() if (wrong := _wrong_argument(e)) is not None:
+            code, message = jsonrpc.INVALID_PARAMS, wrong
         case CallerError():
             code, message, data, http = e.code, e.message, e.data, STATUS[type(e)]
             if not x.request.begun:
@@ -146,6 +148,8 @@ def failure(e: Exception, core: Core, x: Exchange, *, modern: bool) -> tuple[int
         case StoreUnavailable():
             logger.error("request %s: %s", x.request.trace_id(), e)
             code, message, http = jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.", 503
+            if not x.request.begun:
+                x.request.extra.append((b"retry-after", b"2"))
         case EdgeError():
             code, message = jsonrpc.INTERNAL_ERROR, str(e)
         case _:
@@ -155,6 +159,15 @@ def failure(e: Exception, core: Core, x: Exchange, *, modern: bool) -> tuple[int
     if modern and http == 200:
         http = ERROR_CODE_HTTP_STATUS.get(code, 200)
     return http, jsonrpc.error(x.request_id, code, message, data), str(code)
+
+
+def _wrong_argument(e: ValueError) -> str | None:
+    """What is wrong with a prompt's argument; the SDK wraps what pydantic says of it in two errors of its own."""
+    inner = e.__cause__.__cause__ if e.__cause__ else None
+    if not isinstance(inner, ValidationError):
+        return None
+    first = inner.errors(include_url=False, include_input=False, include_context=False)[0]
+    return f"Invalid argument {'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _record(

@@ -49,6 +49,9 @@ KEYS = {"MCP_KEYS": "alice:" + "ab" * 32}
         (["--app", "os:create_server"], {}, ["no function create_server"]),
         (["--app", "my_server"], {}, ["MODULE:FUNCTION"]),
         (["--store", "redis://x"], {}, ["MCP_STORE"]),
+        (["--port", "http"], {}, ["a port is a number from 0 to 65535"]),
+        (["--port", "65536"], {}, ["a port is a number from 0 to 65535"]),
+        (["--workers", "many"], {}, ["at least one process"]),
         (["--app", "my_server"], {"MCP_SECRET_KEY": STRONG}, ["MCP_SECRET_KEY is no option"]),
     ],
 )

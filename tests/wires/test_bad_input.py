@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -319,6 +320,17 @@ async def test_a_body_that_is_not_declared_as_json_is_refused(edge: Deployment, 
     answer = await a.send("POST", path, headers, b"{}").whole()
 
     assert error(answer)[0] == 415
+
+
+@WIRES
+async def test_a_packed_body_is_refused_by_name(edge: Deployment, wire: str) -> None:
+    client = await Client(wire, edge.instance("A")).open()
+    packed = await client.post(gzip.compress(b"{}"), ("content-encoding", "gzip")).whole()
+    plain = await client.post(b"{", ("content-encoding", "Identity")).whole()
+
+    assert error(packed)[0] == 415
+    assert "content coding" in packed.json["error"]["message"]
+    assert error(plain) == (400, -32700)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.wires.asgi import Headers
 from tests.wires.clauses import clause
 from tests.wires.deployment import ENVELOPE, HANDSHAKE, MODERN, Deployment, notification, request, text
 
@@ -58,6 +59,49 @@ async def test_a_notification_is_accepted_with_an_empty_202(edge: Deployment) ->
     answer = await edge.instance("A").post(message, [("mcp-protocol-version", MODERN)]).whole()
 
     assert (answer.status, answer.body) == (202, b"")
+
+
+@clause("modern.version-header", "modern.method-header")
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ([], -32020),
+        ([("mcp-protocol-version", "2025-11-25")], -32020),
+        ([("mcp-protocol-version", MODERN), ("mcp-method", "notifications/progress")], -32020),
+        ([("mcp-protocol-version", MODERN), ("mcp-method", "notifications/cancelled")], None),
+    ],
+    ids=str,
+)
+async def test_a_notification_whose_headers_contradict_it_is_refused(
+    edge: Deployment, headers: Headers, code: int | None
+) -> None:
+    message = notification("notifications/cancelled", {"requestId": 1, "_meta": ENVELOPE})
+    answer = await edge.instance("A").post(message, headers).whole()
+
+    assert answer.status == (202 if code is None else 400)
+    assert code is None or answer.json["error"]["code"] == code
+
+
+async def test_a_notification_of_an_unknown_revision_names_those_that_are_served(edge: Deployment) -> None:
+    envelope = {**ENVELOPE, "io.modelcontextprotocol/protocolVersion": "2027-01-01"}
+    message = notification("notifications/cancelled", {"requestId": 1, "_meta": envelope})
+    answer = await edge.instance("A").post(message, [("mcp-protocol-version", "2027-01-01")]).whole()
+
+    assert (answer.status, answer.json["error"]["code"]) == (400, -32022)
+
+
+@pytest.mark.parametrize("extra", [{"colour": "red"}, {"colour": "red", "size": "7"}], ids=str)
+async def test_an_argument_that_a_prompt_does_not_have_is_the_callers_mistake(
+    edge: Deployment, extra: dict[str, str]
+) -> None:
+    a = edge.instance("A")
+    params: dict[str, Any] = {"name": "hello", "arguments": {"name": "Ann", **extra}}
+    modern = await a.modern("prompts/get", params).whole()
+    handshake = await (await a.initialize()).request(a, "prompts/get", params).whole()
+
+    assert (modern.status, handshake.status) == (400, 200)
+    assert modern.json["error"] == handshake.json["error"]
+    assert modern.json["error"] == {"code": -32602, "message": "Invalid argument colour: Unexpected keyword argument"}
 
 
 @clause("modern.no-response-no-batch")

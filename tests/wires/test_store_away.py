@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.wires.asgi import Call
-from tests.wires.deployment import Deployment, notification, text
+from tests.wires.deployment import Deployment, notification, request, text
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +29,17 @@ async def test_a_request_that_needs_the_store_is_told_to_come_back(edge: Deploym
     assert {answer.headers["retry-after"] for answer in answers} == {"2"}
     assert "try again" in answers[0].json["error"]["message"]
     assert text((await session.call(a, "echo", {"text": "on"}).whole()).json) == "on"
+
+
+async def test_a_session_that_cannot_be_stored_is_not_opened(edge: Deployment) -> None:
+    a = edge.instance("A")
+    await a.initialize()
+    a.cable.refused = True
+    who = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
+    answer = await a.post(request("initialize", who)).whole()
+
+    assert (answer.status, answer.headers["retry-after"]) == (503, "2")
+    assert "mcp-session-id" not in answer.headers
 
 
 async def test_a_request_that_needs_no_store_is_served(edge: Deployment) -> None:

@@ -41,7 +41,7 @@ async def post(core: Core, request: Request, user: User, message: Any) -> None:
         )
         return
     if kind == "notification":
-        await _acknowledge(request)
+        await _acknowledge(request, message)
         return
     method, params, request_id = message["method"], message.get("params"), message["id"]
     rejection = None if _agrees(request, method, params) else _classify(request, message)
@@ -59,14 +59,24 @@ async def post(core: Core, request: Request, user: User, message: Any) -> None:
     await calls.run(core, x, link, method, params, reply, core.kernel.request(x, link, method, params))
 
 
-async def _acknowledge(request: Request) -> None:
+async def _acknowledge(request: Request, message: dict[str, Any]) -> None:
     """Accept and drop: this revision defines no client notification that a server acts on."""
-    header = request.raw.get(b"mcp-protocol-version", b"").decode("latin-1")
-    rejection = unsupported_protocol_version_rejection(header)
+    rejection = _contradiction(request, message)
     if rejection is None:
         await request.answer(202)
     else:
         await request.answer(400, jsonrpc.error(None, rejection.code, rejection.message, rejection.data))
+
+
+def _contradiction(request: Request, message: dict[str, Any]) -> InboundLadderRejection | None:
+    """What is wrong with the headers of a notification. Of those only the version is required of it."""
+    version = request.headers.get("mcp-protocol-version")
+    meta = jsonrpc.member(message.get("params"), "_meta")
+    if version is None or jsonrpc.member(meta, t.PROTOCOL_VERSION_META_KEY) not in (None, version):
+        return InboundLadderRejection(t.HEADER_MISMATCH, "mcp-protocol-version header does not match the notification")
+    if request.headers.get("mcp-method", message["method"]) != message["method"]:
+        return InboundLadderRejection(t.HEADER_MISMATCH, "mcp-method header does not match the notification's method")
+    return unsupported_protocol_version_rejection(version)
 
 
 def _agrees(request: Request, method: str, params: Any) -> bool:
