@@ -249,7 +249,8 @@ class Settings(BaseModel):
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
             raise ValueError("must be an absolute http(s) URL without query or fragment")
-        return value.rstrip("/")
+        # Clients compare it with what a URL parser makes of what they were given (RFC 3986 §6.2.2.1).
+        return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}".rstrip("/")
 
     @field_validator("keys")
     @classmethod

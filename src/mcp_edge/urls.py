@@ -31,6 +31,14 @@ class Urls:
         """What a token can be for: the whole server, or one endpoint of it."""
         return (self.issuer, *(self.issuer + path for path in ENDPOINTS))
 
+    def resource(self, text: str) -> str | None:
+        """Which of `resources` a client means, or None. Scheme and host may be in capitals, and a slash may follow (MCP
+        2026-07-28 authorization, Canonical Server URI)."""
+        scheme, mark, rest = text.partition("://")
+        host, slash, path = rest.partition("/")
+        found = f"{scheme.lower()}{mark}{host.lower()}{slash}{path}".removesuffix("/")
+        return found if found in self.resources else None
+
     @property
     def base_path(self) -> str:
         """The public URL's own path; empty where the server has its host for itself."""

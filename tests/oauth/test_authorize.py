@@ -157,6 +157,11 @@ async def test_a_redirect_keeps_its_own_query() -> None:
         ({"resource": "https://mcp.example/other"}, "invalid_target"),
         ({"resource": "https://mcp.example.evil.example/mcp"}, "invalid_target"),
         ({"resource": "https://mcp.example/mcp#x"}, "invalid_target"),
+        ({"resource": "https://mcp.example/MCP"}, "invalid_target"),
+        ({"resource": "https://mcp.example/mcp//"}, "invalid_target"),
+        ({"resource": "https://mcp.example@evil.example/mcp"}, "invalid_target"),
+        ({"resource": "mcp.example"}, "invalid_target"),
+        ({"resource": "mcp"}, "invalid_target"),
         ({"scope": "admin"}, "invalid_scope"),
         ({"scope": "notes:read admin"}, "invalid_scope"),
         ({"scope": "<script>alert(1)</script>"}, "invalid_scope"),
@@ -170,14 +175,32 @@ async def test_a_wrong_request_is_told_to_the_client(changed: dict[str, str], er
         assert error_of(page) == (error, "a state", ISSUER)
 
 
-@pytest.mark.parametrize("resource", ["", ISSUER, f"{ISSUER}/", f"{ISSUER}/mcp", f"{ISSUER}/sse"])
-async def test_a_token_can_be_for_the_server_or_one_endpoint(resource: str) -> None:
+@pytest.mark.parametrize(
+    ("resource", "meant"),
+    [
+        ("", ISSUER),
+        (ISSUER, ISSUER),
+        (f"{ISSUER}/", ISSUER),
+        (f"{ISSUER}/mcp", f"{ISSUER}/mcp"),
+        (f"{ISSUER}/sse", f"{ISSUER}/sse"),
+        (f"{ISSUER}/mcp/", f"{ISSUER}/mcp"),
+        ("HTTPS://MCP.Example", ISSUER),
+        ("Https://MCP.EXAMPLE/mcp", f"{ISSUER}/mcp"),
+    ],
+)
+async def test_a_token_can_be_for_the_server_or_one_endpoint(resource: str, meant: str) -> None:
     more = {"resource": resource} if resource else {}
     async with deploy().visitor() as browser:
-        page = await consent_page(browser, Asking(more=more))
+        asking = Asking(more=more)
+        page = await consent_page(browser, asking)
+        assert f"\nServer\n{meant}\n" in page.text
 
-        assert page.status == 200
-        assert (resource.rstrip("/") or ISSUER) in page.text
+        code = (await allow(browser, page)).answer["code"]
+        form = {"grant_type": "authorization_code", "code": code, "client_id": "app", **more}
+        form |= {"redirect_uri": REDIRECT, "code_verifier": asking.verifier}
+        other = await browser.client.post("/token", data=form | {"resource": f"{ISSUER}/MCP"})
+        assert (other.status_code, other.json()["error"]) == (400, "invalid_target")
+        assert (await browser.client.post("/token", data=form)).status_code == 200
 
 
 async def test_several_resources_are_refused_and_the_same_one_twice_is_not() -> None:

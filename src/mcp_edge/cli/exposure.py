@@ -53,12 +53,16 @@ def refuse_unsafe(settings: Settings, host: str, *, insecure: bool) -> None:
     by_keys = settings.auth == "keys" or (settings.auth == "oauth" and settings.identity == "keys")
     if by_keys and not settings.keys:
         raise ConfigurationError("This needs at least one key in MCP_KEYS. Make one: mcp-edge keys create NAME")
-    if is_loopback(host):
+    public = urlsplit(settings.public_url or "")
+    bound_here = is_loopback(host)
+    if bound_here and (not public.hostname or is_loopback(public.hostname)):
         return
+    # A tunnel or a proxy on this machine may be in front of what listens on loopback.
+    where = (settings.public_url or host) if bound_here else host
     if settings.auth == "none" and not insecure:
         raise ConfigurationError(
-            f"--auth none would let everybody who can reach {host} use this server and its data. Use --auth keys "
-            "(mcp-edge keys create NAME makes one), listen on 127.0.0.1, or pass --insecure if something in front "
+            f"--auth none would let everybody who can reach {where} use this server and its data. Use --auth keys "
+            "(mcp-edge keys create NAME makes one), serve 127.0.0.1 alone, or pass --insecure if something in front "
             "of this server decides who may call."
         )
     if settings.auth == "oauth" and settings.identity == "dev":
@@ -66,13 +70,12 @@ def refuse_unsafe(settings: Settings, host: str, *, insecure: bool) -> None:
             "MCP_IDENTITY=dev lets everybody be whom they like, so it serves loopback only. Set MCP_IDENTITY to "
             "github, sentry, oidc or keys."
         )
-    public = urlsplit(settings.public_url or "")
     if public.scheme == "http" and not is_loopback(public.hostname or "") and settings.auth not in ("none", "keys"):
         raise ConfigurationError(
             f"{settings.public_url} is not https, which OAuth asks for: every token could be read on its way. Put TLS "
             "in front of the server and set MCP_PUBLIC_URL to its https URL."
         )
-    if not settings.secret_keys:
+    if not settings.secret_keys and not bound_here:
         raise ConfigurationError(
             f"Outside loopback MCP_SECRET_KEYS is required, the same for every instance. {_ADVICE}"
         )

@@ -129,10 +129,11 @@ def _resource(server: AuthorizationServer, asked: Parameters) -> str:
     named = set(asked.all("resource"))
     if not named:
         return server.urls.issuer
-    ours = {server.urls.issuer + "/": server.urls.issuer, **{url: url for url in server.urls.resources}}
-    if len(named) > 1 or not named <= ours.keys():
+    found = {server.urls.resource(text) for text in named}
+    resource = found.pop()
+    if found or resource is None:
         raise OAuthError("invalid_target", f"resource must be one of {', '.join(server.urls.resources)}.")
-    return ours[named.pop()]
+    return resource
 
 
 async def _scopes(server: AuthorizationServer, asked: Parameters) -> frozenset[str]:

@@ -250,8 +250,8 @@ class Grants:
 
     def _audience(self, grant: Grant, resource: str | None) -> str:
         """What the tokens are for: what was granted, or one endpoint of the whole server (RFC 8707 §2.2)."""
-        asked = grant.resource if resource is None else resource.removesuffix("/")
-        if asked == grant.resource or (grant.resource == self._urls.issuer and asked in self._urls.resources):
+        asked = grant.resource if resource is None else self._urls.resource(resource)
+        if asked is not None and grant.resource in (asked, self._urls.issuer):
             return asked
         raise OAuthError("invalid_target", "The grant is for another resource.")
 
