@@ -274,6 +274,17 @@ def segment(value: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
+@pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
+async def test_a_time_that_is_no_number_is_no_time(issuer: Issuer, gate: Gate, name: str) -> None:
+    assert await refusal(gate, issuer.token(**{name: float("nan")})) == INVALID
+    assert (await user_of(gate, issuer.token(**{name: NOW + (60 if name == "exp" else 0)}))).subject == "alice"
+
+
+async def test_a_token_that_ends_after_the_end_of_numbers_is_good_now(issuer: Issuer, gate: Gate) -> None:
+    for end in (10**400, float("inf")):
+        assert (await user_of(gate, issuer.token(exp=end))).subject == "alice"
+
+
 def forged(kind: str, issuer: Issuer) -> str:
     """A token that must not pass."""
     claims = issuer.claims()

@@ -110,10 +110,11 @@ class VerifiedTokens:
             value = claims.get(name, now)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise Unfit(f"{name} is not a time")
-            if name != "exp" and value > now + LEEWAY_S:
+            # Written, here and below, so that NaN, which compares with nothing, is refused.
+            if name != "exp" and not value <= now + LEEWAY_S:
                 raise Unfit(f"{name} lies in the future")
-        end = float(claims["exp"]) + LEEWAY_S
-        if now >= end:
+        end = claims["exp"] + LEEWAY_S
+        if not now < end:
             raise Unfit("it has expired")
         return end
 
