@@ -1,4 +1,4 @@
-"""One client's authorization at the example server, from the challenge to the revocation, for every wrapper to hold.
+"""One client's authorization at a server, from the challenge to the revocation, for every wrapper to hold.
 
 A wrapper is an address; `play` may be run any number of times, each with a user of its own. It knows no wrapper.
 """
@@ -15,6 +15,8 @@ import httpx
 from tests.oauth.deployment import Asking, redeem
 from tests.support.visitor import Page, Visitor
 
+APP = "tests.clients.oauth.server:create_server"
+"""The server under test."""
 PUBLIC_URL = "https://mcp.example.com"
 KEYS = {"ada": "key-of-ada", "bea": "key-of-bea"}
 DIGESTS = {name: sha256(f"{PUBLIC_URL}\n{key}".encode()).hexdigest() for name, key in KEYS.items()}
@@ -156,7 +158,7 @@ def _code(page: Page, asking: Asking) -> str:
 async def _whoami(client: httpx.AsyncClient, token: str) -> str:
     answer = await _call(client, token)
     assert answer.status_code == 200, answer.text
-    return answer.json()["result"]["structuredContent"]["subject"]
+    return answer.json()["result"]["structuredContent"]["result"]
 
 
 async def _call(client: httpx.AsyncClient, token: str | None) -> httpx.Response:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-BOTH = "application/json, text/event-stream"
+from tests.support.host import BOTH, Host, Reply
+
 KEYS = {"ada": "key-of-ada", "bea": "key-of-bea", "cleo": "key-of-cleo"}
 SETTINGS = {
     "auth": "keys",
@@ -45,48 +46,6 @@ COMPLETE = {
     "resultType": "complete",
     "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "my-server", "title": "My server", "version": "0.1.0"}},
 }
-
-
-@dataclass
-class Reply:
-    """An answer under way: its lines are read as they come."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    lines: Generator[bytes]
-
-    def whole(self) -> bytes:
-        """What is left of the body."""
-        return b"".join(self.lines)
-
-    def event(self) -> dict[str, Any] | None:
-        """The next event's fields, its data as JSON; None at the end. Comments and what holds no data are skipped."""
-        fields: dict[str, Any] = {}
-        for raw in self.lines:
-            line = raw.decode().rstrip("\r\n")
-            if line:
-                name, _, value = line.partition(":")
-                fields[name] = value.removeprefix(" ")
-            elif "data" in fields:
-                fields["data"] = json.loads(fields["data"]) if fields["data"] else ""
-                return fields
-        return None
-
-    def events(self) -> list[dict[str, Any]]:
-        """All that follow."""
-        return list(iter(self.event, None))
-
-
-class Host(Protocol):
-    """A deployed server, as a client reaches it."""
-
-    streaming: bool
-    """Whether events arrive while a call runs."""
-
-    def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """Send one request, on a connection of its own."""
-        ...
 
 
 @dataclass

@@ -14,7 +14,7 @@ RACERS = 4
 
 @pytest.mark.parametrize("mode", ["buffered", "streamed"])
 def test_frozen_environments_authorize_time_after_time(function: Lambda, mode: Mode) -> None:
-    front = function.deploy(mode, settings=authorization.SETTINGS)
+    front = function.deploy(mode, app=authorization.APP, settings=authorization.SETTINGS)
     for user in authorization.KEYS:
         authorization.play(front.url, user, racers=RACERS)
     assert len(set(front.served)) >= 2

@@ -12,9 +12,9 @@ import pytest
 from tests.support import lambda_artefact as artefact
 from tests.support.cloudformation import Evaluated
 from tests.support.function_url import DOMAIN, FunctionUrl, event
+from tests.support.host import Reply
 from tests.support.http_host import HttpHost
 from tests.support.session import Session, text
-from tests.transcript import Reply
 
 from .conftest import Lambda, Mode
 

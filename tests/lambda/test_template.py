@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import zipfile
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import pytest
 from botocore.config import Config
 from botocore.session import get_session
 
+from mcp_edge.settings import Settings
+from my_server.server import create_server
 from tests.support import lambda_artefact as artefact
 from tests.support.function_url import answer_of, event
 from tests.support.ministack import CREDENTIALS, ministack
@@ -176,15 +179,12 @@ def test_the_deployed_function_answers_over_its_table(deployed: Deployed) -> Non
         return status, found, json.loads(body)
 
     status, headers, opened = post(INITIALIZE)
-    assert (status, opened["result"]["serverInfo"]["name"]) == (200, "my-server")
-    call: dict[str, Any] = {
-        "jsonrpc": "2.0",
-        "id": 2,
-        "method": "tools/call",
-        "params": {"name": "whoami", "arguments": {}},
-    }
-    status, _, called = post(call, **{"mcp-session-id": headers["mcp-session-id"]})
-    assert (status, called["result"]["structuredContent"]["subject"]) == (200, "local")
+    server = create_server(Settings())
+    assert (status, opened["result"]["serverInfo"]["name"]) == (200, server.name)
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+    status, _, listed = post(call, **{"mcp-session-id": headers["mcp-session-id"]})
+    offered = [tool.name for tool in asyncio.run(server.list_tools())]
+    assert (status, [tool["name"] for tool in listed["result"]["tools"]]) == (200, offered)
     items = deployed.client("dynamodb").scan(TableName=deployed.physical("Table"))["Items"]
     assert items
 

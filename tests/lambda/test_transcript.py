@@ -19,8 +19,8 @@ from tests import transcript
 from tests.support import lambda_artefact as artefact
 from tests.support.fleet import free_port
 from tests.support.function_url import answer_of, event
+from tests.support.host import Reply
 from tests.support.http_host import HttpHost
-from tests.transcript import Reply
 
 from .conftest import Lambda, Mode
 

@@ -12,10 +12,10 @@ from tests.support.fleet import Fleet
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """The example server, reached by its public name."""
+    """A server, reached by its public name."""
     env = {f"MCP_{name.upper()}": value for name, value in authorization.SETTINGS.items()}
     store = f"sqlite:{tmp_path_factory.mktemp('store') / 'oauth.db'}"
-    with Fleet(app="my_server.server:create_server", store=store, auth="oauth", env=env) as running:
+    with Fleet(app=authorization.APP, store=store, auth="oauth", env=env) as running:
         yield running
 
 

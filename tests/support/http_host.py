@@ -1,4 +1,4 @@
-"""A `tests.transcript.Host` over HTTP: each request on a connection of its own, its answer read line by line."""
+"""A `tests.support.host.Host` over HTTP: each request on a connection of its own, its answer read line by line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import http.client
 from collections.abc import Generator, Mapping
 from urllib.parse import urlsplit
 
-from tests.transcript import Reply
+from tests.support.host import Reply
 
 DEADLINE_S = 20
 REMAPPED = "x-amzn-remapped-"

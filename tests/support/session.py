@@ -1,4 +1,4 @@
-"""A handshake session over a `tests.transcript.Host`: requests sent, answers and events read. It checks nothing."""
+"""A handshake session over a `tests.support.host.Host`: requests sent, answers and events read. It checks nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.transcript import BOTH, Host, Reply
+from tests.support.host import BOTH, Host, Reply
 
 VERSION = "2025-11-25"
 

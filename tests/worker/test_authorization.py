@@ -16,8 +16,8 @@ ENV = {f"MCP_{name.upper()}": value for name, value in authorization.SETTINGS.it
 
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[Isolates]:
-    """The example server on two isolates, KV as late as it may be."""
-    with Isolates(env=ENV) as running:
+    """A server on two isolates, KV as late as it may be."""
+    with Isolates(app=authorization.APP, env=ENV) as running:
         yield running
 
 
@@ -27,7 +27,7 @@ def test_two_isolates_in_strict_turns_authorize_time_after_time(deployed: Isolat
 
 
 def test_a_call_in_a_session_reads_its_token_and_its_session_from_kv_and_nothing_else() -> None:
-    with Isolates(env=ENV, late=False, proxy=False) as running:
+    with Isolates(app=authorization.APP, env=ENV, late=False, proxy=False) as running:
         here, there = (f"http://127.0.0.1:{port}" for port in running.ports)
         token = authorization.authorized(there, "ada")
         session = authorization.opened(there, token)
@@ -39,7 +39,7 @@ def test_a_call_in_a_session_reads_its_token_and_its_session_from_kv_and_nothing
 
 
 def test_without_d1_nothing_is_authorized_and_the_log_says_why() -> None:
-    with Isolates(env=ENV, count=1, without=["DB"]) as running:
+    with Isolates(app=authorization.APP, env=ENV, count=1, without=["DB"]) as running:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{running.url}/.well-known/oauth-authorization-server", timeout=30)
         assert refused.value.code == 500

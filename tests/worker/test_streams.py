@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import APP
+from tests.support.host import BOTH, Reply
 from tests.support.http_host import HttpHost
-from tests.transcript import Reply
 from tests.worker.isolates import Isolates
 
-BOTH = "application/json, text/event-stream"
 FREE_PLAN = 50
 Headers = dict[str, str]
 
