@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).with_name("provider.mjs")
 CLIENT: dict[str, Any] = {
     "client_id": "mcp",
     "client_secret": "a secret: of +the tests%",
-    "redirect_uris": ["https://mcp.example/oauth/callback"],
+    "redirect_uris": ["https://mcp.example/oauth/callback", "https://mcp.example/oauth/connected"],
     "grant_types": ["authorization_code", "refresh_token"],
 }
 

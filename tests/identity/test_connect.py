@@ -233,7 +233,7 @@ async def test_whoever_is_not_signed_in_signs_in_first_and_is_brought_back(
 async def test_what_the_provider_sends_back_counts_in_the_browser_that_left_for_it(
     provider: Provider, anywhere: Deployment
 ) -> None:
-    """A victim who is lured to /oauth/callback with an attacker's code keeps his own account."""
+    """A victim who is lured to /oauth/connected with an attacker's code keeps his own account."""
     async with anywhere.visitor() as hers, anywhere.visitor() as his:
         alice, bob = await caller_of(anywhere, hers, "alice"), await caller_of(anywhere, his, "bob")
         left = await hers.press(await hers.visit(await link(alice)), f"Continue to {provider.name}")

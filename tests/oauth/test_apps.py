@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
-from mcp_edge.identity.connections import Connections
-from mcp_edge.identity.provider import RedirectProvider
-from mcp_edge.keyring import KeyRing
 from tests.oauth.deployment import CLIENT, Asking, Deploy, Deployment, allow, authorize, consent_page, deploy, exchange
-from tests.oauth.upstream import GitHub
+from tests.oauth.upstream import UPSTREAM, GitHub, account_of
 from tests.support.visitor import Visitor
 
 pytestmark = pytest.mark.anyio
@@ -168,17 +163,14 @@ async def test_sign_out_everywhere_ends_every_app_browser_and_account(everywhere
 async def test_sign_out_everywhere_forgets_the_account_behind_the_tools(everywhere: Deploy) -> None:
     github = GitHub()
     edge = github.deploy(everywhere, upstream_account="identity")
-    ring = KeyRing([key.get_secret_value() for key in edge.platform.settings.secret_keys])
-    provider = cast("RedirectProvider", SimpleNamespace(issuer="https://github.example"))  # asked for nothing else
-    accounts = Connections(edge.platform, ring, provider)
     async with edge.visitor() as browser:
         away = await browser.press(await browser.visit("/sign-in"), "Continue with GitHub")
         page = await github.back(browser, away)
-        before = await accounts.token("https://github.example||583231")
+        before = await account_of(edge)
         await browser.press(page, "Sign out everywhere")
 
-        assert before == "gho_upstream"
-        assert await accounts.token("https://github.example||583231") is None
+        assert before == UPSTREAM
+        assert await account_of(edge) is None
 
 
 async def test_signing_out_here_keeps_the_apps(everywhere: Deploy) -> None:

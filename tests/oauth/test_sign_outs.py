@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.oauth.connecting import THERE, Both, leave
 from tests.oauth.deployment import Asking, Deploy, allow, authorize, consent_page, exchange
 from tests.oauth.granting import ANN, Office, refusal
 from tests.oauth.interleaving import between, meanwhile
+from tests.oauth.upstream import UPSTREAM, GitHub, account_of
 from tests.support.visitor import Visitor
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +69,45 @@ async def test_who_signs_in_meanwhile_is_reached_by_the_next_time(
         again = Asking()
         back = await allow(there, await consent_page(there, again))
         assert (await exchange(there.client, again, back.answer["code"])).status_code == 200
+
+
+@AT
+async def test_an_account_that_comes_with_a_sign_in_is_kept_of_nobody_who_is_out(
+    everywhere: Deploy, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    github = GitHub()
+    edge = github.deploy(everywhere, upstream_account="identity")
+    async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
+        await github.back(here, await here.press(await here.visit("/apps"), "Continue with GitHub"))
+        away = await there.press(await there.visit("/apps"), "Continue with GitHub")
+        log = meanwhile(edge, monkeypatch, at, lambda: out_everywhere(here))
+        await github.back(there, away)
+        monkeypatch.undo()
+
+        signed_in = (await there.visit("/apps")).heading == "Connected apps"
+        assert signed_in or await account_of(edge) is None, log
+        if len(log) < at:
+            assert (signed_in, await account_of(edge)) == (True, UPSTREAM)
+
+
+@AT
+async def test_an_account_that_is_connected_meanwhile_is_not_kept(
+    everywhere: Deploy, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Both()
+    edge = both.deploy(everywhere)
+    async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
+        await both.sign_in(here)
+        await both.sign_in(there)
+        away = await leave(edge, there)
+        log = meanwhile(edge, monkeypatch, at, lambda: out_everywhere(here))
+        page = await both.there.back(there, away)
+        monkeypatch.undo()
+        disturbed = len(log) >= at
+
+        assert not (disturbed and at == OPERATIONS)
+        assert await account_of(edge, issuer=THERE) == (None if disturbed else UPSTREAM), log
+        assert (page.heading == "Connected") is not disturbed
 
 
 async def test_a_sign_in_that_came_too_late_is_told_so(everywhere: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:

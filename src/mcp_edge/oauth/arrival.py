@@ -19,10 +19,11 @@ async def finish(server: AuthorizationServer, request: Request, begun: Flow, ide
         BadRequest, OAuthError: the client is gone.
     """
     user = identity.user
-    await server.browsers.sign_in(request, user)
-    decided("sign-in", "allowed", principal=user.principal, address=server.limits.address(request))
+    # The account first: who signs out everywhere after that forgets it, and who does so meanwhile is not signed in.
     if identity.tokens is not None and server.connections and server.settings.upstream_account == "identity":
         await server.connections.save(user.principal, identity.tokens)
+    await server.browsers.sign_in(request, user)
+    decided("sign-in", "allowed", principal=user.principal, address=server.limits.address(request))
     if begun.request is None:
         await pages.redirect(request, server.urls.at(begun.return_to or "/apps"))
     else:

@@ -84,6 +84,10 @@ class Browsers:
         """The mark (`SignOuts`) that was the latest when whom `user` or `sign_in` has named signed in here."""
         return request.scope[_SINCE]
 
+    async def left_since(self, request: Request, user: User) -> bool:
+        """Whether the user has signed out everywhere since he signed in here."""
+        return await self._sign_outs.since(user.principal, self.since(request))
+
     async def sign_in(self, request: Request, user: User) -> None:
         """Remember the user in this browser, under a new cookie; what the old one led to is over.
 

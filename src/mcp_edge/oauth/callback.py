@@ -1,11 +1,11 @@
-"""GET /oauth/callback: the browser is back from a provider, after a sign-in or with an account to connect."""
+"""GET /oauth/callback: the browser is back from the identity provider."""
 
 from __future__ import annotations
 
 from mcp_edge.audit import decided
 from mcp_edge.errors import NotFound, UpstreamError
 from mcp_edge.identity.provider import RedirectProvider, Refused
-from mcp_edge.oauth import arrival, connect, flow
+from mcp_edge.oauth import arrival, flow
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
@@ -13,19 +13,20 @@ from mcp_edge.request import Request
 _READ = ("code", "iss", "error")
 
 
-async def callback(server: AuthorizationServer, request: Request) -> None:
-    """Finish what the `state` names: once, and only in the browser in which it was begun."""
+def returned(request: Request) -> tuple[str, dict[str, str]]:
+    """The `state` with which a provider sent the browser back, and what it told.
+
+    Raises:
+        BadRequest: a parameter is repeated.
+    """
     request.only("GET")
     query = Parameters.parse(request.query)
-    state = query.one("state")
-    told = {name: value for name in _READ if (value := query.one(name))}
-    if connect.began(state):
-        await connect.finish(server, request, state, told)
-    else:
-        await _signed_in(server, request, state, told)
+    return query.one("state"), {name: value for name in _READ if (value := query.one(name))}
 
 
-async def _signed_in(server: AuthorizationServer, request: Request, state: str, told: dict[str, str]) -> None:
+async def callback(server: AuthorizationServer, request: Request) -> None:
+    """Finish the sign-in that the `state` names: once, and only in the browser in which it was begun."""
+    state, told = returned(request)
     if not isinstance(server.provider, RedirectProvider):
         raise NotFound("Nobody is sent here: this server asks on a page of its own.")
     waiting = await flow.take(server, request, state)

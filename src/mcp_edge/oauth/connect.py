@@ -2,7 +2,8 @@
 
 The link carries no user and opens nothing by itself: whoever opens it must be signed in here as the user for whom it
 was made, so that nobody connects his account to somebody else's name (MCP 2026-07-28 elicitation, Phishing). What the
-provider sends back is bound to the browser that left for it, as at a sign-in.
+provider sends back is bound to the browser that left for it, as at a sign-in, and comes to an address of its own: the
+identity provider's answer is never taken to this one (mix-up, RFC 9700 §4.4.2.2).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mcp_edge.errors import BadRequest, Forbidden, NotFound, UpstreamError
 from mcp_edge.identity.connections import Connections
 from mcp_edge.identity.provider import Refused
 from mcp_edge.oauth import pages, sign_in
-from mcp_edge.oauth.flow import CALLBACK
+from mcp_edge.oauth.callback import returned
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 from mcp_edge.tokens import mint
@@ -27,8 +28,8 @@ from mcp_edge.web.layout import source
 
 LIFE_S = 600
 PATH = "/connect/"
+CALLBACK = "/oauth/connected"
 
-_STATE = "connect-"
 _INVITED, _AWAY = "connect-invited", "connect-away"
 _UNKNOWN = "This link is no longer valid. Ask your app again for what needed it."
 _ANOTHER = "This link was made for another user of this server. Sign in as that user, or close this page."
@@ -42,11 +43,6 @@ class _Kept:
     principal: str
     expires_at: float
     secrets: dict[str, str]
-
-
-def began(state: str) -> bool:
-    """Whether a `state` is that of an account to connect."""
-    return state.startswith(_STATE)
 
 
 async def invite(server: AuthorizationServer, principal: str) -> str:
@@ -77,12 +73,13 @@ async def connect(server: AuthorizationServer, request: Request) -> None:
         await _show(server, request, connections, handle, user)
 
 
-async def finish(server: AuthorizationServer, request: Request, state: str, told: dict[str, str]) -> None:
-    """The browser is back from the provider: keep the account.
+async def connected(server: AuthorizationServer, request: Request) -> None:
+    """GET /oauth/connected: the browser is back from the provider, and the account is kept.
 
     Raises:
         Forbidden, Refused, UpstreamError: it is not kept, and why.
     """
+    state, told = returned(request)
     connections = _connections(server)
     away = await _kept(server, _AWAY, state, server.browsers.bound(request))
     user = await server.browsers.user(request)
@@ -97,6 +94,9 @@ async def finish(server: AuthorizationServer, request: Request, state: str, told
         raise
     assert identity.tokens is not None  # every provider that a browser is sent to has them
     await connections.save(user.principal, identity.tokens)
+    if await server.browsers.left_since(request, user):
+        await connections.forget(user.principal, refused=identity.tokens.access_token)
+        raise Forbidden(_ELSEWHERE)
     _decided(server, request, user, "allowed")
     account = identity.user.name or identity.user.subject
     await pages.show(server, request, web.done(provider=provider.label, account=account))
@@ -123,7 +123,7 @@ async def _depart(
     server: AuthorizationServer, request: Request, connections: Connections, handle: str, user: User
 ) -> None:
     """Send the browser to the provider. The link is used up only once that is possible."""
-    state = _STATE + mint() + mint()
+    state = mint() + mint()
     departure = await connections.provider.depart(state=state, callback=server.urls.at(CALLBACK))
     await _use(server, handle)
     await _keep(server, _AWAY, state, server.browsers.binding(request), user.principal, departure.secrets)

@@ -62,6 +62,7 @@ _PLACES = {
     "/sign-out": _Place("sign_in", "sign_out", "apps", ()),
     "/apps": _Place("apps", "apps", "apps", ()),
     "/oauth/callback": _Place("callback", "callback", "callback", ()),
+    "/oauth/connected": _Place("connect", "connected", "callback", ()),
     "/style.css": _Place("pages", "stylesheet", None, ()),
 }
 _CONNECT = _Place("connect", "connect", "connect", ())
