@@ -1,20 +1,23 @@
-"""`Upstream.get` ends in bounded time with a bounded answer, and keeps the credential to itself."""
+"""A call upstream ends in bounded time with a bounded answer, and keeps the credential to itself."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import cast
 
 import anyio
 import httpx
 import pytest
 
-from mcp_edge import Upstream, User, upstream
+from mcp_edge import Upstream, User, http, upstream
 from mcp_edge.app import create_app
 from mcp_edge.context import CURRENT
 from mcp_edge.errors import ConfigurationError, UpstreamError
-from mcp_edge.platform import Platform
+from mcp_edge.platform import Accounts, Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
+from mcp_edge.upstream_api import OwnAccount
 from my_server.server import create_server
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +43,17 @@ class Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self.closed = True
+
+
+@dataclass
+class TheCall:
+    """A call under way."""
+
+    user: User
+    platform: Platform
+
+    async def changed(self, event: object) -> None:
+        raise NotImplementedError
 
 
 def answering(body: Body) -> httpx.AsyncClient:
@@ -88,6 +102,32 @@ async def test_a_redirect_is_returned_and_not_followed_even_by_a_client_that_wou
     assert (response.status_code, hosts) == (302, ["api.test"])
 
 
+async def test_what_is_sent_goes_with_the_credential_and_is_sent_again_once_the_token_was_renewed() -> None:
+    sent: list[tuple[str, str, str, bytes]] = []
+
+    def refuse_the_old(request: httpx.Request) -> httpx.Response:
+        token = request.headers["authorization"]
+        sent.append((request.method, str(request.url), token, request.content))
+        return httpx.Response(401 if token == "Bearer old" else 201)
+
+    class Account(OwnAccount):
+        async def token(self) -> str:
+            return "old"
+
+        async def renewed(self, refused: str) -> str:
+            assert refused == "old"
+            return "new"
+
+    own = Account(accounts=cast("Accounts", None), user=User("https://issuer.test", "alice"))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(refuse_the_old)) as client:
+        api = Upstream("https://api.test", own, client)
+        response = await api.request("POST", "/orders", params={"dry": "no"}, json={"copies": 2})
+
+    assert response.status_code == 201
+    url, body = "https://api.test/orders?dry=no", b'{"copies":2}'
+    assert sent == [("POST", url, "Bearer old", body), ("POST", url, "Bearer new", body)]
+
+
 async def test_the_credential_is_not_in_the_repr() -> None:
     async with httpx.AsyncClient() as client:
         assert "secret" not in repr(Upstream("https://api.test", "secret", client))
@@ -111,20 +151,24 @@ def test_a_credential_of_the_settings_is_for_the_user_whom_they_name(user: User,
         }
     )
 
-    class TheCall:
-        platform = Platform(settings, MemoryRecords(), MemoryAtomics())
-
-        def __init__(self) -> None:
-            self.user = user
-
-        async def changed(self, event: object) -> None:
-            raise NotImplementedError
-
-    before = CURRENT.set(TheCall())
+    before = CURRENT.set(TheCall(user, Platform(settings, MemoryRecords(), MemoryAtomics())))
     try:
         assert upstream().credential == token
     finally:
         CURRENT.reset(before)
+
+
+async def test_an_api_that_wants_no_credential_is_called_without_one() -> None:
+    user = User("https://issuer.test", "alice")
+    async with httpx.AsyncClient() as client:
+        platform = Platform(Settings(), MemoryRecords(), MemoryAtomics(), http=lambda: client)
+        before = CURRENT.set(TheCall(user, platform))
+        try:
+            with pytest.raises(UpstreamError, match="No upstream account"):
+                upstream()
+            assert http() is client
+        finally:
+            CURRENT.reset(before)
 
 
 @pytest.mark.parametrize("tokens", ["{", '{"alice": 5}', '["alice"]', "ghp_secret", "alice:a,alice:b"])

@@ -1,4 +1,4 @@
-"""What a tool may ask about its caller: the user, the user's records, the change bus.
+"""What a tool may ask of its call: the user, the user's records, the change bus, the host's HTTP client.
 
 The functions read the current call, so they need no parameter and work in resolvers and threads too. They know no wire.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mcp_edge.platform import Platform
 
 if TYPE_CHECKING:
+    import httpx
     from mcp.server.subscriptions import ServerEvent
 
 
@@ -67,6 +68,11 @@ def current_call() -> Call:
 def current_user() -> User:
     """The user whose call is being answered."""
     return current_call().user
+
+
+def http() -> httpx.AsyncClient:
+    """The host's HTTP client, for APIs that want no credential of the caller's. It is shared: do not close it."""
+    return current_call().platform.http()
 
 
 class UserState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
@@ -80,21 +81,35 @@ class Upstream:
         timeout_s: float = 10,
         max_bytes: int = 1024 * 1024,
     ) -> httpx.Response:
-        """GET `base_url + path` with the caller's bearer token: the whole answer, whatever its status.
+        """`request` with GET."""
+        return await self.request("GET", path, params=params, timeout_s=timeout_s, max_bytes=max_bytes)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        json: Any = None,
+        timeout_s: float = 10,
+        max_bytes: int = 1024 * 1024,
+    ) -> httpx.Response:
+        """Send `json`, if any, to `base_url + path` with the caller's bearer token: the whole answer, any status.
 
         Redirects are not followed, so that the token reaches no other host. A token of the user's own account that the
         API answers with 401 is renewed once; if that does not help, the account is forgotten and asked for anew.
 
         Raises:
             UpstreamError: no answer of at most `max_bytes` bytes came within `timeout_s` seconds, or there is no
-                credential.
+                credential. What was sent may have taken effect.
             UrlElicitationRequiredError: the user has to connect an account first. Let it pass: it asks the user.
         """
 
         async def send(token: str) -> httpx.Response:
             headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
-            url = self.base_url + path
-            request = self.client.build_request("GET", url, params=params, headers=headers, timeout=timeout_s)
+            request = self.client.build_request(
+                method, self.base_url + path, params=params, json=json, headers=headers, timeout=timeout_s
+            )
             return await exchange(self.client, request, timeout_s=timeout_s, max_bytes=max_bytes)
 
         own = self.credential
