@@ -46,6 +46,13 @@ class Nobody:
         return step_up(request, needed)
 
 
+def bearer(request: Request) -> bytes | None:
+    """What follows the scheme Bearer (RFC 6750 §2.1); None without it: a scheme that is not understood here is as good
+    as no credential, and no error (§3.1)."""
+    scheme, _, token = request.raw.get(b"authorization", b"").partition(b" ")
+    return token if scheme.lower() == b"bearer" else None
+
+
 def access_keys(keys: Mapping[str, str]) -> dict[bytes, User]:
     """The users of `Settings.keys` (name -> `digest`, or `digest:scope scope`) by the digest of their key.
 
@@ -72,10 +79,10 @@ class BearerKeys:
 
     async def authenticate(self, request: Request) -> User:
         """The user whose key was sent (RFC 6750 §2.1); a key in the query is ignored."""
-        header = request.raw.get(b"authorization")
-        if header is None:
+        key = bearer(request)
+        if key is None:
             raise _refusal("Send a bearer key: Authorization: Bearer KEY.", "Bearer")
-        user = self._users.get(sha256(header[7:]).digest()) if header[:7].lower() == b"bearer " else None
+        user = self._users.get(sha256(key).digest())
         if user is None:
             raise _refusal("The bearer key is not valid here.", 'Bearer error="invalid_token"')
         return user if user.scopes is None else self._whole.get(user) or await self._with_implied(user, user.scopes)

@@ -50,12 +50,19 @@ async def test_the_scheme_is_read_as_http_has_it(memory: Counter, scheme: str) -
 
 
 @pytest.mark.parametrize("token", ["", "x", "mea_" + "0" * 80, "a b", "mea_\u00e9", "mec_" + "0" * 96])
-async def test_what_is_no_token_here_is_invalid(memory: Counter, token: str) -> None:
-    for scheme in ("Bearer", "Basic", "DPoP"):
+async def test_what_is_no_token_here_is_invalid_and_of_another_scheme_none_at_all(memory: Counter, token: str) -> None:
+    for scheme, challenge in (("Bearer", INVALID), ("Basic", MISSING), ("DPoP", MISSING), ("", MISSING)):
         answer = await memory.http.post(
             "/mcp", headers=[(b"authorization", f"{scheme} {token}".encode("latin-1"))], content=b"{}"
         )
-        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, INVALID)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, challenge)
+
+
+async def test_a_good_token_under_another_scheme_is_none(memory: Counter) -> None:
+    tokens = await memory.office.tokens()
+    for scheme in ("Basic", "DPoP", "Token"):
+        assert await challenged(memory, tokens.access_token, scheme=scheme) == (401, MISSING, "no-store")
+    assert (await memory.call(tokens.access_token)).status_code == 200
 
 
 async def test_what_is_of_this_server_but_no_access_token_is_invalid(memory: Counter) -> None:

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from mcp_edge.audit import decided
 from mcp_edge.context import User
+from mcp_edge.credentials import bearer
 from mcp_edge.oauth.grants import Grants
 from mcp_edge.request import Request
 from mcp_edge.resource import challenges
@@ -43,16 +44,15 @@ class BearerTokens:
         Raises:
             Unauthenticated: no bearer token was sent, or one that is not valid at this path.
         """
-        header = request.raw.get(b"authorization")
-        if header is None:
+        sent = bearer(request)
+        if sent is None:
             raise challenges.missing(self._urls, request.path, (await self._scopes()).baseline)
-        if header[:7].lower() == b"bearer ":
-            token = header[7:].strip()
-            user = await self._grants().user(token.decode("latin-1"), self._audiences[request.path])
-            if user is None and self._keys:
-                user = await self._by_key(token)
-            if user is not None:
-                return user
+        token = sent.strip()
+        user = await self._grants().user(token.decode("latin-1"), self._audiences[request.path])
+        if user is None and self._keys:
+            user = await self._by_key(token)
+        if user is not None:
+            return user
         decided(request.path, "refused", reason=_REASON)
         raise challenges.invalid(self._urls, request.path, (await self._scopes()).baseline)
 

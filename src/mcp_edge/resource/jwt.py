@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from mcp_edge.audit import decided
 from mcp_edge.context import User
+from mcp_edge.credentials import bearer
 from mcp_edge.errors import ConfigurationError, UpstreamError
 from mcp_edge.identity.documents import Document
 from mcp_edge.identity.jwks import Jwks
@@ -57,12 +58,11 @@ class JwtTokens:
             Unauthenticated: no bearer token was sent, or one that is not valid at this path.
             UpstreamError: the authorization server's keys cannot be had.
         """
-        header = request.raw.get(b"authorization")
-        if header is None:
+        token = bearer(request)
+        if token is None:
             raise challenges.missing(self._urls, request.path, (await self._scopes()).baseline)
         try:
-            token = header[7:].strip() if header[:7].lower() == b"bearer " else b""
-            return await self._tokens.user(token, self._audiences[request.path])
+            return await self._tokens.user(token.strip(), self._audiences[request.path])
         except Unfit as e:
             decided(request.path, "refused", reason=str(e))
             raise challenges.invalid(self._urls, request.path, (await self._scopes()).baseline) from e
