@@ -42,6 +42,13 @@ STREAM = (
     ("Trailer", "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body"),
 )
 RESERVE_S = 0.1
+# What follows was seen by others who stream through Function URLs; AWS documents none of it.
+PUSH = b":\n"
+"""Function URLs hold each chunk back until the next one comes. So a line of comment, which says nothing, follows each
+event."""
+FILL = b"\n"
+"""The body of a response without any: in some accounts a Function URL never ends one that is empty."""
+BODILESS = frozenset({204, 304})
 
 
 class Invocation:
@@ -65,6 +72,7 @@ class Response:
         self._invocation = invocation
         self._body: bytes | None = body
         self._ended = asyncio.Event()
+        self._after, self._fill = b"", FILL
         self.started = False
 
     async def receive(self) -> Message:
@@ -80,15 +88,29 @@ class Response:
         if self._ended.is_set():
             return
         if message["type"] == "http.response.start":
-            self.started = True
-            path = f"invocation/{self._invocation.aws_request_id}/response"
-            await self._api.begin(path, STREAM, prelude(message))
+            await self._begin(message)
             return
-        if message.get("body"):
-            await self._api.chunk(message["body"])
-        if not message.get("more_body", False):
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if body:
+            self._fill = b""
+            await self._api.chunk(body)
+            if more and self._after:
+                await self._api.chunk(self._after)
+        if not more:
+            if self._fill:
+                await self._api.chunk(self._fill)
             self._ended.set()
             await self._api.end()
+
+    async def _begin(self, start: Message) -> None:
+        self.started = True
+        headers = {name.lower(): value for name, value in start["headers"]}
+        if self._invocation.event["requestContext"]["http"]["method"] == "HEAD" or start["status"] in BODILESS:
+            self._fill = b""
+        await self._api.begin(f"invocation/{self._invocation.aws_request_id}/response", STREAM, prelude(start))
+        if headers.get(b"content-type", b"").startswith(b"text/event-stream"):
+            self._after, self._fill = PUSH, b""
+            await self._api.chunk(PUSH)  # the head itself is a chunk
 
     async def finish(self, error: BaseException | None) -> None:
         """Close the invocation, with the error of an app that raised or left its response unfinished."""
@@ -102,14 +124,15 @@ class Response:
 
 
 def prelude(start: Message) -> bytes:
-    """Status, headers and cookies, and the eight NUL that part them from the body."""
+    """Status, headers and cookies, and the eight NUL that part them from the body. Lambda sends that in chunks, without
+    a length."""
     headers: dict[str, str] = {}
     cookies: list[str] = []
     for raw_name, raw_value in start["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         if name == "set-cookie":
             cookies.append(value)
-        else:
+        elif name != "content-length":
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return json.dumps({"statusCode": start["status"], "headers": headers, "cookies": cookies}).encode() + b"\0" * 8
 

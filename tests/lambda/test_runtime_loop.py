@@ -101,16 +101,17 @@ async def test_bytes_leave_while_the_app_still_runs() -> None:
             "cookies": [],
         }
         assert await invocation.parts.get() == ("start", head)
+        assert await invocation.parts.get() == ("data", b":\n")
         assert await invocation.parts.get() == ("data", b"one")
         go_on.set()
-        assert await parts(invocation) == [("data", b"two"), ("end", None)]
+        assert await parts(invocation) == [("data", b":\ntwo"), ("end", None)]
         await lambda_.ready(5)
         assert lambda_.asked == ["next", "response", "next"]
 
 
-async def test_the_head_leaves_before_there_is_a_body() -> None:
+async def test_the_head_of_an_event_stream_leaves_before_there_is_an_event() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(START)
+        await send({**START, "headers": [(b"content-type", b"text/event-stream; charset=utf-8")]})
         await asyncio.Event().wait()
 
     async with serving(app) as lambda_:
@@ -132,6 +133,7 @@ async def test_the_app_gets_the_request_and_then_the_end_of_the_response() -> No
         posted = event("POST", "/a b", {}, b"\xff\x00", query="x=1", cookies=["a=1", "b=2"], binary=True)
         assert await parts(await invoke(lambda_, posted)) == [
             ("start", {"statusCode": 200, "headers": {}, "cookies": []}),
+            ("data", b"\n"),
             ("end", None),
         ]
         await lambda_.ready(5)
@@ -140,6 +142,18 @@ async def test_the_app_gets_the_request_and_then_the_end_of_the_response() -> No
         {"type": "http.request", "body": b"\xff\x00", "more_body": False},
         {"type": "http.disconnect"},
     ]
+
+
+@pytest.mark.parametrize(("method", "status", "body"), [("GET", 202, b"\n"), ("GET", 204, b""), ("HEAD", 200, b"")])
+async def test_a_response_is_not_empty_where_it_may_have_a_body(method: str, status: int, body: bytes) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({**START, "status": status, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving(app) as lambda_:
+        start: Part = ("start", {"statusCode": status, "headers": {}, "cookies": []})
+        data: list[Part] = [("data", body)] if body else []
+        assert await parts(await invoke(lambda_, event(method, "/mcp", {}))) == [start, *data, ("end", None)]
 
 
 async def test_cookies_leave_the_headers_and_repeated_headers_are_joined() -> None:

@@ -30,6 +30,8 @@ DOMAIN = "abcdefghijklmnop.lambda-url.eu-west-1.on.aws"
 """What `requestContext.domainName` says; the Host that the function sees."""
 START_S = 60
 LINGER_S = 0.25
+BODILESS = (204, 304)
+NEVER_ENDED = {"errorType": "In some accounts a streamed response without a body is never ended."}
 TIMED_OUT: Part = ("error", {"errorType": "Sandbox.Timedout"})
 
 
@@ -193,7 +195,7 @@ class FunctionUrl:
             settled.add_done_callback(self._finishing.discard)
 
     async def _relay(self, client: _Client, invocation: Invocation, settled: asyncio.Task[None]) -> None:
-        started = False
+        started = filled = False
         while True:
             getting = asyncio.ensure_future(invocation.parts.get())
             await asyncio.wait({getting, settled}, return_when=asyncio.FIRST_COMPLETED)
@@ -216,11 +218,19 @@ class FunctionUrl:
                 return
             if kind == "start":
                 started = True
+                filled = (
+                    value["statusCode"] in BODILESS or invocation.event["requestContext"]["http"]["method"] == "HEAD"
+                )
                 await client.begin(value["statusCode"], value.get("headers", {}), value.get("cookies", []))
             elif kind == "data":
+                filled = True
                 await client.data(value)
-            else:
+            elif filled:
                 await client.end()
+                return
+            else:
+                self.errors.append(NEVER_ENDED)
+                client.reset()
                 return
 
 

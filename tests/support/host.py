@@ -29,6 +29,8 @@ class Reply:
         fields: dict[str, Any] = {}
         for raw in self.lines:
             line = raw.decode().rstrip("\r\n")
+            if line.startswith(":"):
+                continue
             if line:
                 name, _, value = line.partition(":")
                 fields[name] = value.removeprefix(" ")

@@ -220,28 +220,36 @@ class Environment:
             os.kill(self.pid, which)
 
     async def _stream(self, connection: h11.Connection, reader: asyncio.StreamReader, current: Invocation) -> None:
-        """Pass a streamed response on as it comes."""
-        buffer: bytes | None = b""
+        """Pass a streamed response on as it comes, each chunk when the next one begins: Function URLs were seen to."""
+        held, body = b"", False
         while True:
             event = await _next(connection, reader)
+            ended = isinstance(event, h11.EndOfMessage)
+            if ended or (isinstance(event, h11.Data) and event.chunk_start):
+                held, body = await _pass_on(held, current, body=body)
             if isinstance(event, h11.Data):
-                data = bytes(event.data)
-                if buffer is not None:
-                    head, found, data = (buffer + data).partition(SEPARATOR)
-                    buffer = None if found else head
-                    if found:
-                        await current.parts.put(("start", json.loads(head)))
-                if buffer is None and data:
-                    await current.parts.put(("data", data))
+                held += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
                 trailers = {name.decode(): value.decode() for name, value in event.headers}
                 kind = trailers.get("lambda-runtime-function-error-type")
                 if kind is None:
                     await current.parts.put(("end", None))
                 else:
-                    body = json.loads(base64.b64decode(trailers["lambda-runtime-function-error-body"]))
-                    await current.parts.put(("error", body))
+                    error = json.loads(base64.b64decode(trailers["lambda-runtime-function-error-body"]))
+                    await current.parts.put(("error", error))
                 return
+
+
+async def _pass_on(held: bytes, current: Invocation, *, body: bool) -> tuple[bytes, bool]:
+    """What is left to hold, and whether the prelude is over."""
+    if not body:
+        head, found, held = held.partition(SEPARATOR)
+        if not found:
+            return head, False
+        await current.parts.put(("start", json.loads(head)))
+    if held:
+        await current.parts.put(("data", held))
+    return b"", True
 
 
 async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Event | type[h11.PAUSED]:
