@@ -1,7 +1,7 @@
 """Lambda's runtime loop where responses are streamed: invocations from the Runtime API to the app, bytes as they come.
 
 AWS's own Python runtime cannot stream, so this takes its place: `AWS_LAMBDA_EXEC_WRAPPER` runs `run.sh`, and that this.
-One invocation at a time, one connection to the Runtime API. It knows no MCP and no route.
+One invocation at a time, one connection to the Runtime API at a time. It knows no MCP and no route.
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html, "Response streaming".
 """
 
@@ -121,6 +121,7 @@ class Response:
             self._ended.set()
             await self._api.end(_trailers(error or _unfinished()))
         await self._api.acknowledged()
+        self._api.drop()  # "close the underlying connection after it has successfully written the response"
 
 
 def prelude(start: Message) -> bytes:

@@ -107,6 +107,7 @@ async def test_bytes_leave_while_the_app_still_runs() -> None:
         assert await parts(invocation) == [("data", b":\ntwo"), ("end", None)]
         await lambda_.ready(5)
         assert lambda_.asked == ["next", "response", "next"]
+        assert lambda_.connections == 2  # as Lambda's guide says, a streamed response ends its connection
 
 
 async def test_the_head_of_an_event_stream_leaves_before_there_is_an_event() -> None:

@@ -64,6 +64,7 @@ class Environment:
         self._ready = asyncio.Event()
         self.init_error: Any = None
         self.invocations = 0
+        self.connections = 0
         self.asked: list[str] = []
         """What the runtime asked for or told, in order: `next`, `response`, `error`, `init/error`, `restore/next`."""
 
@@ -143,6 +144,7 @@ class Environment:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_EVENT)
+        self.connections += 1
         try:
             while True:
                 request = await _next(connection, reader)
