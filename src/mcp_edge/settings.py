@@ -290,7 +290,8 @@ class Settings(BaseModel):
         except ValidationError as e:
             first = e.errors(include_url=False, include_input=False, include_context=False)[0]
             name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "settings"
-            raise ConfigurationError(f"{name}: {first['msg']}") from None
+            # pydantic puts that in front of a sentence of our own
+            raise ConfigurationError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
 
     @classmethod
     def unknown(cls, env: Mapping[str, str]) -> list[str]:

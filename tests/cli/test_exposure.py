@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mcp_edge.cli.banner import base_url
 from mcp_edge.cli.exposure import is_loopback, refuse_unsafe, weakness, with_secret
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.settings import Settings
@@ -49,6 +50,7 @@ KEYS = {"MCP_KEYS": "alice:" + "ab" * 32}
         (["--app", "os:create_server"], {}, ["no function create_server"]),
         (["--app", "my_server"], {}, ["MODULE:FUNCTION"]),
         (["--store", "redis://x"], {}, ["MCP_STORE"]),
+        ([], {"MCP_KEYS": "alice"}, ["mcp-edge: MCP_KEYS: entry 1 is not `name:value`\n"]),
         (["--port", "http"], {}, ["a port is a number from 0 to 65535"]),
         (["--port", "65536"], {}, ["a port is a number from 0 to 65535"]),
         (["--workers", "many"], {}, ["at least one process"]),
@@ -72,6 +74,20 @@ def test_a_port_in_use_is_refused_before_anything_is_announced(tmp_path: Path) -
         done = mcp_edge("serve", "--port", str(taken.getsockname()[1]), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Cannot listen on 127.0.0.1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("10.0.0.1", "http://10.0.0.1:8000"),
+    ],
+)
+def test_whoever_listens_on_every_interface_is_told_an_address_that_is_answered(host: str, url: str) -> None:
+    assert base_url(Settings(), host, 8000) == url
+    assert base_url(Settings(public_url="https://mcp.example.com"), host, 8000) == "https://mcp.example.com"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

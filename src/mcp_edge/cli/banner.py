@@ -7,11 +7,15 @@ import json
 from mcp_edge.cli.exposure import is_loopback
 from mcp_edge.settings import Settings
 
+_EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 # read, not bound
+"""Where a client on this machine reaches what listens there; a request to the address itself would be refused."""
+
 
 def base_url(settings: Settings, host: str, port: int) -> str:
     """The public URL, else the address as a client on this machine or network would write it."""
     if settings.public_url:
         return settings.public_url
+    host = _EVERY_INTERFACE.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
