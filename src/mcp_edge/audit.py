@@ -26,7 +26,8 @@ def decided(
 ) -> None:
     """Log a decision: `what` was asked, such as `token`, `consent` or `tools/call delete_note`.
 
-    `principal` is written as its hash, as in the line of a call; `reason` is for the operator, not for the caller.
+    `principal` is written as the beginning of its hash, which the store's keys have too; `reason` is for the operator,
+    not for the caller.
     """
     fields = {
         "what": what,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Protocol
 
+from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.errors import CallerError, InsufficientScope, Unauthenticated, UpstreamError
 from mcp_edge.request import Header, Request
@@ -84,6 +85,7 @@ class BearerKeys:
             raise _refusal("Send a bearer key: Authorization: Bearer KEY.", "Bearer")
         user = self._users.get(sha256(key).digest())
         if user is None:
+            decided(request.path, "refused", reason="unknown key")
             raise _refusal("The bearer key is not valid here.", 'Bearer error="invalid_token"')
         return user if user.scopes is None else self._whole.get(user) or await self._with_implied(user, user.scopes)
 

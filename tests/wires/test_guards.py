@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from mcp_edge.settings import WEB_CLIENT_ORIGINS
@@ -181,6 +183,18 @@ async def test_without_a_valid_key_nothing_is_served(
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.headers["cache-control"] == "no-store"
     assert ("invalid_token" in answer.headers["www-authenticate"]) is (header or "").startswith("Bearer")
+
+
+async def test_a_key_that_is_not_valid_is_told_in_the_log_without_the_key(
+    edge: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    a = edge.instance("A", auth="keys")
+    with caplog.at_level(logging.INFO, "mcp_edge.audit"):
+        for key in ("alice-ke", "alice-key"):
+            await a.send("POST", "/mcp", [("authorization", f"Bearer {key}")], b"{}").whole()
+        await a.send("POST", "/mcp", [], b"{}").whole()  # how clients find out that they need one
+
+    assert [record.message for record in caplog.records] == ["what=/mcp outcome=refused reason='unknown key'"]
 
 
 async def test_a_key_in_the_query_is_ignored(edge: Deployment) -> None:
