@@ -50,7 +50,7 @@ async def run(
     assert x.request_id is not None
     http = 200
     try:
-        result = reply.watch(job)
+        result = reply.watch(job, x.user)
         if not isinstance(result, (bytes, Asked)):  # a union is slower, and this is every call
             result = await result
         if isinstance(result, Asked):
@@ -63,8 +63,12 @@ async def run(
         if not _was_ours(reply):
             reply.drop()
             raise
-        status = reply.why
-        await reply.abandon()
+        if reply.refusal is not None:
+            http, body, status = failure(reply.refusal, core, x, modern=link.protocol_version == MODERN)
+            await reply.finish(http, body)
+        else:
+            status = reply.why
+            await reply.abandon()
     except Released:
         status = "suspended"
         await reply.leave()

@@ -48,6 +48,14 @@ class Reply(Protocol):
         """Closes the event stream and leaves the call running, where the client can come back for the rest."""
         ...
 
+    async def hold(self) -> None:
+        """Count among the streams that the user holds from now on, rather than from when it has lasted a while.
+
+        Raises:
+            TooMany: there are as many as may be held.
+        """
+        ...
+
     async def emit(self, message: bytes, *, progress: bool = False) -> None:
         """Send one JSON-RPC message before the answer. A progress message may give way to a later one."""
         ...

@@ -17,7 +17,6 @@ from mcp_edge.credentials import Authenticator, still_valid
 from mcp_edge.exchange import Exchange
 from mcp_edge.permissions import Permissions
 from mcp_edge.platform import Platform
-from mcp_edge.quotas import HOLD_S, Quotas
 from mcp_edge.sessions import Session, Sessions
 
 Context = ServerRequestContext[Any, Any]
@@ -55,7 +54,7 @@ def register_handlers(
     low.add_request_handler("resources/subscribe", t.SubscribeRequestParams, subscribe)
     low.add_request_handler("resources/unsubscribe", t.UnsubscribeRequestParams, unsubscribe)
     if low.get_request_handler("subscriptions/listen") is not None:
-        listener = Listener(platform, changes, Quotas(platform), authenticator, permissions)
+        listener = Listener(platform, changes, authenticator, permissions)
         low.add_request_handler("subscriptions/listen", t.SubscriptionsListenRequestParams, listener.listen)
 
 
@@ -66,7 +65,6 @@ class Listener:
         self,
         platform: Platform,
         changes: Changes,
-        quotas: Quotas,
         authenticator: Authenticator,
         permissions: Permissions,
     ) -> None:
@@ -74,7 +72,6 @@ class Listener:
         self._authenticator = authenticator
         self._permissions = permissions
         self._changes = changes
-        self._quotas = quotas
 
     async def listen(self, ctx: Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
         """Acknowledge, then send matching changes until the client leaves or the process drains."""
@@ -83,30 +80,24 @@ class Listener:
             raise MCPError(t.INVALID_REQUEST, "This host cannot hold streams: subscriptions/listen is not available.")
         wanted, principal = await self._allowed(x, params.notifications), x.user.principal
         meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
-        hold = await self._quotas.hold("streams", principal, self._platform.settings.max_streams)
-        try:
-            cursor = await self._changes.now(principal)  # before the acknowledgement: nothing in between is missed
-            honored = wanted.model_dump(by_alias=True, mode="json", exclude_none=True)
-            honored = {kind: value for kind, value in honored.items() if value}
-            await x.notify("notifications/subscriptions/acknowledged", {"notifications": honored, "_meta": meta})
-            started = renewed = checked = self._platform.clock()
-            async for _ in Pauses(self._platform):
-                for change, place in await self._changes.since(principal, cursor):
-                    cursor = place
-                    for uri in uris(change, wanted):
-                        await x.notify(METHODS[change.kind], {**({"uri": uri} if uri else {}), "_meta": meta})
-                now = self._platform.clock()
-                if self._platform.drain.draining or now - started > self._platform.stream_budget_s:
+        await x.reply.hold()
+        cursor = await self._changes.now(principal)  # before the acknowledgement: nothing in between is missed
+        honored = wanted.model_dump(by_alias=True, mode="json", exclude_none=True)
+        honored = {kind: value for kind, value in honored.items() if value}
+        await x.notify("notifications/subscriptions/acknowledged", {"notifications": honored, "_meta": meta})
+        started = checked = self._platform.clock()
+        async for _ in Pauses(self._platform):
+            for change, place in await self._changes.since(principal, cursor):
+                cursor = place
+                for uri in uris(change, wanted):
+                    await x.notify(METHODS[change.kind], {**({"uri": uri} if uri else {}), "_meta": meta})
+            now = self._platform.clock()
+            if self._platform.drain.draining or now - started > self._platform.stream_budget_s:
+                break
+            if now - checked > self._platform.settings.recheck_s:
+                checked = now
+                if not await still_valid(self._authenticator, x.request, x.user):
                     break
-                if now - checked > self._platform.settings.recheck_s:
-                    checked = now
-                    if not await still_valid(self._authenticator, x.request, x.user):
-                        break
-                if now - renewed > HOLD_S / 3:
-                    renewed = now
-                    await hold.renew()
-        finally:
-            await hold.release()
         return t.SubscriptionsListenResult(_meta=meta)
 
     async def _allowed(self, x: Exchange, wanted: t.SubscriptionFilter) -> t.SubscriptionFilter:

@@ -158,6 +158,10 @@ class LoggedReply(PlainReply):
     def _last_words(self) -> bytes:
         return sse.retry() if self.why == "lost" else b""
 
+    @property
+    def _name(self) -> str:
+        return self._journal.stream if self._journal is not None else super()._name
+
     # -- leaving and coming back --------------------------------------------------------------------------------------
 
     def _gone(self) -> None:
@@ -204,6 +208,7 @@ class LoggedReply(PlainReply):
         now = time.monotonic()
         if now - self._checked_at >= self.platform.settings.recheck_s:
             self._checked_at = now
+            assert self._user is not None
             if not await self._core.still_valid(self.request, self._user):
                 return False
         return await self._core.sessions.alive(self._session)

@@ -12,12 +12,26 @@ HOLD_S = 60
 
 
 class Hold:
-    """One held thing. Renew it within `HOLD_S`, release it when done."""
+    """One held thing. Take it, renew it within `HOLD_S`, release it when done."""
 
-    def __init__(self, store: AtomicStore, key: str, version: int) -> None:
+    def __init__(self, store: AtomicStore, kind: str, prefix: str, key: str) -> None:
         self._store = store
+        self._kind = kind
+        self._prefix = prefix
         self._key = key
-        self._version = version
+        self._version = 0
+
+    async def take(self, most: int) -> None:
+        """Count from now on.
+
+        Raises:
+            TooMany: the principal holds `most` already.
+        """
+        held = {entry.key: entry.version for entry in await self._store.read(self._prefix, limit=most)}
+        if len(held) >= most and self._key not in held:
+            raise TooMany(f"Too many open {self._kind} (at most {most}).", headers={"retry-after": "5"})
+        self._version = held.get(self._key, 0)
+        await self.renew()
 
     async def renew(self) -> None:
         """Count for another `HOLD_S` seconds."""
@@ -41,20 +55,21 @@ class Quotas:
         self._platform = platform
         self._store = platform.atomics
 
+    def place(self, kind: str, principal: str, name: str = "") -> Hold:
+        """One more `kind`, not yet counted. What has a `name` counts once: a client that comes back from an instance
+        that died takes over its own hold, and is not refused because of it.
+        """
+        prefix = f"hold/{short_hash(principal)}/{kind}/"
+        return Hold(self._store, kind, prefix, prefix + (short_hash(name) if name else mint()))
+
     async def hold(self, kind: str, principal: str, most: int, name: str = "") -> Hold:
-        """Hold one more `kind`. What has a `name` counts once: a client that comes back from an instance that died
-        takes over its own hold, and is not refused because of it.
+        """Hold one more `kind`, as `place` names it.
 
         Raises:
             TooMany: the principal holds `most` already.
         """
-        prefix = f"hold/{short_hash(principal)}/{kind}/"
-        key = prefix + (short_hash(name) if name else mint())
-        held = {entry.key: entry.version for entry in await self._store.read(prefix, limit=most)}
-        if len(held) >= most and key not in held:
-            raise TooMany(f"Too many open {kind} (at most {most}).", headers={"retry-after": "5"})
-        hold = Hold(self._store, key, held.get(key, 0))
-        await hold.renew()
+        hold = self.place(kind, principal, name)
+        await hold.take(most)
         return hold
 
     async def may_log(self, principal: str) -> bool:

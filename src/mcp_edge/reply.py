@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from contextlib import suppress
 from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +17,10 @@ from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import INVALID_REQUEST
 
 from mcp_edge import sse
+from mcp_edge.context import User
+from mcp_edge.errors import CallerError, StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
+from mcp_edge.quotas import HOLD_S, Hold, Quotas
 from mcp_edge.request import Request
 
 if TYPE_CHECKING:
@@ -36,12 +40,17 @@ class PlainReply:
 
     # How every answer begins; most end before any of it changes.
     why = ""
-    """Why the call was cancelled: `gone`, `cancelled`, `lost`, `ended`; empty while it was not."""
+    """Why the call was cancelled: `gone`, `cancelled`, `lost`, `ended`, `refused`; empty while it was not."""
+    refusal: CallerError | None = None
+    """What the client is told where the call was cancelled because it may not be held."""
     running = True
     """Whether the call may be cancelled; False from the moment its answer is known."""
+    _user: User | None = None
     _task: asyncio.Task[Any] | None = None
     _keeper: asyncio.Task[None] | None = None
     _timer: asyncio.TimerHandle | None = None
+    _place: Hold | None = None
+    _placed_at = 0.0
     _progress: bytes | None = None
     _progress_at = 0.0
     _progress_sent = 0
@@ -58,9 +67,12 @@ class PlainReply:
             self._writer = sse.Writer(self.request)
         return self._writer
 
-    def watch(self, job: Coroutine[Any, Any, T]) -> T | Awaitable[T]:
-        """Begin `job`: its result, if it waits for nothing; else the rest to await, and the quiet period begins."""
+    def watch(self, job: Coroutine[Any, Any, T], user: User) -> T | Awaitable[T]:
+        """Begin `job` of `user`: its result, if it waits for nothing; else the rest to await, and the quiet period
+        begins.
+        """
         self._task = asyncio.current_task()
+        self._user = user
         try:
             waits_for = job.send(None)
         except StopIteration as done:
@@ -97,7 +109,7 @@ class PlainReply:
     async def finish(self, status: int, body: bytes) -> None:
         """Send the final response, as JSON or as the last event."""
         self._settle()
-        if self._keeper is None and self._writer is None:
+        if self._keeper is None and self._writer is None and self._place is None:
             await self.request.answer(status, body)
             return
         async with self.writer.lock:  # the keeper may be beginning the stream just now
@@ -199,6 +211,8 @@ class PlainReply:
             receiver.cancel()
 
     async def _tick_safely(self) -> None:
+        if self.running:
+            await self._keep_place()
         async with self.writer.lock:
             if self.running:
                 await self._flush_progress(keep=True)
@@ -214,6 +228,45 @@ class PlainReply:
             await asyncio.wait({self._keeper})
             if not self._keeper.cancelled():
                 self._keeper.exception()  # retrieved: a failed keeper has cancelled nothing and lost nothing
+        if self._place is not None:
+            with suppress(StoreUnavailable):  # it counts for a while longer
+                await self._place.release()
+
+    # -- the quota ----------------------------------------------------------------------------------------------------
+
+    async def hold(self) -> None:
+        """Count among the streams that the user holds, until the response ends.
+
+        Raises:
+            TooMany: there are as many as may be held.
+        """
+        if self._place is None and self._user is not None:
+            self._place = Quotas(self.platform).place("streams", self._user.principal, self._name)
+            self._placed_at = self.platform.clock()
+            try:
+                await self._place.take(self.platform.settings.max_streams)
+            except BaseException:
+                self._place = None
+                raise
+
+    async def _keep_place(self) -> None:
+        """Count from the first look on, if nothing has asked for it before: a short stream costs the store nothing."""
+        try:
+            if self._place is None:
+                await self.hold()
+            elif self.platform.clock() - self._placed_at > HOLD_S / 3:
+                self._placed_at = self.platform.clock()
+                await self._place.renew()
+        except TooMany as e:
+            self.refusal = e
+            self.cancel("refused")
+        except StoreUnavailable:
+            pass  # the next look tries again
+
+    @property
+    def _name(self) -> str:
+        """The name under which the response counts: once, whatever it answers."""
+        return self.request.trace_id()
 
     # -- progress -----------------------------------------------------------------------------------------------------
 
@@ -238,6 +291,9 @@ class SilentReply:
 
     can_ask = False
     close_early = None
+
+    async def hold(self) -> None:
+        """Nothing is held."""
 
     async def emit(self, message: bytes, *, progress: bool = False) -> None:
         """Drop the message."""

@@ -205,7 +205,9 @@ class Settings(BaseModel):
     drain_s: float = Field(default=5, ge=0, description="Seconds between SIGTERM and the end of listening.")
     max_sessions: int = Field(default=1000, ge=1, description="Sessions per principal; the oldest one gives way.")
     max_streams: int = Field(
-        default=64, ge=1, description="Streams that a principal may hold open to listen or to resume."
+        default=256,
+        ge=1,
+        description="Streams that a principal may hold open: to listen, to resume, or for calls that take a while.",
     )
     max_questions: int = Field(default=64, ge=1, description="Questions that may be open per principal.")
     max_log_bytes: int = Field(

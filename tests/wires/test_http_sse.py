@@ -415,3 +415,19 @@ async def test_more_bytes_than_a_stream_takes_are_refused(edge: Deployment) -> N
     statuses = [(await client.post(request("ping", {"x": "y" * 800}, id=n))).status for n in range(4)]
 
     assert statuses == [202, 202, 429, 429]
+
+
+async def test_a_call_beyond_the_quota_is_told_so_and_those_under_way_go_on(edge: Deployment) -> None:
+    client = await Client(*edge.pair(max_streams=2)).open()
+    for n in range(2):
+        await client.call("change", {"topic": str(n)}, id=n)
+    await edge.until(lambda: len(edge.desk.runs) == 2)
+    await client.call("change", {"topic": "2"}, id=2)
+    refused = await client.stream.message()
+    edge.desk.gate("A").set()
+    answers = [await client.stream.message() for _ in range(2)]
+    await client.call("change", {"topic": "3"}, id=3)
+
+    assert (refused["id"], refused["error"]) == (2, {"code": -32600, "message": "Too many calls at once (at most 2)."})
+    assert sorted(text(answer) for answer in answers) == ["0 by A", "1 by A"]
+    assert text(await client.stream.message()) == "3 by A"

@@ -382,6 +382,7 @@ async def test_a_cancelled_question_ends_its_call(edge: Deployment) -> None:
             b, {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": n}}
         ).whole()
         assert await call.messages() == []
+        await call.gone()
 
     assert await edge.atomics.read("hold/") == []
 

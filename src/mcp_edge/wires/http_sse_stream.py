@@ -63,6 +63,8 @@ class Stream:
         self._session: Session | None = None
         self._cursor = Cursor()
         self._calls: dict[str, tuple[StreamReply, Letter]] = {}
+        self._running = 0
+        """Calls that have been begun here; each is held on the stream as it would be on one of its own."""
         self._looks = 0
         self._beat_at = 0.0
         self._logged = 0
@@ -183,7 +185,12 @@ class Stream:
         elif self._session is None:
             await self.emit(jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, "Initialize first."))
             await self._box.end(letter)
+        elif run and self._running >= (most := self._core.platform.settings.max_streams):
+            words = f"Too many calls at once (at most {most})."
+            await self.emit(jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, words))
+            await self._box.end(letter)
         else:
+            self._running += 1
             group.start_soon(self._serve, letter, run)
 
     def _exchange(
@@ -220,6 +227,7 @@ class Stream:
         self._calls[letter.name] = (reply, letter)
         await calls.run(self._core, x, link, method, params, reply, job)
         del self._calls[letter.name]
+        self._running -= 1
         if not reply.untold:
             await self._box.end(letter)
 
