@@ -19,8 +19,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.docs.pages import Block
-from tests.support.fleet import ROOT, TRACEBACK, free_port
+from tests.support.fleet import ROOT, free_port
 from tests.support.node import NODE_MODULES, node_env
+from tests.support.processes import TRACEBACK
 
 _COPIED = (
     "Makefile",

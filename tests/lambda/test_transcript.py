@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -21,48 +18,43 @@ from tests.support.fleet import free_port
 from tests.support.function_url import answer_of, event
 from tests.support.host import Reply
 from tests.support.http_host import HttpHost
+from tests.support.processes import Processes
 
 from .conftest import Lambda, Mode
 
 START_S = 30
 
 
-class Emulated:
+class Emulated(Processes):
     """AWS's runtime client under AWS's runtime interface emulator, which takes one invocation at a time."""
 
     streaming = False
 
-    def __init__(self, built: Path, env: Mapping[str, str], log: Path, *, timeout_s: int = 20) -> None:
-        port = free_port()
-        command = [str(artefact.rie()), "--log-level", "error"]
+    def __init__(self, built: Path, env: Mapping[str, str]) -> None:
+        super().__init__()
+        self._built = built
+        self._env = {**env, "AWS_LAMBDA_FUNCTION_TIMEOUT": "20"}
+        self._port = free_port()
+
+    def _open(self) -> None:
         addresses = [
-            *("--runtime-interface-emulator-address", f"127.0.0.1:{port}"),
+            *("--runtime-interface-emulator-address", f"127.0.0.1:{self._port}"),
             *("--runtime-api-address", f"127.0.0.1:{free_port()}"),
         ]
-        self._url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
-        with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [*command, *addresses, *artefact.buffered_command()],
-                cwd=built,
-                env={**env, "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_s)},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-            )
-        deadline = time.monotonic() + START_S
-        while True:
-            try:
-                self.invoke("are you there?")
-                return
-            except urllib.error.URLError:
-                assert self._process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.02)  # a poll under a deadline: nothing announces the emulator
+        command = [str(artefact.rie()), "--log-level", "error", *addresses, *artefact.buffered_command()]
+        self._start("emulator", command, cwd=self._built, env=self._env)
+        self._awaited("emulator", self._answer, START_S)
+
+    def _answer(self) -> Any:
+        try:
+            return self.invoke("are you there?")
+        except urllib.error.URLError:
+            return None
 
     def invoke(self, payload: Any) -> Any:
         """The function's answer to any event."""
-        request = urllib.request.Request(self._url, data=json.dumps(payload).encode())
+        url = f"http://127.0.0.1:{self._port}/2015-03-31/functions/function/invocations"
+        request = urllib.request.Request(url, data=json.dumps(payload).encode())
         with urllib.request.urlopen(request, timeout=START_S) as response:
             return json.loads(response.read())
 
@@ -70,11 +62,6 @@ class Emulated:
         """Send one request as a Function URL would."""
         status, found, raw, _ = answer_of(self.invoke(event(method, path, headers, body)))
         return Reply(status, found, (line for line in raw.splitlines(keepends=True)))
-
-    def close(self) -> None:
-        """End the emulator and its runtime."""
-        os.killpg(self._process.pid, 9)
-        self._process.wait(10)
 
 
 class Alternating:
@@ -93,17 +80,11 @@ class Alternating:
 
 
 @pytest.fixture(scope="module")
-def emulated(function: Lambda, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulated, Emulated]]:
+def emulated(function: Lambda) -> Iterator[tuple[Emulated, Emulated]]:
     """Two environments over one table."""
-    folder = tmp_path_factory.mktemp("rie")
     env = function.variables(function.built, transcript.SETTINGS)
-    first = Emulated(function.built, env, folder / "first.log")
-    second = Emulated(function.built, env, folder / "second.log")
-    yield first, second
-    logs = (folder / "first.log").read_text() + (folder / "second.log").read_text()
-    first.close()
-    second.close()
-    assert "Traceback" not in logs, logs
+    with Emulated(function.built, env) as first, Emulated(function.built, env) as second:
+        yield first, second
 
 
 def test_the_real_runtime_holds_it_twice_in_one_environment(emulated: tuple[Emulated, Emulated]) -> None:

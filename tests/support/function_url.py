@@ -22,8 +22,8 @@ from urllib.parse import parse_qsl
 
 import h11
 
-from tests.support.fleet import TRACEBACK
 from tests.support.lambda_runtime import CHUNK, MAX_EVENT, Environment, Invocation, Part
+from tests.support.processes import TRACEBACK
 
 TEXT = ("text/", "application/json", "application/xml", "application/javascript", "application/x-www-form-urlencoded")
 DOMAIN = "abcdefghijklmnop.lambda-url.eu-west-1.on.aws"

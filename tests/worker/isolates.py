@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import secrets
 import subprocess
-import tempfile
-import time
 import tomllib
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from tests.support.fleet import ROOT, TRACEBACK, free_port
+from tests.support.fleet import ROOT, free_port
 from tests.support.node import node_command, node_env
+from tests.support.processes import Processes
 from tests.support.round_robin import RoundRobin
 from tests.worker.vendor import BUILD, CONFIG, SHIMS, vendored
 
@@ -25,9 +23,8 @@ START_S = 90.0
 """Deadline for an isolate to listen: two cores may be compiling and importing for several at once."""
 
 
-class Isolates:
-    """`count` isolates of `worker/entry.py` while the context is open. A traceback in a log, or an exit unasked, fails
-    the test."""
+class Isolates(Processes):
+    """`count` isolates of `worker/entry.py` while the context is open."""
 
     def __init__(
         self,
@@ -45,6 +42,7 @@ class Isolates:
         `without` names bindings that wrangler.toml has lost. `internet` is all that `fetch` reaches: URLs, and what
         load.mjs makes of their pages.
         """
+        super().__init__()
         self._app = app
         self._late = late
         self._without = list(without)
@@ -57,10 +55,7 @@ class Isolates:
             "MCP_PUBLIC_URL": "https://mcp.example.com",
             **(env or {}),
         }
-        self._exit = ExitStack()
         self._with_proxy = count > 1 if proxy is None else proxy
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._logs = Path()
         self.ports: list[int] = []
         self.relay = 0
         """The port of the bindings."""
@@ -69,38 +64,21 @@ class Isolates:
         self.proxy: RoundRobin | None = None
         self.url = ""
 
-    def __enter__(self) -> Self:
-        self._logs = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="isolates-")))
-        try:
-            relay = self.relay = self._launch("bindings", [str(HERE / "bindings.mjs")])["port"]
-            ports: list[int] = []
-            while len(ports) < self._count:
-                if (port := free_port()) not in ports:
-                    ports.append(port)
-            for i, port in enumerate(ports):
-                self._start(f"isolate {i}", [str(HERE / "isolate.mjs"), json.dumps(self.config(port, relay))])
-            self.started = [self._announced(f"isolate {i}") for i in range(self._count)]
-            self.ports = ports
-            self.url = f"http://127.0.0.1:{ports[0]}"
-            if self._with_proxy:
-                self.proxy = self._exit.enter_context(RoundRobin(ports))
-                self.url = self.proxy.url
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            faults = self._faults()
-        finally:
-            self._end()
-        if faults and error is not None:
-            error.add_note("\n".join(faults))
-        elif faults:
-            raise AssertionError("\n".join(faults))
+    def _open(self) -> None:
+        self._launch("bindings", str(HERE / "bindings.mjs"))
+        relay = self.relay = self._announced("bindings")["port"]
+        ports: list[int] = []
+        while len(ports) < self._count:
+            if (port := free_port()) not in ports:
+                ports.append(port)
+        for i, port in enumerate(ports):
+            self._launch(f"isolate {i}", str(HERE / "isolate.mjs"), json.dumps(self.config(port, relay)))
+        self.started = [self._announced(f"isolate {i}") for i in range(self._count)]
+        self.ports = ports
+        self.url = f"http://127.0.0.1:{ports[0]}"
+        if self._with_proxy:
+            self.proxy = self._exit.enter_context(RoundRobin(ports))
+            self.url = self.proxy.url
 
     def logs(self, i: int) -> str:
         """What isolate `i` has logged so far as information."""
@@ -112,7 +90,7 @@ class Isolates:
 
     def pid(self, i: int) -> int:
         """What `os.getpid` says in isolate `i`."""
-        return self._processes[f"isolate {i}"].pid
+        return self._running[f"isolate {i}"].pid
 
     def control(self, i: int, name: str) -> Any:
         """Ask the host of isolate `i`: `operations`, `forget`, `memory`, `scheduled`."""
@@ -144,56 +122,21 @@ class Isolates:
         told = {"vars": self._vars, "late": self._late, "without": self._without, "internet": self._internet}
         return {"port": port, "bindings": relay, **told, **bundle}
 
-    def _launch(self, name: str, command: Sequence[str]) -> dict[str, Any]:
-        self._start(name, command)
-        return self._announced(name)
-
-    def _start(self, name: str, command: Sequence[str]) -> None:
-        with (self._logs / f"{name}.log").open("ab") as log, (self._logs / f"{name}.err").open("ab") as errors:
-            self._processes[name] = subprocess.Popen(
-                [*node_command(), "--experimental-wasm-jspi", *command],
-                cwd=HERE,
-                env=node_env(),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=errors,
-            )
+    def _launch(self, name: str, *arguments: str) -> None:
+        command = [*node_command(), "--experimental-wasm-jspi", *arguments]
+        self._start(name, command, cwd=HERE, env=node_env(), stdin=subprocess.PIPE)
 
     def _announced(self, name: str) -> dict[str, Any]:
-        deadline = time.monotonic() + START_S
-        while True:
-            for line in self._log(name).splitlines():
-                if line.startswith('{"port":'):
-                    return json.loads(line)
-            code = self._processes[name].poll()
-            if code is not None or time.monotonic() > deadline:
-                what = f"exited with {code}" if code is not None else f"did not listen within {START_S:.0f} s"
-                raise AssertionError(f"{name} {what}\n{self._all(name)}")
-            time.sleep(0.02)  # a poll under a deadline: a file announces nothing
+        return self._awaited(name, lambda: _announcement(self._log(name)), START_S)
 
-    def _log(self, name: str, kind: str = "log") -> str:
-        return (self._logs / f"{name}.{kind}").read_text(errors="replace")
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        process.kill()
+        process.wait()
 
-    def _all(self, name: str) -> str:
-        return self._log(name) + self._log(name, "err")
 
-    def _end(self) -> None:
-        for process in reversed(list(self._processes.values())):
-            assert process.stdin is not None
-            process.stdin.close()
-        for process in self._processes.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            process.kill()
-            process.wait()
-        self._exit.close()
-
-    def _faults(self) -> list[str]:
-        found: list[str] = []
-        for name, process in self._processes.items():
-            log = self._all(name)
-            if TRACEBACK.search(log):
-                found.append(f"{name} printed a traceback:\n{log[-8000:]}")
-            if process.poll() is not None:
-                found.append(f"{name} exited unasked with {process.returncode}:\n{log[-8000:]}")
-        return found
+def _announcement(log: str) -> dict[str, Any] | None:
+    return next((json.loads(line) for line in log.splitlines() if line.startswith('{"port":')), None)
