@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from mcp_edge.errors import EdgeError
@@ -21,6 +21,8 @@ from mcp_edge.tokens import mint
 FORMAT = 1
 _PAGE = 100
 _SEQ = "{:08d}"
+_NAMES = ("name", "uri", "ref")
+"""Params that say what is called: who resumes the stream must be allowed to call it."""
 
 MESSAGE, FENCE, FINAL, END = b"m", b"o", b"f", b"x"
 """Kinds of entries, their first byte: a message, a takeover, the final response, an end without one (cancelled)."""
@@ -63,7 +65,10 @@ class Head:
     """What a newer release wrote; not a field of the record itself."""
 
     def dump(self) -> bytes:
-        record = asdict(self)
+        """The record. Every heartbeat writes it, so the arguments are in it only where they may be needed again."""
+        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if self.params is not None and not (self.again or self.suspended):
+            record["params"] = {name: self.params[name] for name in _NAMES if name in self.params}
         return json.dumps({**record.pop("unknown"), **record}, separators=(",", ":")).encode()
 
     @classmethod

@@ -288,6 +288,22 @@ async def test_a_suspended_call_is_resumed_only_by_who_may_call_it(edge: Deploym
     assert text((await session.get(b, primed.id).messages())[-1]) == "now Ann"
 
 
+async def test_a_call_under_way_is_resumed_only_by_who_may_call_it(edge: Deployment, a: Instance, b: Instance) -> None:
+    session = await a.initialize(key=WRITER)
+    narrower = Session(session.id, session.version, NOBODY)
+    call = session.post(
+        a, request("tools/call", {"name": "slow", "arguments": {}}), accept="text/event-stream, application/json;q=0.9"
+    )
+    primed = await call.event()
+    assert primed is not None
+    await call.disconnect()
+
+    refused(await narrower.get(b, primed.id).whole(), "read", None)
+
+    edge.desk.gate("A").set()
+    assert text((await session.get(b, primed.id).messages())[-1]) == "done"
+
+
 async def test_the_round_trip_of_a_question_needs_the_scope_each_time(edge: Deployment, a: Instance) -> None:
     params: dict[str, Any] = {"name": "rename", "arguments": {}}
     asked = (await a.modern("tools/call", params, key=WRITER).whole()).json["result"]

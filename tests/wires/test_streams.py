@@ -224,6 +224,24 @@ async def test_any_other_call_whose_instance_died_gets_one_final_error(edge: Dep
     assert edge.desk.runs == ["A:change"]
 
 
+@pytest.mark.parametrize(
+    ("tool", "kept"),
+    [("change", {"name": "change"}), ("look_up", {"name": "look_up", "arguments": {"topic": "x"}})],
+)
+async def test_the_arguments_of_a_call_are_stored_only_where_it_may_be_run_again(
+    edge: Deployment, tool: str, kept: dict[str, object]
+) -> None:
+    a = edge.instance("A")
+    session = await a.initialize()
+    _, seen = await begun(edge, session, a, tool)
+    head = await edge.atomics.get(f"stream/{seen.partition('.')[0]}")
+
+    assert head is not None
+    params = json.loads(head.value)["params"]
+    params.pop("_meta", None)
+    assert params == kept
+
+
 async def test_nobody_takes_over_while_the_lease_holds(edge: Deployment) -> None:
     a, b = edge.pair()
     session = await a.initialize()
