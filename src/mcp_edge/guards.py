@@ -144,7 +144,7 @@ def check_json(request: Request) -> None:
     Raises:
         UnsupportedMedia: RFC 9110 §8.4 for the coding: nothing is unpacked, so no body is larger than it looks.
     """
-    if request.raw.get(b"content-encoding", b"identity").lower() != b"identity":
+    if b"content-encoding" in request.raw and request.raw[b"content-encoding"].lower() != b"identity":
         raise UnsupportedMedia("The body must be sent without a content coding.", code=-32000)
     if not _is_json(request.raw.get(b"content-type", b"")):
         raise UnsupportedMedia("The content type must be application/json.", code=-32000)
