@@ -204,7 +204,7 @@ def _new_key(client_id: str) -> str:
 
 def _busy() -> TooMany:
     message = "Too many apps are being looked up at once; try again in a few seconds."
-    return TooMany(message, headers={"retry-after": "5", "cache-control": "no-store"})
+    return TooMany(message, headers={"retry-after": "5"})
 
 
 def _unanswered(client_id: str, reason: Unanswered) -> OAuthError:

@@ -132,7 +132,7 @@ class Limits:
 
 def _too_many(wait_s: int) -> TooMany:
     message = f"Too many attempts; try again in {wait_s} seconds."
-    return TooMany(message, headers={"retry-after": str(wait_s), "cache-control": "no-store"})
+    return TooMany(message, headers={"retry-after": str(wait_s)})
 
 
 def _counts(value: bytes, window: int) -> tuple[int, int]:
