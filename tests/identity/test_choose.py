@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mcp_edge.context import User
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.identity.choose import account_provider, identity_provider
 from mcp_edge.platform import Platform
@@ -40,6 +41,27 @@ def platform(**settings: Any) -> Platform:
 )
 def test_the_settings_name_the_provider(settings: dict[str, Any], label: str) -> None:
     assert identity_provider(platform(**settings)).label == label
+
+
+KINDS: list[tuple[dict[str, Any], User]] = [
+    ({}, User("dev", "1")),
+    ({"identity": "keys", "keys": {"1": "0" * 64}}, User("keys", "1", admitted=f"{'0' * 64}:")),
+    (GITHUB, User("https://github.com", "1", admitted="*")),
+    ({**GITHUB, "identity_issuer": "https://github.acme.test"}, User("https://github.acme.test", "1", admitted="*")),
+    ({**GITHUB, "identity": "sentry"}, User("https://sentry.io", "1", admitted="*")),
+    (OIDC, User("https://login.acme.test", "1", admitted="*")),
+    ({**OIDC, "identity_issuer": "https://other.test"}, User("https://other.test", "1", admitted="*")),
+]
+"""Settings, and a user whom each of them lets in."""
+
+
+@pytest.mark.parametrize(("settings", "own"), KINDS)
+def test_whom_one_way_to_sign_in_has_let_in_is_admitted_by_no_other(settings: dict[str, Any], own: User) -> None:
+    provider = identity_provider(platform(**settings))
+    users = [user for _, user in KINDS]
+
+    assert [user for user in users if provider.admits(user)] == [own]
+    assert len({user.principal for user in users}) == len(users)
 
 
 @pytest.mark.parametrize(
