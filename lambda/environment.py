@@ -52,6 +52,8 @@ class Environment:
             ConfigurationError: the settings cannot work, or would let everybody in without saying so.
         """
         self.settings = Settings.from_env(variables)
+        for name in Settings.unknown(variables):
+            log.warning("%s is no option of mcp-edge; `mcp-edge settings` lists them", name)
         refuse_unsafe(self.settings, "a Function URL", insecure=variables.get(PREFIX + "AUTH") == "none")
         self.records, self.atomics = open_store(self.settings.store)
         self._telemetry = telemetry

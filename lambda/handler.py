@@ -15,6 +15,7 @@ from typing import Any
 from mangum import Mangum
 from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 
+from answer import bounded
 from environment import Context, Environment, is_request
 from mcp_edge.telemetry.powertools import PowertoolsSink
 
@@ -35,7 +36,8 @@ class Function:
         """Answer one invocation."""
         self.telemetry.invocation(context.aws_request_id)
         if is_request(event):
-            return self.http(event, context)  # pyright: ignore[reportArgumentType] # Mangum's context has more members
+            answer = self.http(event, context)  # pyright: ignore[reportArgumentType] # Mangum's context has more members
+            return bounded(answer, context.aws_request_id)
         return self.loop.run_until_complete(self.environment.other(event))
 
 

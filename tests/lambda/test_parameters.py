@@ -85,6 +85,17 @@ def test_what_would_not_start_is_refused_before_it_is_deployed(
         start(stack)
 
 
+def test_a_misspelt_option_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    variables = {
+        "MCP_AUTH": "none",
+        "MCP_STORE": "memory:",
+        "MCP_SECRET_KEYS": artefact.SECRET,
+        "MCP_ALLOWED_HOST": "a",
+    }
+    Environment(variables, Silent(), streaming=False)
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["MCP_ALLOWED_HOST"]
+
+
 def test_what_aws_would_refuse_late_is_refused_first(template: dict[str, Any]) -> None:
     late: list[dict[str, str]] = [
         {"WarmStart": "snapstart", "PythonVersion": "3.11"},
