@@ -20,7 +20,7 @@ from mcp_edge.handlers import register_handlers
 from mcp_edge.kernel import Kernel
 from mcp_edge.paging import keep_reads_private, page_lists
 from mcp_edge.platform import Platform
-from mcp_edge.questions import Questions
+from mcp_edge.questions import GRACE_S, Questions
 from mcp_edge.quotas import Quotas
 from mcp_edge.request import Header, Request
 from mcp_edge.scopes import Scopes
@@ -56,9 +56,8 @@ class Core:
         if not keys:
             raise ConfigurationError("MCP_SECRET_KEYS is not set: sessions cannot be signed.")
         signer = Signer([key.encode() for key in keys])
-        security = RequestStateSecurity(
-            keys=keys, ttl=platform.settings.question_ttl_s, bind_principal=_bound_principal
-        )
+        ttl_s = platform.settings.question_ttl_s + GRACE_S
+        security = RequestStateSecurity(keys=keys, ttl=ttl_s, bind_principal=_bound_principal)
         sessions, changes = Sessions(platform, signer), Changes(platform)
         kernel = Kernel(create_server(platform.settings), security)
         register_handlers(kernel.low, platform, sessions, changes, authenticator, kernel.permissions)

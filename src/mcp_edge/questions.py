@@ -16,6 +16,9 @@ from mcp_edge.platform import Platform
 from mcp_edge.tokens import Signer, mint, short_hash
 
 FORMAT = 1
+GRACE_S = 60
+"""An answer counts for so long after its question's time was up, if nobody has looked for it meanwhile: the client may
+have been away, or is looked after seldom."""
 
 
 class Unanswered(EdgeError):
@@ -43,9 +46,8 @@ class Questions:
         if not isinstance(question, str) or self._signer.verify(f"question/{session}", question) is None:
             raise BadRequest("This session was never asked that: the response's id is unknown.")
         body = json.dumps({"v": FORMAT, **{k: message[k] for k in ("result", "error") if k in message}}).encode()
-        await self._platform.atomics.create(
-            _key(question), body, nonce=short_hash(body.decode()), ttl_s=self._platform.settings.question_ttl_s
-        )
+        ttl_s, nonce = self._platform.settings.question_ttl_s + GRACE_S, short_hash(body.decode())
+        await self._platform.atomics.create(_key(question), body, nonce=nonce, ttl_s=ttl_s)
 
     async def look(self, questions: Collection[str]) -> dict[str, dict[str, Any]] | None:
         """The answers by question id, or None while one is missing or the store is away."""

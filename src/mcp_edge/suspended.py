@@ -15,6 +15,7 @@ from mcp_edge import asking, jsonrpc
 from mcp_edge.cadence import Pauses
 from mcp_edge.errors import EdgeError
 from mcp_edge.logged import LoggedReply
+from mcp_edge.questions import GRACE_S
 
 if TYPE_CHECKING:
     from mcp_edge.results import Asked
@@ -93,9 +94,10 @@ class SuspendableReply(LoggedReply):
         head, core = self.head, self._core
         async for _ in Pauses(self.platform):
             found = await core.questions.look(head.asked.values())
-            if found is not None:
+            late_s = self.platform.clock() - head.deadline
+            if found is not None and late_s < GRACE_S:  # afterwards the sealed state does not open any more
                 return {key: found[question] for key, question in head.asked.items()}
-            if self.platform.clock() >= head.deadline:
+            if late_s >= 0:
                 raise MCPError(REQUEST_TIMEOUT, "The question was not answered in time.")
             if not self.platform.streaming:
                 await self._close_early()  # the client polls with its last event id; nothing is held meanwhile

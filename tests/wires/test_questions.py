@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -204,6 +205,27 @@ async def test_one_question_more_than_the_quota_is_refused(edge: Deployment, too
 
 
 # -- the instance goes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("after_s", "counts"), [(50, True), (70, False)])
+async def test_an_answer_that_is_found_a_little_late_counts_and_later_the_time_is_up(
+    edge: Deployment, monkeypatch: pytest.MonkeyPatch, after_s: int, counts: bool
+) -> None:
+    monkeypatch.setattr(time, "time", edge.clock)  # the sealed state has a time of its own
+    a, b = edge.pair()
+    session = await a.initialize()
+    call = session.call(a, "greet")
+    question, event_id = await asked(call)
+    await call.disconnect()
+    await call.gone()
+    await session.answer(b, question["id"], ANN)
+    edge.clock.advance(600 + after_s)
+    last = (await session.get(b, event_id).messages())[-1]
+
+    if counts:
+        assert text(last) == "Hello, Ann!"
+    else:
+        assert last["error"] == {"code": -32001, "message": "The question was not answered in time."}
 
 
 async def test_a_suspended_call_goes_on_at_the_other_instance_after_the_first_has_died(edge: Deployment) -> None:
