@@ -33,6 +33,23 @@ _MAX_ROUNDS = 32
 _NAMES = {"tools/call": "name", "prompts/get": "name"}
 
 
+class Interrupted(MCPError):
+    """The instance that ran the call is gone, and the call may not run again."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(
+            jsonrpc.INTERNAL_ERROR,
+            "The server was interrupted during this call; it may have taken effect in part. "
+            "Check before you repeat it.",
+            {"interrupted": True, "method": method},
+        )
+
+
+async def interrupted(method: str) -> bytes:
+    """The job of a call that may not run again: its error."""
+    raise Interrupted(method)
+
+
 async def run(
     core: Core,
     x: Exchange,
@@ -162,7 +179,8 @@ def failure(e: Exception, core: Core, x: Exchange, *, modern: bool) -> tuple[int
             code, message = jsonrpc.INTERNAL_ERROR, f"Internal error (request {trace})"
     if modern and http == 200:
         http = ERROR_CODE_HTTP_STATUS.get(code, 200)
-    return http, jsonrpc.error(x.request_id, code, message, data), str(code)
+    status = "interrupted" if isinstance(e, Interrupted) else str(code)
+    return http, jsonrpc.error(x.request_id, code, message, data), status
 
 
 def _wrong_argument(e: ValueError) -> str | None:

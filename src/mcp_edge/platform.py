@@ -23,7 +23,8 @@ class CallEvent(NamedTuple):
     name: str
     """The tool, prompt or resource template called; empty for other methods."""
     status: str
-    """`ok`, `tool_error`, `cancelled`, `gone`, `ended`, `lost`, `suspended`, or the JSON-RPC error code as text."""
+    """`ok`, `tool_error`, `cancelled`, `gone` (its client), `ended` (its session), `lost` (to another instance),
+    `suspended` (the user is asked), `interrupted` (its instance stopped), or the JSON-RPC error code as text."""
     duration_ms: float
     request_id: str
     session: str

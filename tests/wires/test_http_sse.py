@@ -185,6 +185,7 @@ async def test_a_call_whose_holder_died_is_run_again_or_said_to_be_interrupted(
         assert text(answer) == "x by B"
     else:
         assert answer["error"]["data"] == {"interrupted": True, "method": "tools/call"}
+        await edge.until(lambda: [event.status for event in b.book.events][-1:] == ["interrupted"])
 
 
 async def test_a_client_that_comes_back_without_its_id_is_served_by_the_version_it_names(edge: Deployment) -> None:

@@ -222,6 +222,7 @@ async def test_any_other_call_whose_instance_died_gets_one_final_error(edge: Dep
     assert [m["id"] for m in messages] == [1]
     assert messages[0]["error"]["data"] == {"interrupted": True, "method": "tools/call"}
     assert edge.desk.runs == ["A:change"]
+    await edge.until(lambda: [event.status for event in b.book.events][-1:] == ["interrupted"])
 
 
 @pytest.mark.parametrize(

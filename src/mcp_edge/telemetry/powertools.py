@@ -16,7 +16,9 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from mcp_edge.platform import CallEvent
 
 NAMESPACE = "mcp-edge"
-_OUTCOMES = frozenset({"ok", "tool_error", "cancelled", "interrupted"})
+_OUTCOMES = frozenset({"ok", "tool_error", "cancelled", "suspended", "interrupted"})
+_LEFT = frozenset({"gone", "ended", "lost"})
+"""Nobody waits any longer for the call at this instance: no more an error than a cancellation is."""
 _QUIET = ("mcp", "mangum", "httpx", "httpcore", "botocore", "asyncio")
 """Loggers whose INFO says something for each request; the call line says it once."""
 
@@ -50,7 +52,7 @@ class PowertoolsSink:
         A dimension's every value is billed as a metric of its own, and a caller may name any method or tool: their
         names are searchable fields of the line instead.
         """
-        outcome = event.status if event.status in _OUTCOMES else "error"
+        outcome = event.status if event.status in _OUTCOMES else "cancelled" if event.status in _LEFT else "error"
         write = self.logger.error if event.status == "-32603" else self.logger.info
         write("call", extra={"call": event._asdict()})
         self._metrics.add_dimension("outcome", outcome)

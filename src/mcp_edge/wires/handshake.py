@@ -21,9 +21,6 @@ from mcp_edge.suspended import SuspendableReply
 from mcp_edge.wires import batch
 
 _VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
-INTERRUPTED = (
-    "The server was interrupted during this call; it may have taken effect in part. Check before you repeat it."
-)
 _MAX_CLIENT_BYTES = 64 * 1024
 
 

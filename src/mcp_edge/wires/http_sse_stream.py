@@ -14,7 +14,6 @@ from typing import Any
 
 import anyio
 import anyio.abc
-from mcp.shared.exceptions import MCPError
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 from mcp_edge import calls, jsonrpc, sse
@@ -31,7 +30,7 @@ from mcp_edge.reply import SilentReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
 from mcp_edge.tokens import short_hash
-from mcp_edge.wires.handshake import INTERRUPTED, link_of, open_session
+from mcp_edge.wires.handshake import link_of, open_session
 from mcp_edge.wires.http_sse_reply import StreamReply
 from mcp_edge.wires.streaming import messages_of
 
@@ -223,14 +222,10 @@ class Stream:
         reply = StreamReply(self._core, self, self._session, letter)
         x = self._exchange(request_id, params, reply, letter)
         link = link_of(x, self._session)
-        job = self._core.kernel.request(x, link, method, params) if run else _interrupted(method)
+        job = self._core.kernel.request(x, link, method, params) if run else calls.interrupted(method)
         self._calls[letter.name] = (reply, letter)
         await calls.run(self._core, x, link, method, params, reply, job)
         del self._calls[letter.name]
         self._running -= 1
         if not reply.untold:
             await self._box.end(letter)
-
-
-async def _interrupted(method: str) -> bytes:
-    raise MCPError(jsonrpc.INTERNAL_ERROR, INTERRUPTED, {"interrupted": True, "method": method})

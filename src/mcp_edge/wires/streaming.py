@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from mcp.shared.exceptions import MCPError
-
 from mcp_edge import calls, jsonrpc, sse
 from mcp_edge.cadence import Pauses
 from mcp_edge.cancellations import was_cancelled
@@ -17,9 +13,9 @@ from mcp_edge.held import Held, Sole
 from mcp_edge.logged import PRIMED_SINCE
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
-from mcp_edge.streams import END, FINAL, MESSAGE, Head, Journal, Log, parse_event_id
+from mcp_edge.streams import END, FINAL, MESSAGE, Journal, Log, parse_event_id
 from mcp_edge.suspended import SuspendableReply
-from mcp_edge.wires.handshake import INTERRUPTED, link_of, load_session
+from mcp_edge.wires.handshake import link_of, load_session
 
 _POST_ONLY = {"allow": "POST, DELETE"}
 
@@ -169,13 +165,5 @@ async def _run_on(
     elif head.again:
         job = core.kernel.request(x, link, head.method, head.params)
     else:
-        job = _interrupted(head)
+        job = calls.interrupted(head.method)
     await calls.run(core, x, link, head.method, head.params, reply, job)
-
-
-async def _interrupted(head: Head) -> Any:
-    raise MCPError(
-        jsonrpc.INTERNAL_ERROR,
-        INTERRUPTED,
-        {"interrupted": True, "method": head.method},
-    )
