@@ -61,7 +61,7 @@ def test_dynamodb_without_its_packages_names_the_extra(monkeypatch: pytest.Monke
     monkeypatch.delitem(sys.modules, "mcp_edge.storage.dynamodb_client", raising=False)
     monkeypatch.delitem(sys.modules, "mcp_edge.storage.dynamodb_table", raising=False)
     monkeypatch.setitem(sys.modules, "botocore.auth", None)
-    with pytest.raises(ConfigurationError, match=r"mcp-edge\[lambda\]"):
+    with pytest.raises(ConfigurationError, match=r"the extra `lambda`"):
         open_store("dynamodb:my-table")
 
 

@@ -27,7 +27,9 @@ def open_store(url: str, clock: Callable[[], float] = time.time) -> tuple[Record
         try:
             from mcp_edge.storage.dynamodb import open_dynamodb  # noqa: PLC0415 - see above
         except ModuleNotFoundError as e:
-            raise ConfigurationError(f"MCP_STORE: dynamodb needs `pip install mcp-edge[lambda]`: {e}") from e
+            raise ConfigurationError(
+                f"MCP_STORE: dynamodb needs the extra `lambda` (pip install -e '.[lambda]'): {e}"
+            ) from e
         return open_dynamodb(rest, clock=clock)
     if url == "memory:":
         from mcp_edge.storage.memory import open_memory  # noqa: PLC0415 - see above
