@@ -72,7 +72,7 @@ class App:
                 await _unavailable(request, e)
             except ExceptionGroup as e:  # what held a stream ran in a task group
                 if e.split(StoreUnavailable)[1] is None:
-                    await _unavailable(request, e.exceptions[0])
+                    await _unavailable(request, StoreUnavailable(str(e.exceptions[0])))
                 else:
                     await _broken(request, e)
             except Exception as e:  # noqa: BLE001 # the outermost boundary: a bug is logged once and told without detail
@@ -159,10 +159,10 @@ class App:
                 return
 
 
-async def _unavailable(request: Request, e: Exception) -> None:
+async def _unavailable(request: Request, e: StoreUnavailable | UpstreamError) -> None:
     logger.error("request %s: %s", request.trace_id(), e)
     message = f"{e} Try again." if isinstance(e, UpstreamError) else "The store cannot be reached; try again."
-    body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, message)
+    body = jsonrpc.error(e.request_id, jsonrpc.INTERNAL_ERROR, message)
     await _answer_or_end(request, 503, body, [(b"retry-after", b"2")])
 
 

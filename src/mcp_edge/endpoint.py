@@ -5,7 +5,7 @@ from __future__ import annotations
 from mcp_edge import guards, jsonrpc
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.errors import CallerError, MethodNotAllowed
+from mcp_edge.errors import EdgeError, MethodNotAllowed
 from mcp_edge.request import Request
 from mcp_edge.wires import handshake, modern
 
@@ -16,7 +16,7 @@ async def serve(core: Core, request: Request, user: User) -> None:
     """Answer a request whose host, origin and user are known.
 
     Raises:
-        CallerError: for the app to answer.
+        EdgeError: for the app to answer.
     """
     if request.method == "POST":
         guards.check_post(request)
@@ -24,7 +24,7 @@ async def serve(core: Core, request: Request, user: User) -> None:
         wire = modern if modern.claims(request, message) else handshake
         try:
             await wire.post(core, request, user, message)
-        except CallerError as e:
+        except EdgeError as e:
             request_id = jsonrpc.member(message, "id")
             e.request_id = request_id if jsonrpc.is_id(request_id) else None
             raise

@@ -29,6 +29,9 @@ from typing import Any
 class EdgeError(Exception):
     """Base of every error that mcp-edge raises on purpose."""
 
+    request_id: int | str | None = None
+    """The id of the JSON-RPC request, once it is known."""
+
 
 class CallerError(EdgeError):
     """The caller's mistake. `message` is public; `code` and `data` are the JSON-RPC error's."""
@@ -46,8 +49,6 @@ class CallerError(EdgeError):
         self.code = code
         self.data = data
         self.headers = headers
-        self.request_id: int | str | None = None
-        """The id of the JSON-RPC request, once it is known."""
 
 
 class BadRequest(CallerError):

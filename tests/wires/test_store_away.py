@@ -28,6 +28,7 @@ async def test_a_request_that_needs_the_store_is_told_to_come_back(edge: Deploym
     assert [answer.status for answer in answers] == [503] * 4
     assert {answer.headers["retry-after"] for answer in answers} == {"2"}
     assert "try again" in answers[0].json["error"]["message"]
+    assert [answer.json["id"] for answer in answers] == [1, None, None, None]
     assert text((await session.call(a, "echo", {"text": "on"}).whole()).json) == "on"
 
 
