@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import anyio
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from mcp_edge import Upstream, User, http, upstream
 from mcp_edge.app import create_app
@@ -182,3 +183,30 @@ def test_accounts_of_users_need_users_who_sign_in_here(account: str) -> None:
     settings = Settings(auth="keys", upstream_account=account)  # pyright: ignore[reportArgumentType] # one of those
     with pytest.raises(ConfigurationError, match=f"MCP_UPSTREAM_ACCOUNT={account} needs MCP_AUTH=oauth"):
         create_app(create_server, Platform(settings, MemoryRecords(), MemoryAtomics()))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "identity", "keys", "refused"),
+    [
+        ({"alice": "t"}, "dev", True, True),
+        ({"keys||alice": "t"}, "dev", True, False),
+        ({"alice": "t"}, "dev", False, False),
+        ({"alice": "t"}, "keys", True, False),
+    ],
+)
+def test_where_users_come_from_two_places_a_credential_names_the_whole_user(
+    tokens: dict[str, str], identity: Literal["dev", "keys"], keys: bool, refused: bool
+) -> None:
+    settings = Settings(
+        auth="oauth",
+        public_url="https://mcp.example",
+        identity=identity,
+        keys={"alice": "0" * 64} if keys else {},
+        upstream_tokens={name: SecretStr(token) for name, token in tokens.items()},
+    )
+    platform = Platform(settings, MemoryRecords(), MemoryAtomics())
+    if refused:
+        with pytest.raises(ConfigurationError, match=r"^MCP_UPSTREAM_TOKENS: 'alice' may be .*`keys\|\|alice`"):
+            create_app(create_server, platform)
+    else:
+        create_app(create_server, platform)

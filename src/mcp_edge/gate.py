@@ -13,6 +13,7 @@ from mcp_edge.errors import ConfigurationError
 from mcp_edge.platform import Accounts, Platform
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
+from mcp_edge.settings import Settings
 
 Handler = Callable[[Request], Awaitable[None]]
 
@@ -44,6 +45,7 @@ def gate(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> Gate:
         raise ConfigurationError(
             f"MCP_UPSTREAM_ACCOUNT={settings.upstream_account} needs MCP_AUTH=oauth: only there do users sign in here."
         )
+    _check_credentials(settings)
     match settings.auth:
         case "none":
             return Gate(Nobody())
@@ -63,3 +65,17 @@ def gate(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> Gate:
             from mcp_edge.resource.routes import open_gate  # noqa: PLC0415
 
             return Gate(*open_gate(platform, scopes))
+
+
+def _check_credentials(settings: Settings) -> None:
+    """Refuse a credential for a bare subject where users come from two places: it may be somebody else's in the other.
+
+    Raises:
+        ConfigurationError
+    """
+    two = settings.auth == "oauth" and settings.keys and settings.identity != "keys"
+    if two and (bare := sorted(name for name in settings.upstream_tokens if "|" not in name)):
+        raise ConfigurationError(
+            f"MCP_UPSTREAM_TOKENS: {bare[0]!r} may be the name of an access key in MCP_KEYS or a user of "
+            f"MCP_IDENTITY={settings.identity}. Name the principal: `keys||{bare[0]}`, or `ISSUER||SUBJECT`."
+        )
