@@ -237,6 +237,10 @@ async def test_to_register_again_does_not_shorten_a_life() -> None:
     assert (await server.clients.register(NATIVE))["client_id_issued_at"] == issued_at
     server.clock.advance(UNUSED_TTL_S + 1)
     assert await server.clients.find(client_id) is not None
+    server.clock.advance(CLIENT_TTL_S - 2 * UNUSED_TTL_S - 1)
+    await server.clients.register(NATIVE)
+    server.clock.advance(1)
+    assert await server.clients.find(client_id) is None, "nor does it prolong one"
 
 
 @pytest.mark.parametrize(
