@@ -18,7 +18,15 @@ import pytest
 from mcp import Client, MCPError
 from mcp.client.session import ClientRequestContext, IncomingMessage, MessageHandlerFnT
 from mcp.client.sse import sse_client
-from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, ResourceListChangedNotification, TextContent
+from mcp_types import (
+    CallToolResult,
+    ElicitRequestParams,
+    ElicitResult,
+    PromptReference,
+    ResourceListChangedNotification,
+    ResourceTemplateReference,
+    TextContent,
+)
 
 from mcp_edge.settings import Settings
 from tests.docs.pages import blocks
@@ -158,6 +166,18 @@ async def test_progress_and_changes_arrive(fleet: Fleet, wire: str) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("wire", WIRES)
+async def test_a_prompt_is_got_and_its_argument_and_that_of_a_template_are_completed(fleet: Fleet, wire: str) -> None:
+    async with client(fleet, wire) as c:
+        (message,) = (await c.get_prompt("pack", {"city": "Ulm"})).messages
+        assert isinstance(message.content, TextContent)
+        assert message.content.text == "What should I pack for Ulm? Look at guide://Ulm first."
+        for ref in (PromptReference(name="pack"), ResourceTemplateReference(uri="guide://{city}")):
+            suggested = await c.complete(ref, {"name": "city", "value": "U"})
+            assert suggested.completion.values == ["Ulm", "Utrecht"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wire", WIRES)
 async def test_an_error_says_what_may_be_said(fleet: Fleet, wire: str) -> None:
     async with client(fleet, wire) as c:
         assert "There is no such train." in text(await c.call_tool("board", {"train": "12"}), failed=True)
@@ -169,7 +189,9 @@ async def test_an_error_says_what_may_be_said(fleet: Fleet, wire: str) -> None:
 @pytest.mark.anyio
 async def test_a_bug_tells_the_client_the_name_of_the_tool_alone() -> None:
     page: dict[str, Any] = {}
-    exec(CODE, page)  # the fleet's processes may not log a traceback, and this one has to
+    exec(
+        compile(CODE, "tools.md", "exec", dont_inherit=True), page
+    )  # the fleet's processes may not log a traceback, and this one has to
 
     async def broken() -> str:
         raise LookupError("a detail that nobody outside should read")
