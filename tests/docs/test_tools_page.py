@@ -189,9 +189,8 @@ async def test_an_error_says_what_may_be_said(fleet: Fleet, wire: str) -> None:
 @pytest.mark.anyio
 async def test_a_bug_tells_the_client_the_name_of_the_tool_alone() -> None:
     page: dict[str, Any] = {}
-    exec(
-        compile(CODE, "tools.md", "exec", dont_inherit=True), page
-    )  # the fleet's processes may not log a traceback, and this one has to
+    # Not in the fleet: its processes may not log a traceback, and this has to.
+    exec(compile(CODE, "tools.md", "exec", dont_inherit=True), page)
 
     async def broken() -> str:
         raise LookupError("a detail that nobody outside should read")
