@@ -12,6 +12,7 @@ import pytest
 from mcp_edge import request as http
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.oauth.browser import Browsers
+from mcp_edge.oauth.pages import redirect
 from mcp_edge.scopes import Scope
 from tests.oauth.deployment import CLIENT, REDIRECT, Asking, Deployment, authorize, consent_page, deploy
 from tests.oauth.upstream import GitHub
@@ -73,6 +74,27 @@ async def test_every_page_has_the_headers_that_keep_others_out(pages: dict[str, 
         alone = {} if name in targets else {"cross-origin-opener-policy": "same-origin"}
         policy = {"content-security-policy": POLICY.format(targets.get(name, "'self'"))}
         assert headers == common | alone | policy, name
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("https://a.example/cb?x=%20&iss=https://b", b"https://a.example/cb?x=%20&iss=https://b"),
+        ("https://a.example/\r\nset-cookie: a=b", b"https://a.example/%0D%0Aset-cookie:%20a=b"),
+        ("https://a.example/\u2028\u00e9", b"https://a.example/%E2%80%A8%C3%A9"),
+    ],
+)
+async def test_a_redirect_is_one_header_whatever_it_leads_to(url: str, location: bytes) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
+    await redirect(http.Request({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send), url)
+    assert [value for name, value in sent[0]["headers"] if name == b"location"] == [location]
 
 
 async def test_a_redirect_that_bears_a_code_is_neither_kept_nor_told() -> None:
