@@ -181,7 +181,7 @@ class Office:
         """Of a user who has just signed in, unless `since` says otherwise."""
         challenge = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
         scopes = frozenset({"notes:write"})
-        asked = AuthorizationRequest(client.id, CALLBACK, True, "state", challenge, resource, scopes)
+        asked = AuthorizationRequest(client.id, CALLBACK, "state", challenge, resource, scopes)
         approval = Approval(asked, client.name, user, scopes)
         latest = await self.sign_outs.latest(user.principal) if since is None else since
         return await self.grants.approve(approval, since=latest, stands=_it_does)

@@ -35,7 +35,7 @@ async def authorize(server: AuthorizationServer, request: Request) -> None:
         await _proceed(server, request, client, wanted, prompt=asked.one("prompt").split())
     except OAuthError as e:
         state = "" if "state" in asked.repeated else asked.one("state")
-        told = AuthorizationRequest(client.id, redirect_uri, True, state, "", "", frozenset())
+        told = AuthorizationRequest(client.id, redirect_uri, state, "", "", frozenset())
         reason, ask_first = f"{e.error}: {e.reason}", not await _trusted(server, request, client, redirect_uri)
         await flow.refuse(server, request, told, e.error, e.description, reason=reason, ask_first=ask_first)
 
@@ -116,7 +116,6 @@ async def _wanted(
     return AuthorizationRequest(
         client_id=client.id,
         redirect_uri=redirect_uri,
-        redirect_uri_given=bool(asked.one("redirect_uri")),
         state=asked.one("state"),
         code_challenge=asked.one("code_challenge"),
         resource=_resource(server, asked),

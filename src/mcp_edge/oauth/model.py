@@ -39,8 +39,6 @@ class AuthorizationRequest:
     client_id: str
     redirect_uri: str
     """As it was sent; to be used for the answer."""
-    redirect_uri_given: bool
-    """Whether the client named it; then /token may have to repeat it (RFC 6749 §4.1.3)."""
     state: str
     code_challenge: str
     resource: str
