@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlencode
 
 import httpx
 import pytest
 
-from mcp_edge.oauth.limits import PER_WINDOW
-from tests.oauth.deployment import Asking, Deploy, allow, consent_page, exchange
+from tests.oauth.deployment import Asking, Deploy, Deployment, allow, consent_page, exchange
 from tests.oauth.upstream import GitHub
-from tests.support.visitor import Page
+from tests.support.visitor import Page, Visitor
 
 pytestmark = pytest.mark.anyio
 
 RACERS = 20
 
 
-async def at_once(step: Callable[[], Awaitable[Page]], racers: int = RACERS) -> list[Page]:
-    """Where so many browsers' tabs arrive that take the same step."""
-    return list(await asyncio.gather(*(step() for _ in range(racers))))
+async def at_once(edge: Deployment, browser: Visitor, step: Callable[[Visitor], Awaitable[Page]]) -> list[Page]:
+    """Where so many tabs of one browser arrive that take the same step. Each has an address of its own, since the count
+    of attempts would keep those of one address apart."""
+    tabs = [edge.visitor(address=f"198.51.100.{n}") for n in range(RACERS)]
+    for tab in tabs:
+        tab.client.cookies.update(browser.client.cookies)
+    return list(await asyncio.gather(*(step(tab) for tab in tabs)))
 
 
 def codes(pages: list[Page]) -> list[str]:
@@ -37,31 +39,32 @@ async def refreshed(client: httpx.AsyncClient, token: str) -> httpx.Response:
 
 
 async def test_of_many_answers_to_one_page_one_counts(everywhere: Deploy) -> None:
-    async with everywhere().visitor() as browser:
+    edge = everywhere()
+    async with edge.visitor() as browser:
         await browser.press(await browser.visit("/sign-in"), "Sign in", type_in={"value": "alice"})
         asking = Asking()
         page = await consent_page(browser, asking)
-        (code,) = codes(await at_once(lambda: browser.press(page, "Allow")))
+        (code,) = codes(await at_once(edge, browser, lambda tab: tab.press(page, "Allow")))
         assert (await exchange(browser.client, asking, code)).status_code == 200
 
 
 async def test_of_many_sign_ins_in_one_step_one_counts(everywhere: Deploy) -> None:
-    async with everywhere().visitor() as browser:
+    edge = everywhere()
+    async with edge.visitor() as browser:
         asking = Asking()
         page = await browser.press(await consent_page(browser, asking), "Allow")
-        pressed = await at_once(
-            lambda: browser.press(page, "Sign in", type_in={"value": "alice"}), PER_WINDOW["sign-in"]
-        )
-        (code,) = codes(pressed)
+        alice = {"value": "alice"}
+        (code,) = codes(await at_once(edge, browser, lambda tab: tab.press(page, "Sign in", type_in=alice)))
         assert (await exchange(browser.client, asking, code)).status_code == 200
 
 
 async def test_of_many_returns_from_the_provider_one_counts(everywhere: Deploy) -> None:
     github = GitHub()
-    async with github.deploy(everywhere).visitor() as browser:
+    edge = github.deploy(everywhere)
+    async with edge.visitor() as browser:
         asking = Asking()
         away = await browser.press(await consent_page(browser, asking), "Allow")
-        (code,) = codes(await at_once(lambda: github.back(browser, away)))
+        (code,) = codes(await at_once(edge, browser, lambda tab: github.back(tab, away)))
         assert github.asked == ["/login/oauth/access_token", "/api/v3/user"], "a code of the provider is sent once"
         assert (await exchange(browser.client, asking, code)).status_code == 200
 
@@ -73,7 +76,8 @@ async def test_of_many_redemptions_of_a_users_code_at_most_one_gets_tokens_and_t
     async with edge.visitor() as browser, edge.instance().client() as elsewhere:
         code = (await allow(browser, await consent_page(browser, asking))).answer["code"]
         kept = (await allow(browser, await consent_page(browser, other))).answer["code"]
-        clients = [browser.client, elsewhere] * (RACERS // 2)
+        instances = (edge, edge.instance())
+        clients = [instances[n % 2].visitor(address=f"198.51.100.{n}").client for n in range(RACERS)]
         answers = await asyncio.gather(*(exchange(client, asking, code) for client in clients))
         won = [answer.json() for answer in answers if answer.status_code == 200]
         lost = [answer.json()["error"] for answer in answers if answer.status_code == 400]
@@ -101,9 +105,10 @@ async def test_a_code_is_redeemed_by_who_asked_for_it_alone(everywhere: Deploy) 
 
 
 async def test_a_denial_and_an_approval_at_once_are_one_answer(everywhere: Deploy) -> None:
-    async with everywhere().visitor() as browser:
+    edge = everywhere()
+    async with edge.visitor() as browser:
         await browser.press(await browser.visit("/sign-in"), "Sign in", type_in={"value": "alice"})
-        page = await consent_page(browser, Asking())
-        pages = await asyncio.gather(*(browser.press(page, text) for text in ("Deny", "Allow") * 4))
-        told = [urlencode(page.answer) for page in pages if page.left]
+        page, buttons = await consent_page(browser, Asking()), iter(("Deny", "Allow") * RACERS)
+        pages = await at_once(edge, browser, lambda tab: tab.press(page, next(buttons)))
+        told = [page.answer for page in pages if page.left]
         assert (len(told), {page.status for page in pages if not page.left}) == (1, {400})
