@@ -41,8 +41,6 @@ ANSWERS: dict[str, dict[str, str | int | float | bool | list[str] | None]] = {
     "Really delete?": {"sure": True},
 }
 """What the user says to each question."""
-Progress = tuple[float, float | None, str | None]
-"""Progress, total and message."""
 
 
 async def until(told: Callable[[], bool]) -> None:

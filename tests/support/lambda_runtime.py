@@ -63,7 +63,6 @@ class Environment:
         self._current: Invocation | None = None
         self._ready = asyncio.Event()
         self.init_error: Any = None
-        self.invocations = 0
         self.connections = 0
         self.asked: list[str] = []
         """What the runtime asked for or told, in order: `next`, `response`, `error`, `init/error`, `restore/next`."""
@@ -112,7 +111,6 @@ class Environment:
     async def invoke(self, invocation: Invocation) -> None:
         """Thaw the environment for `invocation`, whose `parts` then fill."""
         self._ready.clear()
-        self.invocations += 1
         self._current = invocation
         await self._invocations.put(invocation)
 

@@ -21,15 +21,14 @@ REFUSED = {"code": -32600, "message": "Too many open streams (at most 1)."}
 class Caller:
     """A user's way of calling a tool that waits, on one revision."""
 
-    def __init__(self, era: str, at: Instance, session: Session | None, key: str | None) -> None:
-        self._era = era
+    def __init__(self, at: Instance, session: Session | None, key: str | None) -> None:
         self._at = at
         self._session = session
         self._key = key
 
     @classmethod
     async def of(cls, era: str, at: Instance, key: str | None = None) -> Caller:
-        return cls(era, at, None if era == "modern" else await at.initialize(key=key), key)
+        return cls(at, None if era == "modern" else await at.initialize(key=key), key)
 
     def call(self, tool: str = "change") -> Call:
         if self._session is not None:
