@@ -30,6 +30,8 @@ SWEEP_S = 300
 SWEEP_LIMIT = 1000
 KEEP_ALIVE_S = 75
 """Longer than the idle time of common proxies, so that they close first and never reuse a dying connection."""
+HEAD_S = 15.0
+"""How long the head of a request may take to arrive, at least; at most it is twice that."""
 SILENT_S = 1.0
 """How long a connection that was accepted last may take to send its first request."""
 _HANDLED = (signal.SIGTERM, signal.SIGINT, HURRY)
@@ -108,6 +110,7 @@ class EdgeServer(uvicorn.Server):
         gc.freeze()  # what was imported lives as long as the process: the collector need not look at it again
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._sweep)
+            tasks.start_soon(self._close_silent)
             if self._worker_of is not None:
                 tasks.start_soon(self._leave_with_supervisor, self._worker_of)
             await super().main_loop()
@@ -168,6 +171,18 @@ class EdgeServer(uvicorn.Server):
         await anyio.wait_readable(descriptor)  # nothing is ever written: readable means that the other end is gone
         self.handle_exit(HURRY, None)
 
+    async def _close_silent(self) -> None:
+        """Close connections that send nothing, or the head of a request bit by bit: uvicorn waits for it for ever."""
+        connections: set[Any] = self.server_state.connections
+        before: dict[Any, Any] = {}
+        while True:
+            await anyio.sleep(HEAD_S)
+            silent = {connection: connection.cycle for connection in connections if _silent(connection)}
+            for connection, cycle in silent.items():
+                if connection in before and before[connection] is cycle:  # nothing was served in between
+                    connection.transport.close()
+            before = silent
+
     async def _sweep(self) -> None:
         while True:
             await anyio.sleep(SWEEP_S * random.uniform(0.8, 1.2))  # noqa: S311  # jitter, not a secret
@@ -177,6 +192,12 @@ class EdgeServer(uvicorn.Server):
                         pass
             except StoreUnavailable as e:
                 log.warning("expired records were not removed: %s", e)
+
+
+def _silent(connection: Any) -> bool:
+    """Whether neither a request is under way nor uvicorn's own timer, which runs between two of them."""
+    under_way = connection.cycle is not None and not connection.cycle.response_complete
+    return not under_way and connection.timeout_keep_alive_task is None
 
 
 def _queued(listener: socket.socket) -> Generator[socket.socket, None, None]:
