@@ -41,12 +41,18 @@ def test_secrets_and_hashes_are_masked_while_their_owners_are_named() -> None:
             "MCP_UPSTREAM_TOKEN": "shared-upstream",
             "MCP_UPSTREAM_TOKENS": "alice:own-upstream",
             "MCP_KEYS": f"bob:{digest}",
+            "MCP_CLIENTS": f'[{{"client_id": "desk", "client_secret_sha256": "{digest}"}}]',
         }
     )
     for hidden in ("signing", "second-of", "shared-upstream", "own-upstream", digest):
         assert hidden not in text
-    for shown in ("(2 set)", "alice:(set)", "bob:(set)"):
+    for shown in ("(2 set)", "alice:(set)", "bob:(set)", "desk"):
         assert shown in text
+
+
+def test_a_misspelt_option_is_named(tmp_path: Path) -> None:
+    done = mcp_edge("settings", cwd=tmp_path, env={"MCP_DRAIN": "7", "MCP_QUIET_S": "1"})
+    assert (done.returncode, done.stderr) == (0, "MCP_DRAIN is set here, and is no option.\n")
 
 
 def test_a_value_that_cannot_be_read_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -18,6 +19,8 @@ _HASHES = frozenset({"keys"})
 def run(args: argparse.Namespace) -> int:
     """Print the options, as text with their values here, or as Markdown without."""
     print(markdown() if args.markdown else table(os.environ))
+    for name in [] if args.markdown else Settings.unknown(os.environ):
+        print(f"{name} is set here, and is no option.", file=sys.stderr)
     return 0
 
 
@@ -55,6 +58,8 @@ def shown(name: str, value: Any) -> str:
         return "(set)"
     if isinstance(value, tuple):
         items = cast("tuple[Any, ...]", value)
+        if name == "clients":  # documents, with the hashes of secrets in them
+            return ", ".join(str(document.get("client_id", "-")) for document in items)
         return f"({len(items)} set)" if isinstance(items[0], SecretStr) else ", ".join(map(str, items))
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value)
