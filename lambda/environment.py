@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_edge import http_client, public_http
 from mcp_edge.app import create_app
-from mcp_edge.cli.exposure import refuse_unsafe
+from mcp_edge.exposure import refuse_unsafe
 from mcp_edge.platform import Drain, Platform, Telemetry
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store

@@ -105,6 +105,6 @@ def test_the_cron_trigger_removes_all_that_has_expired_and_nothing_else(isolates
 
 def test_the_entry_is_short_and_reads_nothing_from_the_process() -> None:
     source = (ROOT / "worker" / "entry.py").read_text()
-    assert len(source.splitlines()) <= 80
+    assert len(source.splitlines()) <= 40
     assert "os.environ" not in source
     assert sorted(file.name for file in Path(ROOT / "worker").glob("*.py")) == ["entry.py"]

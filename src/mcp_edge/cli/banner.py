@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from mcp_edge.cli.exposure import is_loopback
+from mcp_edge.exposure import is_loopback
 from mcp_edge.settings import Settings
 
 _EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 # read, not bound

@@ -17,9 +17,9 @@ import httpx
 
 from mcp_edge import http_client, public_http
 from mcp_edge.cli.banner import banner, base_url
-from mcp_edge.cli.exposure import is_loopback, refuse_unsafe, with_secret
 from mcp_edge.cli.loading import load
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.exposure import is_loopback, refuse_unsafe, with_secret
 from mcp_edge.platform import Platform
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store
