@@ -127,7 +127,7 @@ class Talk:
     def answers(self, reply: Reply, status: int, body: Any, **headers: str) -> None:
         """Fail unless the reply is this status with this JSON body and, among its headers, these."""
         raw = reply.whole()
-        found: Any = json.loads(raw) if raw.strip() else None
+        found: Any = json.loads(raw) if raw else None
         shown = {name.replace("_", "-"): reply.headers.get(name.replace("_", "-"), "") for name in headers}
         wanted = {name.replace("_", "-"): value for name, value in headers.items()}
         self.names.check([reply.status, shown, found], [status, wanted, body])
