@@ -128,6 +128,12 @@ async def fastmcp() -> AsyncIterator[ASGIApp]:
         yield app
 
 
+def options() -> dict[str, str]:
+    """The same settings in the environment, for a server that is started as a process."""
+    keys = ",".join(f"user{n}:{sha256(key_of(n).encode()).hexdigest()}" for n in range(USERS))
+    return {"MCP_PUBLIC_URL": f"http://{HOST}", "MCP_KEYS": keys, "MCP_SECRET_KEYS": SECRET}
+
+
 @asynccontextmanager
 async def platform(
     *, auth: Literal["none", "keys", "oauth"], store: Literal["memory", "sqlite"]
