@@ -74,7 +74,7 @@ async def token_at(host: Platform) -> str:
     client = Client("bench", "Bench", ("http://127.0.0.1/callback",), "static")
     challenge = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
     allowed = Scopes().baseline
-    asked = AuthorizationRequest(client.id, client.redirect_uris[0], True, "", challenge, urls.issuer, allowed)
+    asked = AuthorizationRequest(client.id, client.redirect_uris[0], "", challenge, urls.issuer, allowed)
     code = await grants.approve(Approval(asked, client.name, User("dev", "user0"), allowed), since="", stands=stands)
     tokens = await grants.redeem(code, client, redirect_uri=None, verifier=VERIFIER, resource=None)
     return tokens.access_token

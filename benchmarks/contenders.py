@@ -114,7 +114,7 @@ async def fastmcp() -> AsyncIterator[ASGIApp]:
     """FastMCP's app, stateless, answering JSON."""
     os.environ.setdefault("FASTMCP_LOG_LEVEL", "WARNING")
     os.environ.setdefault("FASTMCP_CHECK_FOR_UPDATES", "off")
-    from fastmcp import FastMCP
+    from fastmcp import FastMCP  # pyright: ignore[reportMissingImports] # only where benchmarks run
 
     server = FastMCP("bench")
 

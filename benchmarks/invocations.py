@@ -67,7 +67,7 @@ def sdk_mangum() -> Handler:
 
 def awslabs() -> Handler:
     """AWS Labs' handler: tools only, revision 2024-11-05, no validation of arguments."""
-    from awslabs.mcp_lambda_handler import MCPLambdaHandler
+    from awslabs.mcp_lambda_handler import MCPLambdaHandler  # pyright: ignore[reportMissingImports] # only here
 
     server = MCPLambdaHandler(name="bench", version="1")
 

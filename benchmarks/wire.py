@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ class Answer:
     body: bytes
 
 
-Post = Callable[[Request], Awaitable[Answer]]
+Post = Callable[[Request], Coroutine[Any, Any, Answer]]
 
 
 def _body(method: str, params: dict[str, Any] | None, id_: int | None) -> bytes:
