@@ -82,11 +82,11 @@ class BearerKeys:
         """The user whose key was sent (RFC 6750 §2.1); a key in the query is ignored."""
         key = bearer(request)
         if key is None:
-            raise _refusal("Send a bearer key: Authorization: Bearer KEY.", "Bearer")
+            raise refusal("Send a bearer key: Authorization: Bearer KEY.", "Bearer")
         user = self._users.get(sha256(key).digest())
         if user is None:
             decided(request.path, "refused", reason="unknown key")
-            raise _refusal("The bearer key is not valid here.", 'Bearer error="invalid_token"')
+            raise refusal("The bearer key is not valid here.", 'Bearer error="invalid_token"')
         return user if user.scopes is None else self._whole.get(user) or await self._with_implied(user, user.scopes)
 
     async def _with_implied(self, user: User, names: Collection[str]) -> User:
@@ -122,5 +122,6 @@ async def still_valid(authenticator: Authenticator, request: Request, user: User
     )
 
 
-def _refusal(message: str, challenge: str) -> Unauthenticated:
+def refusal(message: str, challenge: str) -> Unauthenticated:
+    """401 for a request without the right credential; `challenge` is what `WWW-Authenticate` says."""
     return Unauthenticated(message, code=-32000, headers={"www-authenticate": challenge, "cache-control": "no-store"})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mcp_edge.errors import EdgeError
@@ -66,7 +66,7 @@ class Head:
 
     def dump(self) -> bytes:
         """The record. Every heartbeat writes it, so the arguments are in it only where they may be needed again."""
-        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        record = {each.name: getattr(self, each.name) for each in fields(self)}
         if self.params is not None and not (self.again or self.suspended):
             record["params"] = {name: self.params[name] for name in _NAMES if name in self.params}
         return json.dumps({**record.pop("unknown"), **record}, separators=(",", ":")).encode()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 
 from mcp_edge.audit import decided
 from mcp_edge.cadence import Pauses
@@ -16,7 +15,7 @@ from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.provider import RedirectProvider, Refused, TokenSet
 from mcp_edge.keyring import KeyRing
 from mcp_edge.platform import Platform
-from mcp_edge.tokens import mint
+from mcp_edge.tokens import mint, short_hash
 
 FORMAT = 1
 LIFE_S = 180 * 86400
@@ -178,4 +177,4 @@ class Connections:
 
 
 def _key(principal: str) -> str:
-    return f"account/{sha256(principal.encode()).hexdigest()[:32]}"
+    return f"account/{short_hash(principal)}"

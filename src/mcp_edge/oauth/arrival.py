@@ -16,7 +16,8 @@ async def finish(server: AuthorizationServer, request: Request, begun: Flow, ide
 
     Raises:
         Forbidden: the user has signed out everywhere meanwhile.
-        BadRequest, OAuthError: the client is gone.
+        BadRequest: the client is gone.
+        OAuthError: as `flow.issue`.
     """
     user = identity.user
     # The account first: who signs out everywhere after that forgets it, and who does so meanwhile is not signed in.

@@ -85,7 +85,7 @@ class Browsers:
         return request.scope[_SINCE]
 
     async def left_since(self, request: Request, user: User) -> bool:
-        """Whether the user has signed out everywhere since he signed in here."""
+        """Whether the user has signed out everywhere since signing in here."""
         return await self._sign_outs.since(user.principal, self.since(request))
 
     async def sign_in(self, request: Request, user: User) -> None:

@@ -152,7 +152,6 @@ async def client_of(server: AuthorizationServer, wanted: AuthorizationRequest) -
 
     Raises:
         BadRequest: nothing may be sent to it any more.
-        OAuthError, TooMany: as `Clients.find`.
     """
     client = await server.clients.find(wanted.client_id)
     if client is None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from mcp_edge.audit import decided
 from mcp_edge.context import User
-from mcp_edge.credentials import step_up
-from mcp_edge.errors import ConfigurationError, Unauthenticated
+from mcp_edge.credentials import refusal, step_up
+from mcp_edge.errors import ConfigurationError
 from mcp_edge.identity.jwks import Jwks
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
@@ -50,12 +50,12 @@ class AccessTokens:
         """
         token = request.raw.get(HEADER)
         if token is None:
-            raise _refusal("This server is reached through Cloudflare Access only.", "Bearer")
+            raise refusal("This server is reached through Cloudflare Access only.", "Bearer")
         try:
             return await self._tokens.user(token, self._audiences)
         except Unfit as e:
             decided(request.path, "refused", reason=str(e))
-            raise _refusal("Cloudflare Access's assertion is not valid here.", 'Bearer error="invalid_token"') from e
+            raise refusal("Cloudflare Access's assertion is not valid here.", 'Bearer error="invalid_token"') from e
 
     def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
         """Nobody is restricted here; said all the same."""
@@ -76,7 +76,3 @@ class AccessTokens:
         subject = person or f"common_name:{machine}"
         user = User(issuer=claims["iss"], subject=subject, name=text(claims, "email") or machine or subject)
         return Verified(user, texts(claims.get("aud")), claims["exp"])
-
-
-def _refusal(message: str, challenge: str) -> Unauthenticated:
-    return Unauthenticated(message, code=-32000, headers={"www-authenticate": challenge, "cache-control": "no-store"})
