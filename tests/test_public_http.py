@@ -278,10 +278,12 @@ class Listener:
     requests: list[bytes] = field(default_factory=list[bytes])
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{}")
-        await writer.drain()
-        writer.close()
+        try:
+            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{}")
+            await writer.drain()
+        finally:
+            writer.close()
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:

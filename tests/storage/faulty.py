@@ -104,10 +104,11 @@ class FaultyProxy:
 
     async def _forward(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(*self._target)
-        writer.write(request)
-        head, body = await _message(reader)
-        writer.close()
-        await writer.wait_closed()
+        try:
+            writer.write(request)
+            head, body = await _message(reader)
+        finally:
+            writer.transport.abort()
         return head + body
 
     async def aclose(self) -> None:

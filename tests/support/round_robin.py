@@ -230,9 +230,11 @@ class RoundRobin:
 async def _is_ready(port: int) -> bool:
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-        status = await reader.readline()
-        writer.close()
+        try:
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            status = await reader.readline()
+        finally:
+            writer.close()
     except OSError:
         return False
     return status.split()[1:2] == [b"200"]

@@ -36,10 +36,13 @@ class Callback:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request of the browser."""
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:  # a connection that the browser made beforehand, and did not need
+            await self._answer(await reader.readuntil(b"\r\n\r\n"), writer)
+        except asyncio.IncompleteReadError:
+            pass  # a connection that the browser made beforehand, and did not need
+        finally:
             writer.close()
-            return
+
+    async def _answer(self, head: bytes, writer: asyncio.StreamWriter) -> None:
         target = head.split(b" ", 2)[1].decode()
         if urlsplit(target).path == urlsplit(self.url).path:
             self.arrivals.append(dict(parse_qsl(urlsplit(target).query, strict_parsing=True)))
@@ -49,7 +52,6 @@ class Callback:
         )
         writer.write(PAGE)
         await writer.drain()
-        writer.close()
 
 
 @asynccontextmanager
