@@ -7,7 +7,9 @@ BENCH := .venv-bench
 LAMBDA := .venv-lambda
 NPM_STAMP := tests/node_modules/.installed
 PIP := -m pip --disable-pip-version-check --quiet
-SOURCE := --no-build-isolation --no-deps --no-index --editable .
+LOCKED := install --require-hashes --no-deps
+STALE = { echo "If $(@D) is older than $<, 'make clean' and try again."; exit 1; }
+SOURCE := install --no-build-isolation --no-deps --no-index --editable .
 
 # uv trusts what the system trusts, as pip does.
 export UV_SYSTEM_CERTS = 1
@@ -33,7 +35,8 @@ bench: $(BENCH)/.installed $(NPM_STAMP)
 	$(BENCH)/bin/python -m benchmarks
 
 # A venv is made once; each lock is a stamp in it. What builds the project (hatchling) is in every lock, so that
-# nothing is fetched without a hash.
+# nothing is fetched without a hash. A lock is whole, so pip resolves nothing (--no-deps): pip before 23.3 does not apply
+# the pin X==1 to a requirement X[extra]>=1 and takes the newest X, which has no hash here. `pip check` tells what a lock lacks.
 $(VENV)/bin/python $(BENCH)/bin/python $(LAMBDA)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mcp-edge needs Python 3.11 or newer; PYTHON=… names one")'
 	@echo "Making $(@D:/bin=) (once)"
@@ -41,25 +44,29 @@ $(VENV)/bin/python $(BENCH)/bin/python $(LAMBDA)/bin/python:
 
 $(VENV)/.serve: requirements/serve.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing requirements/serve.txt"
-	@$(BIN)/python $(PIP) install --require-hashes -r requirements/serve.txt
-	@$(BIN)/python $(PIP) install $(SOURCE)
+	@$(BIN)/python $(PIP) $(LOCKED) -r requirements/serve.txt
+	@$(BIN)/python $(PIP) $(SOURCE)
+	@$(BIN)/python -m pip --disable-pip-version-check check || $(STALE)
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing requirements/dev.txt"
-	@$(BIN)/python $(PIP) install --require-hashes -r requirements/dev.txt
-	@$(BIN)/python $(PIP) install $(SOURCE)
+	@$(BIN)/python $(PIP) $(LOCKED) -r requirements/dev.txt
+	@$(BIN)/python $(PIP) $(SOURCE)
+	@$(BIN)/python -m pip --disable-pip-version-check check || $(STALE)
 	@touch $@ $(VENV)/.serve
 
 $(BENCH)/.installed: requirements/bench.txt pyproject.toml | $(BENCH)/bin/python
 	@echo "Installing requirements/bench.txt"
-	@$(BENCH)/bin/python $(PIP) install --require-hashes -r requirements/bench.txt
-	@$(BENCH)/bin/python $(PIP) install $(SOURCE)
+	@$(BENCH)/bin/python $(PIP) $(LOCKED) -r requirements/bench.txt
+	@$(BENCH)/bin/python $(PIP) $(SOURCE)
+	@$(BENCH)/bin/python -m pip --disable-pip-version-check check || $(STALE)
 	@touch $@
 
 $(LAMBDA)/.installed: requirements/lambda-test.txt | $(LAMBDA)/bin/python $(VENV)/.dev
 	@echo "Installing requirements/lambda-test.txt"
 	@$(BIN)/uv pip install --quiet --python $(LAMBDA)/bin/python --require-hashes --no-deps -r requirements/lambda-test.txt
+	@$(BIN)/uv pip check --python $(LAMBDA)/bin/python || $(STALE)
 	@touch $@
 
 # npm trusts what the system trusts, as pip and uv can: a network may have a certificate authority of its own.
