@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 LAMBDA := .venv-lambda
+WORKER := .venv-worker-tools
+WRANGLER := node_modules/.installed
 NPM_STAMP := tests/node_modules/.installed
 PIP := -m pip --disable-pip-version-check --quiet
 LOCKED := install --require-hashes --no-deps
@@ -14,7 +16,7 @@ SOURCE := install --no-build-isolation --no-deps --no-index --editable .
 # uv trusts what the system trusts, as pip does.
 export UV_SYSTEM_CERTS = 1
 
-.PHONY: run setup test check bench lock npm-lock clean
+.PHONY: run setup test check bench worker-packages deploy-tools lock npm-lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.serve
@@ -22,7 +24,7 @@ run: $(VENV)/.serve
 
 setup: $(VENV)/.dev
 
-test: $(VENV)/.dev $(NPM_STAMP) $(LAMBDA)/.installed
+test: $(VENV)/.dev $(NPM_STAMP) $(WRANGLER) $(LAMBDA)/.installed $(WORKER)/.installed
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.dev
@@ -34,10 +36,17 @@ check: $(VENV)/.dev
 bench: $(BENCH)/.installed $(NPM_STAMP)
 	$(BENCH)/bin/python -m benchmarks
 
+# What runs with a deployer's credentials, whole trees of it pinned by hashes: node_modules/.bin/wrangler, .venv-lambda/bin/sam.
+deploy-tools: $(WRANGLER) $(LAMBDA)/.installed $(WORKER)/.installed
+
+# `wrangler deploy` runs it first.
+worker-packages: $(WORKER)/.installed
+	@$(WORKER)/bin/python worker/packages.py
+
 # A venv is made once; each lock is a stamp in it. What builds the project (hatchling) is in every lock, so that
 # nothing is fetched without a hash. A lock is whole, so pip resolves nothing (--no-deps): pip before 23.3 does not apply
 # the pin X==1 to a requirement X[extra]>=1 and takes the newest X, which has no hash here. `pip check` tells what a lock lacks.
-$(VENV)/bin/python $(BENCH)/bin/python $(LAMBDA)/bin/python:
+$(VENV)/bin/python $(BENCH)/bin/python $(LAMBDA)/bin/python $(WORKER)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mcp-edge needs Python 3.11 or newer; PYTHON=… names one")'
 	@echo "Making $(@D:/bin=) (once)"
 	@$(PYTHON) -m venv $(@D:/bin=)
@@ -69,8 +78,18 @@ $(LAMBDA)/.installed: requirements/lambda-test.txt | $(LAMBDA)/bin/python $(VENV
 	@$(BIN)/uv pip check --python $(LAMBDA)/bin/python || $(STALE)
 	@touch $@
 
+$(WORKER)/.installed: requirements/worker-tools.txt | $(WORKER)/bin/python
+	@echo "Installing requirements/worker-tools.txt"
+	@$(WORKER)/bin/python $(PIP) $(LOCKED) -r requirements/worker-tools.txt
+	@$(WORKER)/bin/python -m pip --disable-pip-version-check check || $(STALE)
+	@touch $@
+
 # npm trusts what the system trusts, as pip and uv can: a network may have a certificate authority of its own.
-NPM = NODE_USE_SYSTEM_CA=1 ../$(BIN)/npm
+NPM = NODE_USE_SYSTEM_CA=1 $(CURDIR)/$(BIN)/npm
+
+$(WRANGLER): package-lock.json .npmrc | $(VENV)/.dev
+	$(NPM) ci
+	@touch $@
 
 $(NPM_STAMP): tests/package-lock.json tests/.npmrc | $(VENV)/.dev
 	cd tests && $(NPM) ci
@@ -89,14 +108,16 @@ lock: $(VENV)/.dev npm-lock
 	$(COMPILE) --group worker -c requirements/dev.txt -o requirements/worker.txt
 	$(COMPILE) --extra lambda -c requirements/dev.txt -o requirements/lambda.txt
 	$(COMPILE_GROUP) lambda-test -o requirements/lambda-test.txt
+	$(COMPILE_GROUP) worker-tools -c requirements/dev.txt -o requirements/worker-tools.txt
 	$(COMPILE) --extra serve --extra lambda --group dev --group bench -c requirements/dev.txt -o requirements/bench.txt
 
-# tests/.npmrc keeps `resolved`, which would name a registry's host, out of the lock.
+# .npmrc keeps `resolved`, which would name a registry's host, out of the locks.
 npm-lock: $(VENV)/.dev
+	$(NPM) install --package-lock-only
 	cd tests && $(NPM) install --package-lock-only
-	@! grep -n '"resolved"' tests/package-lock.json
-	@grep -q 'workerd-darwin-arm64": {' tests/package-lock.json || { \
-	  echo "This registry lacks some platforms' workerd: take their entries from the lock before."; exit 1; }
+	@! grep -n '"resolved"' package-lock.json tests/package-lock.json
+	@for lock in package-lock.json tests/package-lock.json; do grep -q 'workerd-darwin-arm64": {' $$lock || { \
+	  echo "This registry lacks some platforms' workerd: take their entries from $$lock as it was."; exit 1; }; done
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(LAMBDA) .aws-sam tests/node_modules build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BENCH) $(LAMBDA) $(WORKER) .aws-sam node_modules tests/node_modules build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -24,9 +24,11 @@ from tests.support.node import NODE_MODULES, node_env
 from tests.support.processes import TRACEBACK
 
 _COPIED = (
+    ".npmrc",
     "Makefile",
     "README.md",
     "docs",
+    "package-lock.json",
     "pyproject.toml",
     "requirements",
     "src",

