@@ -129,6 +129,55 @@ async def test_what_is_sent_goes_with_the_credential_and_is_sent_again_once_the_
     assert sent == [("POST", url, "Bearer old", body), ("POST", url, "Bearer new", body)]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(".evil.test/x", "@evil.test/x", ":443@evil.test/", "evil", "\\evil.test", " /x", "#/x"),
+        *("/../admin", "/users/..", "/.", "/a/./b", "/users/%2e%2e/admin", "/users/%2E./admin", "/users/..%2fadmin"),
+        *("/users/%252e%252e/admin", "/users/..;v=1/admin", "/users\\..\\admin", "/users/%5c..%5cadmin"),
+        *("/x\r\nHost: evil.test", "/x\x00", "/x\x7f", "/x\u2028"),
+    ],
+)
+async def test_no_path_leads_out_of_the_api(path: str) -> None:
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        with pytest.raises(UpstreamError, match="leads out of the upstream API"):
+            await Upstream("https://api.test/v1/tenant", "secret", client).get(path)
+
+    assert sent == []
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("", "https://api.test/v1"),
+        ("/", "https://api.test/v1/"),
+        ("?page=..", "https://api.test/v1?page=.."),
+        ("/users/a..b/.git?ref=../x#/..", "https://api.test/v1/users/a..b/.git?ref=../x"),
+        ("/users/a%2Fb", "https://api.test/v1/users/a%2Fb"),
+        ("/users/zo\xeb", "https://api.test/v1/users/zo%C3%AB"),
+        ("//evil.test/x", "https://api.test/v1//evil.test/x"),
+        ("/https://evil.test", "https://api.test/v1/https://evil.test"),
+    ],
+)
+async def test_every_path_below_the_api_is_sent_as_it_is(path: str, url: str) -> None:
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(f"{request.url.scheme}://{request.url.host}{request.url.raw_path.decode()}")
+        return httpx.Response(200)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        await Upstream("https://api.test/v1", "secret", client).get(path)
+
+    assert sent == [url]
+
+
 async def test_the_credential_is_not_in_the_repr() -> None:
     async with httpx.AsyncClient() as client:
         assert "secret" not in repr(Upstream("https://api.test", "secret", client))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 
@@ -13,6 +14,9 @@ from mcp_edge.errors import UpstreamError
 from mcp_edge.outbound import exchange
 from mcp_edge.platform import Accounts
 from mcp_edge.tokens import mint
+
+_MOST_DECODINGS = 3
+"""So often is a path decoded: proxies and servers behind each other may do it once each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +100,23 @@ class Upstream:
     ) -> httpx.Response:
         """Send `json`, if any, to `base_url + path` with the caller's bearer token: the whole answer, any status.
 
-        Redirects are not followed, so that the token reaches no other host. A token of the user's own account that the
-        API answers with 401 is renewed once; if that does not help, the account is forgotten and asked for anew.
+        The token reaches no other host, and nothing of that host that is not below `base_url`: redirects are not
+        followed, and a path with `.` or `..` among its segments is refused, percent-encoded or not. Encode what becomes
+        one segment of `path` with `urllib.parse.quote(text, safe="")`. A token of the user's own account that the API
+        answers with 401 is renewed once; if that does not help, the account is forgotten and asked for anew.
 
         Raises:
             UpstreamError: no answer of at most `max_bytes` bytes came within `timeout_s` seconds, or there is no
-                credential. What was sent may have taken effect.
+                credential, or `path` leads elsewhere. What was sent may have taken effect.
             UrlElicitationRequiredError: the user has to connect an account first. Let it pass: it asks the user.
         """
+
+        url = _below(self.base_url, path)
 
         async def send(token: str) -> httpx.Response:
             headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
             request = self.client.build_request(
-                method, self.base_url + path, params=params, json=json, headers=headers, timeout=timeout_s
+                method, url, params=params, json=json, headers=headers, timeout=timeout_s
             )
             return await exchange(self.client, request, timeout_s=timeout_s, max_bytes=max_bytes)
 
@@ -123,6 +131,22 @@ class Upstream:
             if response.status_code == 401:
                 await own.lost(token)
         return response
+
+
+def _below(base_url: str, path: str) -> httpx.URL:
+    """`base_url + path`, where whoever reads it finds it below `base_url`.
+
+    Raises:
+        UpstreamError: it is, or could be read as, something else.
+    """
+    decoded = path.partition("?")[0].partition("#")[0]
+    for _ in range(_MOST_DECODINGS):
+        decoded = unquote(decoded)
+    # Servers take `\\` for `/`, and some drop what follows `;`, before they resolve the segments (RFC 3986 §5.2.4).
+    segments = [segment.partition(";")[0] for segment in decoded.replace("\\", "/").split("/")]
+    if path[:1] not in ("", "/", "?") or "." in segments or ".." in segments or not path.isprintable():
+        raise UpstreamError("The path leads out of the upstream API; nothing was sent.")
+    return httpx.URL(base_url + path)
 
 
 def upstream() -> Upstream:
