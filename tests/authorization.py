@@ -30,6 +30,8 @@ SETTINGS = {
 REDIRECT = "http://127.0.0.1:33418/callback"
 REMAPPED = "x-amzn-remapped-www-authenticate"
 DEADLINE_S = 30
+PLANTED = (b"\xa0%s", b"\x85%s", b"%s\xa0", b"%s\x85", "\xa0%s".encode(), "%s\x85".encode())
+"""Names of cookies, made of one of ours, that a sibling host may set and that are therefore not ours."""
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "authorization", "version": "1"},
@@ -117,6 +119,7 @@ async def _play(address: str, user: str, racers: int) -> None:
             "expires_in": 0
         }, "a lost answer is given again"
         assert await _whoami(client, second["access_token"]) == user
+        await _planted(browser)
         await _race(browser, client_id, racers)
         await _revoke(client, client_id, second["refresh_token"])
 
@@ -188,6 +191,24 @@ async def _refreshed(client: httpx.AsyncClient, client_id: str, token: str) -> d
     answer = await _refresh(client, client_id, token)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+async def _planted(browser: Visitor) -> None:
+    """A cookie of another name signs nobody in, and who is signed in does not notice it."""
+    value = browser.cookie("__Host-mcp-session").encode()
+    true = b"__Host-mcp-session=" + value
+    for name in PLANTED:
+        planted = b"%s=%s" % (name % b"__Host-mcp-session", value)
+        cookies = (planted, planted + b"; " + true, true + b"; " + planted)
+        answers = [await _bare(browser.client, [(b"cookie", cookie)]) for cookie in cookies]
+        assert answers == [303, 200, 200], (name, answers)
+
+
+async def _bare(client: httpx.AsyncClient, headers: list[tuple[bytes, bytes]]) -> int:
+    """The status of /apps for a browser whose cookies are these alone."""
+    request = client.build_request("GET", "/apps")
+    request.headers = httpx.Headers([*((n, v) for n, v in request.headers.raw if n.lower() != b"cookie"), *headers])
+    return (await client.send(request)).status_code
 
 
 async def _race(browser: Visitor, client_id: str, racers: int) -> None:

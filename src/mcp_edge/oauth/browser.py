@@ -8,21 +8,19 @@ Of both only hashes are stored. The records are in the `AtomicStore`: who signs 
 from __future__ import annotations
 
 import json
-import re
-import secrets
 from collections.abc import Callable
 from hashlib import sha256
 
 from mcp_edge.context import User
 from mcp_edge.errors import Forbidden, UnsupportedMedia
 from mcp_edge.keyring import KeyRing
+from mcp_edge.oauth import cookies
 from mcp_edge.oauth.sign_outs import SignOuts
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.tokens import mint
 from mcp_edge.urls import Urls
 
-_VALUE = re.compile(r"[A-Za-z0-9_-]{43}")
 _PURPOSE = "browser"
 _BOUND = "mcp_edge.browser"
 """The member of the ASGI scope that keeps a new binding, so that one answer sets one."""
@@ -44,14 +42,14 @@ class Browsers:
         # Cookies do not tell ports apart (RFC 6265 §8.5), and on loopback each server has one of its own.
         port = urls.origin.rpartition(":")[2]
         kind = "__Host-{}" if urls.secure else f"{{}}-{port}" if port.isdigit() else "{}"
-        self._binding = kind.format("mcp-browser")
-        self._session = kind.format("mcp-session")
+        self._binding = kind.format("mcp-browser").encode()
+        self._session = kind.format("mcp-session").encode()
 
     def binding(self, request: Request) -> str:
         """The hash of this browser's binding cookie, which the answer sets if the browser has none: for what begins."""
         bound = self.bound(request)
         if not bound:
-            value = secrets.token_urlsafe(32)
+            value = cookies.new_value()
             self._set(request, self._binding, value)
             request.scope[_BOUND] = bound = _hash(value)
         return bound
@@ -61,12 +59,12 @@ class Browsers:
 
         It sets nothing: a request from elsewhere, to which browsers add no cookie, must not replace the one there is.
         """
-        value = _cookie(request, self._binding)
+        value = cookies.value(request.pairs, self._binding)
         return _hash(value) if value is not None else request.scope.get(_BOUND, "")
 
     async def user(self, request: Request) -> User | None:
         """Who is signed in."""
-        value = _cookie(request, self._session)
+        value = cookies.value(request.pairs, self._session)
         if value is None:
             return None
         key = f"browser/{_hash(value)}"
@@ -97,7 +95,7 @@ class Browsers:
         await self._end(request)
         since = await self._sign_outs.latest(user.principal)
         ttl_s = self._platform.settings.sign_in_ttl_s
-        value = secrets.token_urlsafe(32)
+        value = cookies.new_value()
         key = f"browser/{_hash(value)}"
         sealed = self._ring.seal(_PURPOSE, _document(user, since), context=self._context(key), secret=value.encode())
         # The index comes first: what is not in it could not be signed out from elsewhere.
@@ -134,7 +132,7 @@ class Browsers:
         Raises:
             Forbidden, UnsupportedMedia
         """
-        kind = request.raw.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
+        kind = request.raw.get(b"content-type", b"").split(b";", 1)[0].strip(b" \t").lower()
         if kind != b"application/x-www-form-urlencoded":
             raise UnsupportedMedia("This address takes a form, application/x-www-form-urlencoded.")
         origin, site = request.raw.get(b"origin"), request.raw.get(b"sec-fetch-site")
@@ -152,30 +150,18 @@ class Browsers:
 
     async def _end(self, request: Request) -> None:
         user = await self.user(request)
-        value = _cookie(request, self._session)
+        value = cookies.value(request.pairs, self._session)
         if user is not None and value is not None:
             await self._store.delete(f"browser/{_hash(value)}")
             await self._store.delete(f"{_index(user.principal)}{_hash(value)}")
 
-    def _set(self, request: Request, name: str, value: str, *, max_age_s: int | None = None) -> None:
-        parts = [f"{name}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
+    def _set(self, request: Request, name: bytes, value: str, *, max_age_s: int | None = None) -> None:
+        parts = [f"{name.decode()}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
         if self._urls.secure:
             parts.append("Secure")
         if max_age_s is not None:
             parts.append(f"Max-Age={max_age_s}")
         request.extra.append((b"set-cookie", "; ".join(parts).encode()))
-
-
-def _cookie(request: Request, name: str) -> str | None:
-    """The one cookie of this name that we could have set; two of a name are somebody else's work."""
-    found: list[str] = []
-    for header, content in request.pairs:  # HTTP/2 may split the field (RFC 9113 §8.2.3)
-        if header == b"cookie":
-            for pair in content.decode("latin-1").split(";"):
-                key, _, value = pair.strip().partition("=")
-                if key == name:
-                    found.append(value)
-    return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else None
 
 
 def _hash(value: str) -> str:
