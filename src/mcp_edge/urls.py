@@ -34,6 +34,8 @@ class Urls:
     def resource(self, text: str) -> str | None:
         """Which of `resources` a client means, or None. Scheme and host may be in capitals, and a slash may follow (MCP
         2026-07-28 authorization, Canonical Server URI)."""
+        if not text.isascii():  # there are letters besides whose small one is an ASCII letter (U+212A)
+            return None
         scheme, mark, rest = text.partition("://")
         host, slash, path = rest.partition("/")
         found = f"{scheme.lower()}{mark}{host.lower()}{slash}{path}".removesuffix("/")

@@ -164,6 +164,9 @@ async def test_a_redirect_keeps_its_own_query() -> None:
         ({"resource": "mcp"}, "invalid_target"),
         ({"scope": "admin"}, "invalid_scope"),
         ({"scope": "notes:read admin"}, "invalid_scope"),
+        ({"scope": "notes:read\xa0notes:write"}, "invalid_scope"),
+        ({"scope": "notes:read\tnotes:write"}, "invalid_scope"),
+        ({"scope": "notes:read\u2028"}, "invalid_scope"),
         ({"scope": "<script>alert(1)</script>"}, "invalid_scope"),
         ({"prompt": "none"}, "interaction_required"),
     ],
@@ -173,6 +176,16 @@ async def test_a_wrong_request_is_told_to_the_client(changed: dict[str, str], er
         page = await consent_page(browser, Asking(more=changed))
 
         assert error_of(page) == (error, "a state", ISSUER)
+
+
+async def test_a_letter_that_only_looks_small_names_no_resource_of_ours() -> None:
+    async with deploy(public_url="https://kiosk.example").visitor() as browser:
+        for resource, error in (
+            ("https://\u212aiosk.example/mcp", "invalid_target"),
+            ("https://KIOSK.example/mcp", ""),
+        ):
+            page = await consent_page(browser, Asking(more={"resource": resource}))
+            assert (page.answer["error"] if page.left else "") == error
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ async def authorize(server: AuthorizationServer, request: Request) -> None:
     # From here on the client is told, not the user (RFC 6749 §4.1.2.1).
     try:
         wanted = await _wanted(server, asked, client, redirect_uri)
-        await _proceed(server, request, client, wanted, prompt=asked.one("prompt").split())
+        await _proceed(server, request, client, wanted, prompt=asked.words("prompt"))
     except OAuthError as e:
         state = "" if "state" in asked.repeated else asked.one("state")
         told = AuthorizationRequest(client.id, redirect_uri, state, "", "", frozenset())
@@ -137,7 +137,7 @@ def _resource(server: AuthorizationServer, asked: Parameters) -> str:
 
 async def _scopes(server: AuthorizationServer, asked: Parameters) -> frozenset[str]:
     scopes = await server.scopes()
-    named = frozenset(asked.one("scope").split())
+    named = frozenset(asked.words("scope"))
     if unknown := sorted(named - scopes.by_name.keys()):
         raise OAuthError("invalid_scope", f"There is no scope {unknown[0][:80]}.")
     if not (named or scopes.baseline):

@@ -47,7 +47,7 @@ class BearerTokens:
         sent = bearer(request)
         if sent is None:
             raise challenges.missing(self._urls, request.path, (await self._scopes()).baseline)
-        token = sent.strip()
+        token = sent.strip(b" \t")
         user = await self._grants().user(token.decode("latin-1"), self._audiences[request.path])
         if user is None and self._keys:
             user = await self._by_key(token)

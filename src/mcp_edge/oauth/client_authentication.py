@@ -54,7 +54,7 @@ def _basic(header: bytes) -> tuple[str, str]:
     if scheme.lower() != b"basic":
         raise _invalid(True, "the Authorization header is not Basic")
     try:
-        client_id, colon, secret = b64decode(credentials.strip(), validate=True).decode().partition(":")
+        client_id, colon, secret = b64decode(credentials.strip(b" \t"), validate=True).decode().partition(":")
         if colon:
             return unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
     except (Error, ValueError):

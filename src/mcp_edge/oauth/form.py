@@ -53,7 +53,7 @@ async def read_form(request: Request) -> Form:
         OAuthError: `invalid_request`: it is no form, or repeats a parameter (RFC 6749 §3.2).
         TooLarge: it is over `MAX_BODY_BYTES`.
     """
-    if request.raw.get(b"content-type", b"").split(b";", 1)[0].strip().lower() != _KIND:
+    if request.raw.get(b"content-type", b"").split(b";", 1)[0].strip(b" \t").lower() != _KIND:
         raise OAuthError("invalid_request", f"The content type must be {_KIND.decode()}.")
     body = await request.body(MAX_BODY_BYTES)
     try:

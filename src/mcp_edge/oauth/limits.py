@@ -153,7 +153,7 @@ def _until(before: int, now: int, seconds: float, limit: int) -> int:
 
 def _read(text: str) -> str:
     """An address in its one spelling, without a port; empty when it is none."""
-    text = text.strip()
+    text = text.strip(" \t")  # all that may stand around a field's value (RFC 9110 §5.5)
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

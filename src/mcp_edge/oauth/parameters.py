@@ -42,6 +42,14 @@ class Parameters:
             raise BadRequest(f"The parameter {name} appears more than once.")
         return next((value for key, value in self._pairs if key == name), "")
 
+    def words(self, name: str) -> list[str]:
+        """The words of a list, which spaces part and nothing else does (RFC 6749 §3.3).
+
+        Raises:
+            BadRequest: it is repeated.
+        """
+        return [word for word in self.one(name).split(" ") if word]
+
     def all(self, name: str) -> list[str]:
         """Every value of `name`, for what may be chosen several times."""
         return [value for key, value in self._pairs if key == name]
