@@ -149,6 +149,8 @@ async def _allowed(browser: Visitor, asking: Asking, user: str) -> str:
     assert (page.status, f"The app of {user}" in page.text) == (200, True), page.text
     page = await browser.press(page, "Allow")
     page = await browser.press(page, "Sign in", type_in={"value": KEYS[user]})
+    assert f"You {user} Not you?" in page.text.replace("\n", " "), page.text
+    page = await browser.press(page, "Allow")
     return _code(page, asking)
 
 

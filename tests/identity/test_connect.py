@@ -56,7 +56,13 @@ async def connect(provider: Provider, visitor: Visitor, url: str, answer: str = 
     """Open the link and go the whole way."""
     page = await visitor.visit(url)
     left = await visitor.press(page, f"Continue to {provider.name}")
-    return await back(visitor, await provider.answer(left.left, answer))
+    return await keep(visitor, await provider.answer(left.left, answer))
+
+
+async def keep(visitor: Visitor, url: str) -> Page:
+    """Come back from the provider, and have the account kept."""
+    page = await back(visitor, url)
+    return await visitor.press(page, "Connect") if page.status == 200 else page
 
 
 async def test_a_client_of_2026_asks_its_user_and_comes_back_for_the_result(
@@ -225,7 +231,7 @@ async def test_whoever_is_not_signed_in_signs_in_first_and_is_brought_back(
 
         assert urlsplit(page.url).path == urlsplit(url).path
         left = await elsewhere.press(page, f"Continue to {provider.name}")
-        done = await back(elsewhere, await provider.answer(left.left, "login=alice-there"))
+        done = await keep(elsewhere, await provider.answer(left.left, "login=alice-there"))
         assert done.heading == "Connected"
         assert said(await caller.call()) == (False, "alice-there")
 
@@ -243,7 +249,7 @@ async def test_what_the_provider_sends_back_counts_in_the_browser_that_left_for_
 
         assert (lured.status, lured.left) == (403, "")
         assert "inputRequests" in message(await bob.call())["result"]
-        assert (await back(hers, returned)).heading == "Connected"
+        assert (await keep(hers, returned)).heading == "Connected"
         assert (await back(hers, returned)).status == 403
         assert said(await alice.call()) == (False, "alice-there")
 
@@ -256,7 +262,7 @@ async def test_not_even_the_same_user_s_other_browser_finishes_it(provider: Prov
         returned = await provider.answer(left.left, "login=alice-there")
 
         assert (await back(second, returned)).status == 403
-        assert (await back(first, returned)).heading == "Connected"
+        assert (await keep(first, returned)).heading == "Connected"
 
 
 async def test_an_account_is_not_kept_for_a_user_who_took_the_browser_over(
@@ -372,3 +378,75 @@ async def test_the_page_says_who_asked_and_when_to_close_it(site: Deployment) ->
         page = await visitor.visit(await link(await caller_of(site, visitor)))
     assert "An app that you use with this server has called a tool that needs your account" in page.text
     assert "If no app of yours has just asked for this, close this page." in page.text
+
+
+async def test_an_account_is_kept_for_nobody_whose_name_its_owner_has_not_seen(
+    provider: Provider, anywhere: Deployment
+) -> None:
+    """Mallory has both cookies of his in her browser, as if they could be planted, and his link to the provider."""
+    async with anywhere.visitor() as his, anywhere.visitor() as hers:
+        mallory = await caller_of(anywhere, his, "mallory")
+        left = await his.press(await his.visit(await link(mallory)), f"Continue to {provider.name}")
+        for name in ("__Host-mcp-browser", "__Host-mcp-session"):
+            hers.client.cookies.set(name, his.cookie(name), domain="mcp.example")
+        arrived = await back(hers, await provider.answer(left.left, "login=alice-there"))
+        assert arrived.text.split("\n")[1:8] == [
+            "Use this 127.0.0.1 account here?".replace("127.0.0.1", provider.name),
+            f"Account at {provider.name}",
+            "alice-there",
+            "For",
+            "mallory",
+            "Server",
+            "https://mcp.example",
+        ]
+        assert "inputRequests" in message(await mallory.call())["result"], "nothing is kept until she says so"
+        refused = await hers.press(arrived, "Do not connect")
+        late = await hers.press(arrived, "Connect")
+
+        assert (refused.heading, late.status) == ("Not connected", 403)
+        assert "inputRequests" in message(await mallory.call())["result"]
+        assert (await connect(provider, his, await link(mallory), "login=mallory-there")).heading == "Connected"
+        assert said(await mallory.call()) == (False, "mallory-there")
+
+
+async def test_what_was_brought_is_kept_once_from_its_own_page_and_for_ten_minutes(
+    provider: Provider, anywhere: Deployment
+) -> None:
+    async with anywhere.visitor() as hers, anywhere.visitor() as his:
+        alice, bob = await caller_of(anywhere, hers, "alice"), await caller_of(anywhere, his, "bob")
+        arrived: list[Page] = []
+        for _ in range(2):
+            left = await hers.press(await hers.visit(await link(alice)), f"Continue to {provider.name}")
+            arrived.append(await back(hers, await provider.answer(left.left, "login=alice-there")))
+        (form,) = arrived[0].forms
+        connecting = [*form.fields, ("choice", "connect")]
+        others = [
+            await his.post("/oauth/connected", connecting),
+            await hers.post("/oauth/connected", connecting, origin="https://evil.test", site="cross-site"),
+            await hers.post("/oauth/connected", connecting, cookies=False),
+            await hers.post("/oauth/connected", [("handle", "0" * 64), ("choice", "connect")]),
+            await hers.post("/oauth/connected", [*form.fields, ("choice", "keep")]),
+        ]
+        assert [page.status for page in others] == [403, 403, 403, 403, 400]
+        assert "inputRequests" in message(await alice.call())["result"]
+
+        assert (await hers.press(arrived[0], "Connect")).heading == "Connected"
+        assert (await hers.press(arrived[0], "Connect")).status == 403
+        anywhere.clock.now += 601
+        assert (await hers.press(arrived[1], "Connect")).status == 403
+        assert said(await alice.call()) == (False, "alice-there")
+        assert "inputRequests" in message(await bob.call())["result"]
+
+
+async def test_what_was_brought_is_sealed_and_its_page_has_a_handle_alone(provider: Provider, site: Deployment) -> None:
+    async with site.visitor() as visitor:
+        caller = await caller_of(site, visitor)
+        left = await visitor.press(await visitor.visit(await link(caller)), f"Continue to {provider.name}")
+        arrived = await back(visitor, await provider.answer(left.left, "login=alice-there"))
+        await visitor.press(arrived, "Connect")
+        (account,) = [e.value for e in await site.platform.atomics.read("account/", limit=10)]
+        kept = b"".join(e.value for e in await site.platform.atomics.read("", limit=1000))
+
+        assert account
+        assert b"access_token" not in kept
+        assert [len(value) for name, value in arrived.forms[0].fields if name == "handle"] == [64]

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.identity.provider import Provider
-from tests.oauth.deployment import Asking, Deployment, consent_page, deploy, redeem
+from tests.oauth.deployment import SIGNED_IN, Asking, Deployment, confirm, consent_page, deploy, redeem
 from tests.support.visitor import Page, Visitor
 
 pytestmark = pytest.mark.anyio
@@ -41,11 +41,11 @@ async def leave(visitor: Visitor, asking: Asking | None = None) -> str:
 
 
 async def back(visitor: Visitor, url: str, **changed: str | None) -> Page:
-    """Come back from the provider, with some parameters changed on the way, or gone."""
+    """Come back from the provider, with some parameters changed on the way, or gone, and allow what is asked then."""
     parts = urlsplit(url)
     query = {**dict(parse_qsl(parts.query)), **changed}
     told = urlencode({name: value for name, value in query.items() if value is not None})
-    return await visitor.visit(f"{parts.path}?{told}", site="cross-site")
+    return await confirm(visitor, await visitor.visit(f"{parts.path}?{told}", site="cross-site"))
 
 
 def refusal(page: Page) -> dict[str, str]:
@@ -229,3 +229,14 @@ async def test_only_admitted_users_come_in(
                 "error_description": "Your account may not use this server. Ask its operator to admit you.",
             }
             assert (await browser.visit("/apps")).heading == "Sign in"
+
+
+async def test_who_signs_in_there_is_asked_what_somebody_else_has_allowed(provider: Provider, site: Deployment) -> None:
+    async with site.visitor() as attacker, site.visitor() as victim:
+        url = await leave(attacker)
+        victim.client.cookies.set("__Host-mcp-browser", attacker.cookie("__Host-mcp-browser"), domain="mcp.example")
+        asked = await victim.visit(await provider.answer(url, "login=alice"), site="cross-site")
+
+        assert (asked.status, asked.left) == (200, "")
+        assert (SIGNED_IN in asked.text, "alice Not you?" in asked.text) == (True, True)
+        assert "code" in (await victim.press(asked, "Allow")).answer

@@ -37,6 +37,7 @@ READ = Scope("notes:read", "read your notes", read_only=True)
 WRITE = Scope("notes:write", "add and change notes", implies=("notes:read",))
 DELETE = Scope("notes:delete", "delete notes", on_demand=True)
 SCOPES = (READ, WRITE, DELETE)
+SIGNED_IN = "You are signed in now. This app has not been allowed anything yet"
 STARTED_AT = 1_800_000_000.0
 
 
@@ -151,11 +152,21 @@ async def consent_page(visitor: Visitor, asking: Asking, *, site: str = "cross-s
 async def allow(
     visitor: Visitor, page: Page, *, user: str = "alice", untick: tuple[str, ...] = (), button: str = "Allow"
 ) -> Page:
-    """Allow what the page asks, and sign in as `user` if that comes next."""
+    """Allow what the page asks; sign in as `user` if that comes next, and allow it under that name."""
     page = await visitor.press(page, button, untick=untick)
     if not page.left and page.status == 200 and page.forms and page.forms[0].blanks:
-        page = await visitor.press(page, "Sign in", type_in={"value": user})
+        page = await sign_in(visitor, page, user=user)
     return page
+
+
+async def sign_in(visitor: Visitor, page: Page, *, user: str = "alice") -> Page:
+    """Sign in on this page as `user`, and allow what that user is then asked."""
+    return await confirm(visitor, await visitor.press(page, "Sign in", type_in={"value": user}))
+
+
+async def confirm(visitor: Visitor, page: Page) -> Page:
+    """Allow what the user is asked who has just signed in; any other page is left as it is."""
+    return await visitor.press(page, "Allow") if SIGNED_IN in page.text else page
 
 
 async def authorize(

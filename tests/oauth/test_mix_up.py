@@ -29,7 +29,9 @@ async def test_the_identity_providers_code_is_not_taken_to_where_an_account_is_c
         lured = await browser.visit(elsewhere(away, "/oauth/callback"), site="cross-site")
         assert (lured.status, lured.left, both.there.asked) == (403, "", [])
 
-        assert (await both.there.back(browser, away)).heading == "Connected"
+        arrived = await both.there.back(browser, away)
+        assert await account_of(edge, issuer=THERE) is None
+        assert (await browser.press(arrived, "Connect")).heading == "Connected"
         assert await account_of(edge, issuer=THERE) == UPSTREAM
 
 

@@ -39,11 +39,13 @@ async def every_page(edge: Deployment) -> dict[str, Page]:
         asked = await consent_page(browser, Asking())
         sign_in = await browser.press(asked, "Allow")
         refused = await browser.press(sign_in, "Sign in", type_in={"value": "x" * 65})
-        await authorize(browser)
+        signed_in = await browser.press(refused, "Sign in", type_in={"value": "alice"})
+        await browser.press(signed_in, "Allow")
         return {
             "consent": asked,
             "sign-in on the way": sign_in,
             "refused": refused,
+            "signed in": signed_in,
             "sign-in": await edge.visitor().visit("/sign-in"),
             "apps": await browser.visit("/apps"),
             "error": await consent_page(browser, Asking(client_id="nobody")),
@@ -68,7 +70,7 @@ async def test_every_page_has_the_headers_that_keep_others_out(pages: dict[str, 
         "content-type": "text/html; charset=utf-8",
     }
     away = "'self' https://app.example"
-    targets = {"consent": away, "sign-in on the way": away, "refused": away}
+    targets = {"consent": away, "sign-in on the way": "'self'", "refused": "'self'", "signed in": away}
     for name, page in pages.items():
         headers = {k: v for k, v in page.response.headers.items() if k not in ("content-length", "set-cookie")}
         alone = {} if name in targets else {"cross-origin-opener-policy": "same-origin"}
@@ -341,7 +343,7 @@ async def test_a_bug_is_a_page_that_names_its_line_in_the_log(
     ("path", "methods"),
     [
         ("/authorize", "GET"),
-        ("/consent", "POST"),
+        ("/consent", "GET, POST"),
         ("/sign-in", "GET, POST"),
         ("/sign-out", "POST"),
         ("/apps", "GET, POST"),

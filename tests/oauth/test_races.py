@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from tests.oauth.deployment import Asking, Deploy, Deployment, allow, consent_page, exchange
+from tests.oauth.deployment import Asking, Deploy, Deployment, allow, consent_page, exchange, sign_in
 from tests.oauth.upstream import GitHub
 from tests.support.visitor import Page, Visitor
 
@@ -53,8 +53,7 @@ async def test_of_many_sign_ins_in_one_step_one_counts(everywhere: Deploy) -> No
     async with edge.visitor() as browser:
         asking = Asking()
         page = await browser.press(await consent_page(browser, asking), "Allow")
-        alice = {"value": "alice"}
-        (code,) = codes(await at_once(edge, browser, lambda tab: tab.press(page, "Sign in", type_in=alice)))
+        (code,) = codes(await at_once(edge, browser, lambda tab: sign_in(tab, page)))
         assert (await exchange(browser.client, asking, code)).status_code == 200
 
 

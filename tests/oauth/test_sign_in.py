@@ -13,7 +13,18 @@ from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.github import GitHub as Provider
 from mcp_edge.identity.provider import Departure
 from mcp_edge.oauth.limits import PER_WINDOW
-from tests.oauth.deployment import CLIENT, PUBLIC_URL, Asking, Deploy, allow, authorize, consent_page, deploy, redeem
+from tests.oauth.deployment import (
+    CLIENT,
+    PUBLIC_URL,
+    Asking,
+    Deploy,
+    allow,
+    authorize,
+    consent_page,
+    deploy,
+    redeem,
+    sign_in,
+)
 from tests.oauth.upstream import GitHub
 from tests.support.visitor import Visitor
 
@@ -138,7 +149,7 @@ async def test_a_step_of_the_sign_in_belongs_to_the_browser_that_began_it(everyw
         await consent_page(mine, asking)
         looked = await mine.visit(waiting.url)
         forged = await mine.post("/sign-in", [("flow", state), ("value", "victim")])
-        honest = await theirs.press(waiting, "Sign in", type_in={"value": "alice"})
+        honest = await sign_in(theirs, waiting)
 
         assert [(p.status, p.left) for p in (looked, forged)] == [(403, "")] * 2
         assert "code" in honest.answer
@@ -149,7 +160,7 @@ async def test_a_step_of_the_sign_in_counts_once_and_for_ten_minutes(everywhere:
     async with edge.visitor() as browser:
         first = await browser.press(await consent_page(browser, Asking()), "Allow")
         second = await browser.press(await consent_page(browser, Asking()), "Allow")
-        done = await browser.press(first, "Sign in", type_in={"value": "alice"})
+        done = await sign_in(browser, first)
         again = await browser.press(first, "Sign in", type_in={"value": "alice"})
         edge.clock.now += 600
         late = await browser.press(second, "Sign in", type_in={"value": "alice"})
@@ -164,7 +175,7 @@ async def test_a_mistyped_key_does_not_use_the_step_up() -> None:
         wrong = await browser.press(page, "Sign in", type_in={"value": "mek_wrong"})
 
         assert "To go on to An app." in wrong.text
-        assert "code" in (await browser.press(wrong, "Sign in", type_in={"value": KEY})).answer
+        assert "code" in (await sign_in(browser, wrong, user=KEY)).answer
 
 
 async def test_a_user_comes_back_from_the_provider_with_a_code_for_the_client() -> None:

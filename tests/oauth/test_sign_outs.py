@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.oauth.connecting import THERE, Both, leave
-from tests.oauth.deployment import Asking, Deploy, allow, authorize, consent_page, exchange
+from tests.oauth.deployment import Asking, Deploy, allow, authorize, confirm, consent_page, exchange
 from tests.oauth.granting import ANN, Office, refusal
 from tests.oauth.interleaving import between, meanwhile
 from tests.oauth.upstream import UPSTREAM, GitHub, account_of
@@ -62,6 +62,7 @@ async def test_who_signs_in_meanwhile_is_reached_by_the_next_time(
         answer = await there.press(page, "Sign in", type_in={"value": "alice"})
         monkeypatch.undo()
 
+        answer = await confirm(there, answer)
         await out_everywhere(here)
         code = answer.answer.get("code", "") if answer.left else ""
         assert (await exchange(there.client, asking, code)).status_code == 400
@@ -91,7 +92,7 @@ async def test_an_account_that_comes_with_a_sign_in_is_kept_of_nobody_who_is_out
 
 
 @AT
-async def test_an_account_that_is_connected_meanwhile_is_not_kept(
+async def test_an_account_that_is_brought_meanwhile_is_not_kept(
     everywhere: Deploy, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = Both()
@@ -102,6 +103,28 @@ async def test_an_account_that_is_connected_meanwhile_is_not_kept(
         away = await leave(edge, there)
         log = meanwhile(edge, monkeypatch, at, lambda: out_everywhere(here))
         page = await both.there.back(there, away)
+        monkeypatch.undo()
+        if page.status == 200:
+            page = await there.press(page, "Connect")
+        disturbed = len(log) >= at
+
+        assert not (disturbed and at == OPERATIONS)
+        assert await account_of(edge, issuer=THERE) == (None if disturbed else UPSTREAM), log
+        assert (page.heading == "Connected") is not disturbed
+
+
+@AT
+async def test_an_account_that_is_connected_meanwhile_is_not_kept(
+    everywhere: Deploy, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Both()
+    edge = both.deploy(everywhere)
+    async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
+        await both.sign_in(here)
+        await both.sign_in(there)
+        page = await both.there.back(there, await leave(edge, there))
+        log = meanwhile(edge, monkeypatch, at, lambda: out_everywhere(here))
+        page = await there.press(page, "Connect")
         monkeypatch.undo()
         disturbed = len(log) >= at
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from mcp_edge.identity.connections import Connections
 from mcp_edge.identity.provider import RedirectProvider
 from mcp_edge.keyring import KeyRing
-from tests.oauth.deployment import Deploy, Deployment, deploy
+from tests.oauth.deployment import Deploy, Deployment, confirm, deploy
 from tests.support.visitor import Page, Visitor
 
 BASE_URL = "https://github.example"
@@ -60,8 +60,9 @@ class GitHub:
         return on(**told)
 
     async def back(self, browser: Visitor, page: Page, **told: str) -> Page:
-        """Send the browser that has left for GitHub with `page` back: with a code, unless `told` says otherwise."""
-        return await browser.visit(self.returning(page, **told), site="cross-site")
+        """Send the browser that has left for GitHub with `page` back: with a code, unless `told` says otherwise. Allow
+        what the user is asked who has signed in by that."""
+        return await confirm(browser, await browser.visit(self.returning(page, **told), site="cross-site"))
 
     @staticmethod
     def returning(page: Page, **told: str) -> str:

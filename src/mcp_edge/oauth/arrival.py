@@ -1,4 +1,8 @@
-"""What comes after a sign-in: the user is signed in at this browser, and the flow leads back to where it came from."""
+"""What comes after a sign-in: the user is signed in at this browser, and sees what the sign-in was for.
+
+No sign-in ends an authorization by itself. The one exception is a user who was signed in when the page was shown, and
+whom the identity provider has named again: that user has decided by a page that bore that user's name.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +39,10 @@ async def _authorize(
     server: AuthorizationServer, request: Request, begun: Flow, wanted: AuthorizationRequest, identity: Identity
 ) -> None:
     user, client = identity.user, await flow.client_of(server, wanted)
-    if begun.shown_to in ("", consent.shown_to(user)):
+    if begun.shown_to == consent.shown_to(user):
         await flow.issue(server, request, begun, wanted, user)
         return
-    # The page named somebody else, and what one user has chosen is no consent of another.
-    again = flow.new(server, request=wanted, client_name=client.name, scopes=wanted.scopes)
-    await consent.show(server, request, client, again, wanted, user, problem=consent.ANOTHER_USER)
+    # The page named somebody else, or nobody: then nothing but a cookie says that whoever pressed Allow has signed in.
+    scopes = wanted.scopes if begun.shown_to else begun.scopes
+    again = flow.new(server, request=wanted, client_name=client.name, scopes=scopes, shown_to=begun.shown_to)
+    await flow.ask(server, request, again)

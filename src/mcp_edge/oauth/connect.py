@@ -3,13 +3,15 @@
 The link carries no user and opens nothing by itself: whoever opens it must be signed in here as the user for whom it
 was made, so that nobody connects his account to somebody else's name (MCP 2026-07-28 elicitation, Phishing). What the
 provider sends back is bound to the browser that left for it, as at a sign-in, and comes to an address of its own: the
-identity provider's answer is never taken to this one (mix-up, RFC 9700 §4.4.2.2).
+identity provider's answer is never taken to this one (mix-up, RFC 9700 §4.4.2.2). An account is kept once its owner,
+back from the provider, has seen under whose name, and has said so: until then nothing but cookies says that whoever is
+back is whoever left.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -17,7 +19,7 @@ from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest, Forbidden, NotFound, UpstreamError
 from mcp_edge.identity.connections import Connections
-from mcp_edge.identity.provider import Refused
+from mcp_edge.identity.provider import Identity, Refused, TokenSet
 from mcp_edge.oauth import pages, sign_in
 from mcp_edge.oauth.callback import returned
 from mcp_edge.oauth.server import AuthorizationServer
@@ -30,7 +32,7 @@ LIFE_S = 600
 PATH = "/connect/"
 CALLBACK = "/oauth/connected"
 
-_INVITED, _AWAY = "connect-invited", "connect-away"
+_INVITED, _AWAY, _BROUGHT = "connect-invited", "connect-away", "connect-brought"
 _UNKNOWN = "This link is no longer valid. Ask your app again for what needed it."
 _ANOTHER = "This link was made for another user of this server. Sign in as that user, or close this page."
 _ELSEWHERE = "This was begun in another browser or by another user, or is no longer valid. Ask your app again."
@@ -74,17 +76,17 @@ async def connect(server: AuthorizationServer, request: Request) -> None:
 
 
 async def connected(server: AuthorizationServer, request: Request) -> None:
-    """GET /oauth/connected: the browser is back from the provider, and the account is kept.
+    """GET /oauth/connected: the browser is back from the provider. POST: what its user makes of that.
 
     Raises:
-        Forbidden, Refused, UpstreamError: it is not kept, and why.
+        Forbidden, Refused, UpstreamError: the account is not kept, and why.
     """
+    if request.method == "POST":
+        await _answered(server, request)
+        return
     state, told = returned(request)
     connections = _connections(server)
-    away = await _kept(server, _AWAY, state, server.browsers.bound(request))
-    user = await server.browsers.user(request)
-    if away is None or user is None or user.principal != away.principal:
-        raise Forbidden(_ELSEWHERE)
+    user, away = await _begun_here(server, request, _AWAY, state)
     await _use(server, state)
     provider = connections.provider
     try:
@@ -92,14 +94,62 @@ async def connected(server: AuthorizationServer, request: Request) -> None:
     except (Refused, UpstreamError) as e:
         _decided(server, request, user, "refused", e.reason if isinstance(e, Refused) else str(e))
         raise
+    await _ask(server, request, connections, user, identity)
+
+
+async def _ask(
+    server: AuthorizationServer, request: Request, connections: Connections, user: User, identity: Identity
+) -> None:
+    """Show whose account it is and under whose name it would be kept; the page has no more than the tokens' handle."""
     assert identity.tokens is not None  # every provider that a browser is sent to has them
-    await connections.save(user.principal, identity.tokens)
+    handle, account = mint() + mint(), identity.user.name or identity.user.subject
+    brought = {"account": account, "tokens": json.dumps(asdict(identity.tokens))}
+    await _keep(server, _BROUGHT, handle, server.browsers.bound(request), user.principal, brought)
+    page = web.arrived(
+        provider=connections.provider.label,
+        account=account,
+        server=server.urls.issuer,
+        user_name=user.name or user.subject,
+        action=f"{server.urls.base_path}{CALLBACK}",
+        handle=handle,
+    )
+    await pages.show(server, request, page)
+
+
+async def _answered(server: AuthorizationServer, request: Request) -> None:
+    """Keep the account, or forget what was brought."""
+    answer = await pages.form(server, request)
+    connections = _connections(server)
+    handle, choice = answer.one("handle"), answer.one("choice")
+    if choice not in ("connect", "leave"):
+        raise BadRequest("This is no answer that the page offers.")
+    user, brought = await _begun_here(server, request, _BROUGHT, handle)
+    await _use(server, handle)
+    provider, account = connections.provider.label, brought.secrets["account"]
+    if choice == "leave":
+        _decided(server, request, user, "refused", "its user did not want it to be kept")
+        await pages.show(server, request, web.left(provider=provider, account=account))
+        return
+    tokens = TokenSet(**json.loads(brought.secrets["tokens"]))
+    await connections.save(user.principal, tokens)
     if await server.browsers.left_since(request, user):
-        await connections.forget(user.principal, refused=identity.tokens.access_token)
+        await connections.forget(user.principal, refused=tokens.access_token)
         raise Forbidden(_ELSEWHERE)
     _decided(server, request, user, "allowed")
-    account = identity.user.name or identity.user.subject
-    await pages.show(server, request, web.done(provider=provider.label, account=account))
+    await pages.show(server, request, web.done(provider=provider, account=account))
+
+
+async def _begun_here(server: AuthorizationServer, request: Request, purpose: str, name: str) -> tuple[User, _Kept]:
+    """Who is signed in, and what was kept under `name` for that user in this browser.
+
+    Raises:
+        Forbidden: nothing was.
+    """
+    kept = await _kept(server, purpose, name, server.browsers.bound(request))
+    user = await server.browsers.user(request)
+    if kept is None or user is None or user.principal != kept.principal:
+        raise Forbidden(_ELSEWHERE)
+    return user, kept
 
 
 async def _show(

@@ -1,4 +1,8 @@
-"""The consent page, and POST /consent: what the user answers. Consent comes before the sign-in elsewhere."""
+"""The consent page, and /consent: the page again after a sign-in (GET), and what the user answers (POST).
+
+The page comes before the sign-in, because nobody is sent to an identity provider for an app that he has not agreed to
+(MCP security best practices, Confused Deputy); and after it, because a code is given by a page that names its user.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ from mcp_edge.web import consent as web
 from mcp_edge.web.layout import source
 
 ANOTHER_USER = "Who is signed in has changed since this page was shown. Please look again."
+SIGNED_IN = "You are signed in now. This app has not been allowed anything yet: allow it only if you began this."
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -45,8 +50,9 @@ async def show(
     user: User | None,
     *,
     problem: str = "",
+    told: str = "",
 ) -> None:
-    """Answer with the page. Who is signed in is sealed into it: it is that user who decides."""
+    """Answer with the page, which offers `flow.scopes`. Who is signed in is sealed into it: that user decides."""
     scopes = await server.scopes()
     flow = replace(flow, shown_to=shown_to(user))
     target = urlsplit(wanted.redirect_uri)
@@ -62,19 +68,23 @@ async def show(
             redirect_host=redirects.place(wanted.redirect_uri),
             redirect_is_local=redirects.is_private(wanted.redirect_uri) or target.hostname in _LOOPBACK,
             resource=wanted.resource,
-            options=_options(scopes, wanted.scopes),
-            offer_read_only=bool(_read_only(scopes, wanted.scopes)) and not wanted.scopes <= scopes.read_only,
+            options=_options(scopes, flow.scopes),
+            offer_read_only=bool(_read_only(scopes, flow.scopes)) and not flow.scopes <= scopes.read_only,
             user_name=(user.name or user.subject) if user is not None else "",
             provider="" if isinstance(server.provider, FormProvider) else server.provider.label,
             problem=problem,
+            told=told,
         )
     )
     await show_page(server, request, page, form_targets=_form_targets(server, wanted), keeps_opener=True)
 
 
 async def consent(server: AuthorizationServer, request: Request) -> None:
-    """POST /consent."""
-    request.only("POST")
+    """GET and POST /consent."""
+    request.only("GET", "POST")
+    if request.method == "GET":
+        await _show_again(server, request)
+        return
     answer = await form(server, request)
     flow = flows.opened(server, request, answer.one("flow"))
     wanted = flow.request
@@ -90,14 +100,14 @@ async def consent(server: AuthorizationServer, request: Request) -> None:
     if choice == "switch":
         await server.browsers.sign_out(request)
         decided("sign-out", "allowed", principal=user.principal if user else "", client=client.id)
-        await show(server, request, client, flow, wanted, None)
+        await show(server, request, client, replace(flow, scopes=wanted.scopes), wanted, None)
         return
     problem = ""
+    scopes = _chosen(await server.scopes(), flow, answer, choice)
     if shown_to(user) != flow.shown_to:
-        problem = ANOTHER_USER
-    scopes = _chosen(await server.scopes(), wanted, answer, choice)
-    if not scopes:
-        problem = problem or "Choose at least one thing that the app may do, or deny."
+        problem, flow = ANOTHER_USER, replace(flow, scopes=wanted.scopes)
+    elif not scopes:
+        problem = "Choose at least one thing that the app may do, or deny."
     if problem:
         await show(server, request, client, flow, wanted, user, problem=problem)
         return
@@ -109,14 +119,27 @@ async def consent(server: AuthorizationServer, request: Request) -> None:
         await flows.issue(server, request, flow, wanted, user)
 
 
-def _chosen(scopes: Scopes, wanted: AuthorizationRequest, answer: Parameters, choice: str) -> frozenset[str]:
-    """What the user has chosen, never more than what was asked for.
+async def _show_again(server: AuthorizationServer, request: Request) -> None:
+    """The page for who has just signed in."""
+    flow = await flows.asked(server, request, Parameters.parse(request.query).one("flow"))
+    wanted = flow.request
+    if wanted is None:
+        raise BadRequest("There is nothing to consent to.")
+    client = await flows.client_of(server, wanted)
+    user = await server.browsers.user(request)
+    told = SIGNED_IN if user is not None and not flow.shown_to else ""
+    problem = ANOTHER_USER if flow.shown_to not in ("", shown_to(user)) else ""
+    await show(server, request, client, flow, wanted, user, problem=problem, told=told)
+
+
+def _chosen(scopes: Scopes, flow: Flow, answer: Parameters, choice: str) -> frozenset[str]:
+    """What the user has chosen, never more than what the page has offered.
 
     Raises:
         BadRequest: no button of the page sends this.
     """
     chosen = frozenset(answer.all("scope"))
-    if choice not in ("allow", "read_only") or not chosen <= wanted.scopes:
+    if choice not in ("allow", "read_only") or not chosen <= flow.scopes:
         raise BadRequest("This is no answer that the page offers.")
     return _read_only(scopes, chosen) if choice == "read_only" else chosen
 

@@ -1,8 +1,9 @@
-"""One authorization on its way through a browser: the consent page, the sign-in, and the code at its end.
+"""One authorization on its way through a browser: the consent page, the sign-in, the page again, and the code.
 
-Until the user has said yes it travels in the page's form, sealed, and nothing is stored. While the user signs in it is
-stored, sealed under its `state`. Both are bound to the browser's cookie, live for ten minutes and are used once, so
-that nobody finishes in one browser what was begun in another (GHSA-rww4-4w9c-7733).
+Until the user has said yes it travels in the page's form, sealed, and nothing is stored. While the user signs in, and
+for the page after that, it is stored, sealed under its `state`. Either way it is bound to the browser's cookie, lives
+for ten minutes and is used once, so that nobody finishes in one browser what was begun in another
+(GHSA-rww4-4w9c-7733).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from mcp_edge.web import error as error_page
 
 LIFE_S = 600
 CALLBACK = "/oauth/callback"
-_IN_FORM, _AT_SIGN_IN = "flow-in-form", "flow-at-sign-in"
+_IN_FORM, _AT_SIGN_IN, _SIGNED_IN = "flow-in-form", "flow-at-sign-in", "flow-signed-in"
 _ELSEWHERE = "This was begun in another browser, or is no longer valid. Start again from your app."
 _LATE = "This page is more than ten minutes old. Start again from your app."
 _USED = "This was already answered. If your app still waits, start again from there."
@@ -44,7 +45,7 @@ class Flow:
     request: AuthorizationRequest | None = None
     client_name: str = ""
     scopes: frozenset[str] = frozenset()
-    """What the user has chosen, once it is chosen; what is asked for before."""
+    """What the user has chosen, once it is chosen; what is asked for before. The page offers no more."""
     shown_to: str = ""
     """Hash of the principal whom the consent page named; empty when nobody was signed in."""
     return_to: str = ""
@@ -112,13 +113,29 @@ async def depart(server: AuthorizationServer, request: Request, flow: Flow) -> N
     # A sign-in is a step of its own, with its own time and its own single use.
     secrets = departure.secrets if departure else {}
     flow = replace(flow, id=mint(), expires_at=server.platform.clock() + LIFE_S, secrets=secrets)
-    key = _key(state)
-    context = f"{key}|{server.browsers.binding(request)}"
-    sealed = server.ring.seal(_AT_SIGN_IN, _FLOW.dump_json(flow), context=context, secret=state.encode())
-    await server.platform.atomics.create(key, sealed, nonce=mint(), ttl_s=LIFE_S)
+    await _keep(server, request, _AT_SIGN_IN, state, flow)
     await pages.redirect(
         request, departure.url if departure else server.urls.at(f"/sign-in?{urlencode({'flow': state})}")
     )
+
+
+async def ask(server: AuthorizationServer, request: Request, flow: Flow) -> None:
+    """Send the browser, whose user has just signed in, to the page on which that user decides.
+
+    The page has an address of its own, so that it can be loaded again: a sign-in cannot.
+    """
+    state = mint() + mint()
+    await _keep(server, request, _SIGNED_IN, state, flow)
+    await pages.redirect(request, server.urls.at(f"/consent?{urlencode({'flow': state})}"))
+
+
+async def asked(server: AuthorizationServer, request: Request, state: str) -> Flow:
+    """The flow with which `ask` has sent the browser here.
+
+    Raises:
+        Forbidden, BadRequest: as `peek`.
+    """
+    return await _kept(server, request, _SIGNED_IN, state)
 
 
 async def peek(server: AuthorizationServer, request: Request, state: str) -> Flow:
@@ -128,11 +145,7 @@ async def peek(server: AuthorizationServer, request: Request, state: str) -> Flo
         Forbidden: it was begun in another browser, is not known, or too old to be.
         BadRequest: it is too old.
     """
-    key = _key(state)
-    entry = await server.platform.atomics.get(key)
-    context = f"{key}|{server.browsers.bound(request)}"
-    data = entry and server.ring.open(_AT_SIGN_IN, entry.value, context=context, secret=state.encode())
-    return _checked(server, data or None)
+    return await _kept(server, request, _AT_SIGN_IN, state)
 
 
 async def take(server: AuthorizationServer, request: Request, state: str) -> Flow:
@@ -236,6 +249,21 @@ def _with(server: AuthorizationServer, redirect_uri: str, fields: dict[str, str]
     if redirect_uri.endswith(("?", "&")):
         between = ""
     return f"{redirect_uri}{between}{urlencode(told, quote_via=quote)}"
+
+
+async def _keep(server: AuthorizationServer, request: Request, purpose: str, state: str, flow: Flow) -> None:
+    key = _key(state)
+    context = f"{key}|{server.browsers.binding(request)}"
+    sealed = server.ring.seal(purpose, _FLOW.dump_json(flow), context=context, secret=state.encode())
+    await server.platform.atomics.create(key, sealed, nonce=mint(), ttl_s=LIFE_S)
+
+
+async def _kept(server: AuthorizationServer, request: Request, purpose: str, state: str) -> Flow:
+    key = _key(state)
+    entry = await server.platform.atomics.get(key)
+    context, secret = f"{key}|{server.browsers.bound(request)}", state.encode("utf-8", "surrogatepass")
+    data = entry and server.ring.open(purpose, entry.value, context=context, secret=secret)
+    return _checked(server, data or None)
 
 
 def _checked(server: AuthorizationServer, data: bytes | None) -> Flow:

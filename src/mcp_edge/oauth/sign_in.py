@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from mcp_edge.audit import decided
 from mcp_edge.errors import BadRequest
 from mcp_edge.identity.provider import FormProvider, Identity, Refused
-from mcp_edge.oauth import arrival
+from mcp_edge.oauth import arrival, redirects
 from mcp_edge.oauth import flow as flows
 from mcp_edge.oauth.flow import Flow
 from mcp_edge.oauth.pages import form, redirect, show
@@ -16,7 +16,6 @@ from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 from mcp_edge.web import sign_in as web
-from mcp_edge.web.html import plain
 from mcp_edge.web.layout import source
 
 _RETURNS = re.compile(r"/(apps|connect/[A-Za-z0-9_-]{1,128})")
@@ -91,7 +90,7 @@ async def _show(server: AuthorizationServer, request: Request, asked: Parameters
             field=provider.label if here else "",
             secret=provider.secret if here else False,
             provider="" if here else provider.label,
-            reason=f"To go on to {plain(waiting.client_name)}." if waiting and waiting.client_name else "",
+            purpose=await _purpose(server, waiting) if waiting else None,
             problem=problem,
         )
     )
@@ -100,16 +99,25 @@ async def _show(server: AuthorizationServer, request: Request, asked: Parameters
         request,
         page,
         status=403 if problem else 200,
-        form_targets=_form_targets(server, waiting),
+        form_targets=_form_targets(server),
         keeps_opener=bool(waiting),
     )
 
 
-def _form_targets(server: AuthorizationServer, waiting: Flow | None) -> list[str]:
-    if not isinstance(server.provider, FormProvider):
-        issuer = server.settings.identity_issuer or ""
-        return ["https:", *([source(issuer)] if issuer.startswith("http:") else [])]
-    return [source(waiting.request.redirect_uri)] if waiting and waiting.request else []
+async def _purpose(server: AuthorizationServer, waiting: Flow) -> web.Purpose | None:
+    if waiting.request is None:
+        return None
+    scopes = await server.scopes()
+    may = tuple(scope.description for scope in scopes.all if scope.name in waiting.scopes)
+    return web.Purpose(waiting.client_name, redirects.place(waiting.request.redirect_uri), may)
+
+
+def _form_targets(server: AuthorizationServer) -> list[str]:
+    """Where the form's POST may lead to: to the provider; one that is answered here leads to pages of ours alone."""
+    if isinstance(server.provider, FormProvider):
+        return []
+    issuer = server.settings.identity_issuer or ""
+    return ["https:", *([source(issuer)] if issuer.startswith("http:") else [])]
 
 
 def _return(asked: Parameters) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mcp_edge.web.html import html, plain
 from mcp_edge.web.layout import Page
+from mcp_edge.web.sign_in import hidden
 
 
 def page(*, provider: str, server: str, user_name: str, action: str, apps: str, again: bool) -> Page:
@@ -30,6 +31,43 @@ def page(*, provider: str, server: str, user_name: str, action: str, apps: str, 
         apps=apps,
     )
     return Page(f"Connect your {plain(provider, 40)} account", body)
+
+
+def arrived(*, provider: str, account: str, server: str, user_name: str, action: str, handle: str) -> Page:
+    """Whose account would be used under whose name: its owner may never have seen the first page."""
+    name = plain(provider, 40)
+    body = html(
+        "<h1>Use this {provider} account here?</h1>\n"
+        "<dl>\n"
+        "<dt>Account at {provider}</dt><dd>{account}</dd>\n"
+        "<dt>For</dt><dd><strong>{user}</strong></dd>\n"
+        '<dt>Server</dt><dd><span class="host">{server}</span></dd>\n'
+        "</dl>\n"
+        "<p>Whoever signs in at this server as <strong>{user}</strong> will act at {provider} as {account}. "
+        "If that is not you, do not connect it.</p>\n"
+        '<form method="post" action="{action}">\n{hidden}'
+        '<div class="buttons"><button class="main" name="choice" value="connect">Connect</button>\n'
+        '<button name="choice" value="leave">Do not connect</button></div>\n</form>',
+        provider=name,
+        account=plain(account),
+        user=plain(user_name),
+        server=server,
+        action=action,
+        hidden=hidden((("handle", handle),)),
+    )
+    return Page(f"Use this {name} account here?", body)
+
+
+def left(*, provider: str, account: str) -> Page:
+    """Its owner did not want it here."""
+    body = html(
+        "<h1>Not connected</h1>\n"
+        '<p role="status">Your {provider} account <strong>{account}</strong> is not connected. '
+        "You can close this page.</p>",
+        provider=plain(provider, 40),
+        account=plain(account),
+    )
+    return Page("Not connected", body)
 
 
 def done(*, provider: str, account: str) -> Page:

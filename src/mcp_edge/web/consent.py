@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mcp_edge.web.html import EMPTY, Html, html, joined, link, plain
+from mcp_edge.web.html import EMPTY, Html, app_name, html, joined, link, plain
 from mcp_edge.web.layout import Page
 from mcp_edge.web.sign_in import hidden
-
-_QUOTES = str.maketrans(dict.fromkeys('"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'"))
-"""What would end the quotation marks around a name, and let it go on as if we had said the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +43,16 @@ class Consent:
     provider: str
     """Where the user signs in next, when there is a place for it."""
     problem: str = ""
+    told: str = ""
+    """What has just happened, as sentences."""
 
 
 def page(view: Consent) -> Page:
     """The page."""
-    name = plain(view.client_name).translate(_QUOTES) or "An unnamed app"
+    name = app_name(view.client_name)
     title = f"Allow {name}?"
     body = html(
-        "<h1>Allow <q>{name}</q> to use this server?</h1>\n{problem}"
+        "<h1>Allow <q>{name}</q> to use this server?</h1>\n{told}{problem}"
         "<dl>\n"
         "<dt>App</dt><dd>{kind}</dd>\n"
         '<dt>Returns to</dt><dd><span class="host">{redirect}</span>{local}</dd>\n'
@@ -62,6 +61,7 @@ def page(view: Consent) -> Page:
         "</dl>\n{warning}"
         '<form method="post" action="{action}">\n{hidden}{options}{buttons}</form>\n{after}',
         name=name,
+        told=html('<p class="note" role="status">{text}</p>\n', text=view.told) if view.told else EMPTY,
         problem=html('<p class="note" role="alert">{text}</p>\n', text=view.problem) if view.problem else EMPTY,
         kind=_kind(view, name),
         redirect=view.redirect_host,
@@ -151,7 +151,7 @@ def _buttons(view: Consent) -> Html:
 
 def _after(view: Consent) -> Html:
     place = f" with {plain(view.provider, 40)}" if view.provider else ""
-    text = "" if view.user_name else f"You will sign in{place} next. "
+    text = "" if view.user_name else f"You will sign in{place} next. Then you are asked once more, under your name. "
     return html(
         '<p class="quiet">{text}Allow it only if you have just started this in that app. '
         'You can take it back at any time under <a href="{apps}">connected apps</a>.</p>',

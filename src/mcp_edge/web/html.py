@@ -11,6 +11,8 @@ from html import escape
 from typing import LiteralString
 from urllib.parse import urlsplit
 
+_QUOTES = str.maketrans(dict.fromkeys('"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'"))
+"""What would end the quotation marks around a name, and let it go on as if we had said the rest."""
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that a reader does not see, or that turn the direction of what follows (Trojan Source)."""
 
@@ -57,6 +59,11 @@ def plain(text: str, max_chars: int = 80) -> str:
     seen = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c) not in _UNSEEN)
     one_line = " ".join(seen.split())
     return one_line if len(one_line) <= max_chars else one_line[: max_chars - 1].rstrip() + "…"
+
+
+def app_name(text: str) -> str:
+    """What an app calls itself, to stand between quotation marks."""
+    return plain(text).translate(_QUOTES) or "An unnamed app"
 
 
 def _escaped(value: object) -> str:

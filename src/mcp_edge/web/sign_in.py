@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcp_edge.web.html import EMPTY, Html, html, joined, plain
+from mcp_edge.web.html import EMPTY, Html, app_name, html, joined, plain
 from mcp_edge.web.layout import Page
 
 MAX_CHARS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """The app for which a user signs in, where its answer goes, and what it wants."""
+
+    client_name: str
+    redirect_host: str
+    may: tuple[str, ...]
+    """Descriptions of scopes, as words that complete "It asks to …"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +31,18 @@ class SignIn:
     secret: bool = False
     provider: str = ""
     """The provider's name, for a button that leads there."""
-    reason: str = ""
-    """What the user signs in for, as a sentence."""
+    purpose: Purpose | None = None
+    """None where the user signs in for our own pages."""
     problem: str = ""
 
 
 def page(view: SignIn) -> Page:
     """The page."""
     body = html(
-        "<h1>Sign in</h1>\n{reason}{problem}"
+        "<h1>Sign in</h1>\n{purpose}{problem}"
         '<form method="post" action="{action}">\n{hidden}{field}'
         '<div class="buttons"><button class="main">{button}</button></div>\n</form>',
-        reason=html("<p>{text}</p>\n", text=view.reason) if view.reason else EMPTY,
+        purpose=_purpose(view.purpose) if view.purpose else EMPTY,
         problem=html('<p class="note" role="alert" id="problem">{text}</p>\n', text=view.problem)
         if view.problem
         else EMPTY,
@@ -42,6 +52,19 @@ def page(view: SignIn) -> Page:
         button=f"Continue with {plain(view.provider, 40)}" if view.provider else "Sign in",
     )
     return Page("Sign in", body)
+
+
+def _purpose(purpose: Purpose) -> Html:
+    """What a user who came by somebody else's link would otherwise learn on the next page only."""
+    return html(
+        "<p>To go on to <q>{name}</q>. It has not been allowed anything: you are asked once you are signed in.</p>\n"
+        '<dl>\n<dt>Returns to</dt><dd><span class="host">{host}</span></dd>\n'
+        "<dt>It asks to</dt><dd>{may}</dd>\n</dl>\n"
+        '<p class="quiet">If you have not just started this in that app, close this page.</p>\n',
+        name=app_name(purpose.client_name),
+        host=purpose.redirect_host,
+        may="; ".join(purpose.may),
+    )
 
 
 def hidden(pairs: tuple[tuple[str, str], ...]) -> Html:

@@ -34,7 +34,8 @@ class Person:
         await self.answer(url, "Deny")
 
     async def answer(self, url: str, button: str, *, without: Sequence[str] = ()) -> None:
-        """Follow a client's link, untick what is in `without`, press `button`, and arrive at the client's own page."""
+        """Follow a client's link, untick what is in `without`, press `button`, and arrive at the client's own page.
+        Who signs in on the way is asked again, under that name, for what was chosen before."""
         page = await self.open(url)
         for _ in range(MOST_PAGES):
             if not page.url.startswith(self.url):
@@ -42,6 +43,8 @@ class Person:
                 return
             if await page.get_by_role("heading", name="Sign in").count():
                 await self.sign_in(page)
+            elif await page.get_by_role("status").count():
+                await self.press(page, "Allow")
             else:
                 for label in without:
                     await page.get_by_label(label).uncheck()
@@ -58,6 +61,12 @@ class Person:
         """Answer the page that asks who it is."""
         await page.get_by_role("textbox").fill(self.name)
         await self.press(page, "Sign in")
+
+    async def come_in(self, page: Page) -> None:
+        """Sign in on the way to a client, and agree once more, now that the page bears this name."""
+        await self.sign_in(page)
+        assert await page.get_by_text(f"{self.name} Not you?").count() == 1
+        await self.press(page, "Allow")
 
     async def apps(self) -> Page:
         """The page of connected apps."""

@@ -107,7 +107,7 @@ async def test_a_web_client_is_authorized_in_a_popup_and_calls_from_its_own_orig
         await page.evaluate("url => void window.open(url, 'authorize', 'popup')", asked["url"])
     popup = await opened.value
     await person.press(popup, "Allow")
-    await person.sign_in(popup)
+    await person.come_in(popup)
     assert popup.url.startswith(callback.url)
     (complaint,) = person.profile.complaints(fleet.url)  # of the refusal with which it began
     assert "401" in complaint
@@ -140,8 +140,10 @@ async def test_back_to_a_sign_in_that_is_done_leads_nowhere(person: Person, flee
     asked = await link(fleet.url, callback.url)
     page = await person.open(asked.path)
     await person.press(page, "Allow")
-    await person.sign_in(page)
+    await person.come_in(page)
     assert len(callback.arrivals) == 1
+    await page.go_back()
+    assert await page.get_by_role("button", name="Allow", exact=True).count() == 1
     await page.go_back()
     assert await page.get_by_role("alert").inner_text() == (
         "This was begun in another browser, or is no longer valid. Start again from your app."

@@ -60,7 +60,7 @@ async def consent(person: Person, page: Page) -> None:
     await page.wait_for_load_state("networkidle")  # on HTTP+SSE it leads there twice
     await person.press(page, "Allow")
     if await page.get_by_role("heading", name="Sign in").count():
-        await person.sign_in(page)
+        await person.come_in(page)
     await page.get_by_text("Connected", exact=True).wait_for()
 
 

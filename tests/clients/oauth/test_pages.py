@@ -88,11 +88,13 @@ async def test_every_page_is_without_fault_at_every_width_and_in_both_colour_sch
         await person.press(page, "Allow")
         headings.append(await judged(page))
         await person.sign_in(page)
+        headings.append(await judged(page))
+        await person.press(page, "Allow")
         await asked.redeem(await callback.result())
         for path in ("/apps", f"{asked.path}&prompt=consent"):
             await page.goto(fleet.url + path)
             headings.append(await judged(page))
-        assert headings == [CONSENT, "Sign in", "Connected apps", CONSENT]
+        assert headings == [CONSENT, "Sign in", CONSENT, "Connected apps", CONSENT]
 
 
 async def test_a_refusal_is_a_page_without_fault(person: Person, fleet: Fleet, callback: Callback) -> None:
@@ -122,6 +124,8 @@ async def test_the_keyboard_alone_is_enough(person: Person, fleet: Fleet, callba
     await page.keyboard.type(person.name)  # the field has the focus
     async with page.expect_navigation():
         await page.keyboard.press("Enter")
+    await tab_to(page, "Allow")
+    await page.keyboard.press("Enter")
     await asked.redeem(await callback.result())
     page = await person.open("/apps")
     assert await page.get_by_role("listitem").all_inner_texts() == ["read your page", "erase your page"]
@@ -149,7 +153,7 @@ async def test_somebody_else_can_take_the_place_of_who_is_signed_in(
     await person.press(page, "Not you?")
     person.name = "grace"
     await person.press(page, "Allow")
-    await person.sign_in(page)
+    await person.come_in(page)
     assert "code" in await callback.result()
     page = await person.open("/apps")
     assert await page.get_by_text("Signed in as grace.").count() == 1
