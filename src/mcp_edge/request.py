@@ -66,6 +66,10 @@ class Request:
             self._headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in self.pairs}
         return self._headers
 
+    def values(self, name: bytes) -> list[bytes]:
+        """Every value of the header `name`, in small letters, in their order."""
+        return [value for key, value in self.pairs if key == name]
+
     def trace_id(self) -> str:
         """The id under which a bug is logged and told to the client."""
         if self.trace is None:

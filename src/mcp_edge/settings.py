@@ -37,6 +37,8 @@ _NOT_PRIVATE = frozenset(
 """Schemes that a browser or a system reads itself."""
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 """One scope (RFC 6749 §3.3)."""
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""The name of a header (RFC 9110 §5.1)."""
 
 
 def _split(value: object) -> object:
@@ -263,6 +265,13 @@ class Settings(BaseModel):
                 raise ValueError(f"the key of {name!r} must be a SHA-256 in hex, as `mcp-edge keys create` prints it")
             if limited and not all(_SCOPE.fullmatch(scope) for scope in scopes.split(" ")):
                 raise ValueError(f"the scopes of {name!r} must be words with one space between them")
+        return value
+
+    @field_validator("certificate_header", "client_address_header")
+    @classmethod
+    def _field_name(cls, value: str | None) -> str | None:
+        if value is not None and not _FIELD_NAME.fullmatch(value):
+            raise ValueError(f"{value!r} is no name of a header")
         return value
 
     @field_validator("redirect_schemes")

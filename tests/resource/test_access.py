@@ -109,6 +109,17 @@ async def test_no_other_header_says_who_calls(gate: Gate, name: str) -> None:
     assert refused.value.headers["www-authenticate"] == "Bearer"
 
 
+async def test_of_two_assertions_none_is_taken(gate: Gate) -> None:
+    fields = [(b"cf-access-jwt-assertion", assertion().encode())]
+    request = asking({})
+    request.pairs = fields
+    assert (await gate.authenticator.authenticate(request)).name == "alice@acme.test"
+    for other in (b"", fields[0][1]):
+        request.pairs = [(b"cf-access-jwt-assertion", other), *fields]
+        with pytest.raises(Unauthenticated, match="through Cloudflare Access"):
+            await gate.authenticator.authenticate(request)
+
+
 async def test_a_request_that_did_not_come_through_access_is_told_so(gate: Gate) -> None:
     with pytest.raises(Unauthenticated, match="through Cloudflare Access"):
         await gate.authenticator.authenticate(asking({}))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -110,3 +111,43 @@ def test_a_budget_is_a_whole_number(host: tuple[Any, Import], value: Any) -> Non
     environment = host[1]("environment")
     with pytest.raises(ConfigurationError, match="SUBREQUESTS must be a whole number from 1"):
         environment.count(SimpleNamespace(SUBREQUESTS=value), "SUBREQUESTS", 50)
+
+
+@pytest.mark.anyio
+async def test_the_app_gets_the_bytes_of_a_header_that_were_sent(
+    host: tuple[Any, Import], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """workerd reads them as UTF-8; two values that were sent as two must not become one."""
+    js, load = host
+    names = ["Łukasz", "Ŝukasz", "?ukasz", "Nicolà", "NicolÃ\xa0", "\u00a0Nicol", "\ufffd", "\ud800", "😀"]
+    seen: list[Any] = []
+
+    def entries(pairs: list[tuple[str, str]]) -> Any:
+        return SimpleNamespace(to_py=partial(dict[str, str], pairs))
+
+    def task(work: Coroutine[Any, Any, None], *, loop: asyncio.AbstractEventLoop, eager_start: bool) -> Any:
+        """This Python may have no eager tasks."""
+        del eager_start
+        return loop.create_task(work)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        del receive
+        seen.append(scope["headers"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    def response(*parts: Any) -> Any:
+        return parts
+
+    def app_at(origin: str) -> Any:
+        assert origin == "https://mcp.example"
+        return app
+
+    js.Object, js.Response = SimpleNamespace(fromEntries=entries), SimpleNamespace(new=response)
+    bridge = load("bridge")
+    monkeypatch.setattr(bridge, "_Task", task)
+    for name in names:
+        request = SimpleNamespace(url="https://mcp.example/mcp", method="POST", headers=[("x-name", name)])
+        await bridge.serve(app_at, SimpleNamespace(js_object=request), None)
+
+    assert seen == [[(b"x-name", name.encode("utf-8", "surrogatepass"))] for name in names]

@@ -94,8 +94,8 @@ class _Call:
             "path": unquote(slash + path) if "%" in path else slash + path,
             "raw_path": (slash + path).encode(),
             "query_string": query.encode(),
-            # Bytes from 128 on arrive as characters: the platform reads them as Latin-1 or as UTF-8.
-            "headers": [(name.encode(), value.encode("latin-1", "replace")) for name, value in self._given.items()],
+            # The platform decodes them as UTF-8, so these are the bytes that were sent; what was no UTF-8 is U+FFFD.
+            "headers": [(name.encode(), value.encode("utf-8", "surrogatepass")) for name, value in self._given.items()],
         }
 
     # -- receive -----------------------------------------------------------------------------------------------------

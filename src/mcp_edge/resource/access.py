@@ -48,11 +48,13 @@ class AccessTokens:
             Unauthenticated: the request did not come through Access, or through another application of it.
             UpstreamError: Access's keys cannot be had.
         """
-        token = request.raw.get(HEADER)
-        if token is None:
+        assertions = request.values(HEADER)
+        if len(assertions) != 1:
+            if assertions:
+                decided(request.path, "refused", reason="there are two assertions")
             raise refusal("This server is reached through Cloudflare Access only.", "Bearer")
         try:
-            return await self._tokens.user(token, self._audiences)
+            return await self._tokens.user(assertions[0], self._audiences)
         except Unfit as e:
             decided(request.path, "refused", reason=str(e))
             raise refusal("Cloudflare Access's assertion is not valid here.", 'Bearer error="invalid_token"') from e

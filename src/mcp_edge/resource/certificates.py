@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Collection, Mapping
 
+from mcp_edge.ascii_text import lowered, stripped
 from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.credentials import step_up
@@ -18,6 +19,8 @@ from mcp_edge.request import Request
 SECRET_HEADER = b"x-proxy-secret"
 MIN_SECRET_BYTES = 32
 _MAX_CHARS = 512
+_REPLACED = "\ufffd"
+"""What a host that decodes headers itself puts in the place of bytes that are no UTF-8: several names become one."""
 
 
 class ProxyCertificates:
@@ -36,7 +39,7 @@ class ProxyCertificates:
                 "sends as X-Proxy-Secret: otherwise anybody could name a certificate."
             )
         self._secret = secret.encode()
-        self._header = (settings.certificate_header or "").lower().encode("latin-1", "replace")
+        self._header = lowered(settings.certificate_header or "").encode()
 
     async def authenticate(self, request: Request) -> User:
         """The user.
@@ -44,20 +47,46 @@ class ProxyCertificates:
         Raises:
             Unauthenticated: the request did not come through the proxy, or without a certificate.
         """
-        names = [value for name, value in request.pairs if name == self._header]
-        if not hmac.compare_digest(request.raw.get(SECRET_HEADER, b""), self._secret):
+        names = request.values(self._header)
+        secrets = request.values(SECRET_HEADER)
+        if not hmac.compare_digest(secrets[0] if len(secrets) == 1 else b"", self._secret):
             if names:
                 decided(request.path, "refused", reason="a certificate was named, but not by the proxy")
             raise _refusal("This server is reached through its proxy only.")
-        subject = names[0].decode("latin-1").strip() if len(names) == 1 else ""
-        if not 0 < len(subject) <= _MAX_CHARS or not subject.isprintable():
-            decided(request.path, "refused", reason="the proxy named no certificate")
-            raise _refusal("A client certificate is needed.")
+        try:
+            subject = _name(names)
+        except ValueError as e:
+            decided(request.path, "refused", reason=str(e))
+            raise _refusal(f"A client certificate is needed: {e}.") from e
         return User(issuer="certificate", subject=subject, name=subject)
 
     def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
         """Nobody is restricted here; said all the same."""
         return step_up(request, needed)
+
+
+def _name(values: list[bytes]) -> str:
+    """The certificate's name, exactly as the proxy has sent it: two that were not sent alike are two users.
+
+    Raises:
+        ValueError: there is none that could be told apart from every other; it says why.
+    """
+    value = stripped(values[0]) if values else b""
+    if not value:
+        raise ValueError("the proxy named none")
+    if len(values) > 1:
+        raise ValueError("the proxy named two")
+    try:
+        name = value.decode()
+    except UnicodeDecodeError:
+        name = _REPLACED
+    if _REPLACED in name:
+        raise ValueError("its name is not UTF-8; the proxy may send its fingerprint instead")
+    if len(name) > _MAX_CHARS:
+        raise ValueError(f"its name is longer than {_MAX_CHARS} characters; the proxy may send its fingerprint instead")
+    if not name.isprintable():
+        raise ValueError("its name has characters that cannot be seen; the proxy may send its fingerprint instead")
+    return name
 
 
 def _refusal(message: str) -> Unauthenticated:
