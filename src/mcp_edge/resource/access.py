@@ -16,7 +16,7 @@ from mcp_edge.errors import ConfigurationError
 from mcp_edge.identity.jwks import Jwks
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
-from mcp_edge.resource.verified_tokens import Unfit, Verified, VerifiedTokens, text, texts
+from mcp_edge.resource.verified_tokens import Unfit, Verified, VerifiedTokens, is_name, text, texts
 
 HEADER = b"cf-access-jwt-assertion"
 """Access removes whatever a client sends under this name. The signature is verified all the same."""
@@ -76,5 +76,7 @@ class AccessTokens:
             raise Unfit("it names nobody")
         # A service token or a certificate has no `sub`; what it is called must not pass for a person's id.
         subject = person or f"common_name:{machine}"
+        if not is_name(subject):
+            raise Unfit("its name is too long, or cannot be seen")
         user = User(issuer=claims["iss"], subject=subject, name=text(claims, "email") or machine or subject)
         return Verified(user, texts(claims.get("aud")), claims["exp"])

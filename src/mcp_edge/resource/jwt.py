@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from mcp_edge.ascii_text import stripped
 from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.credentials import bearer
@@ -17,16 +18,12 @@ from mcp_edge.outbound import is_protected
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.resource import challenges
-from mcp_edge.resource.verified_tokens import Unfit, Verified, VerifiedTokens, text, texts
+from mcp_edge.resource.token_kind import refuse_other_kinds
+from mcp_edge.resource.verified_tokens import Unfit, Verified, VerifiedTokens, is_name, text, texts
 from mcp_edge.scopes import Scopes
 from mcp_edge.urls import Urls
 
 _WHOSE = "The authorization server"
-_MAX_SUBJECT = 255
-
-_OF_ID_TOKENS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
-"""Claims of ID tokens (OpenID Connect Core 1.0 §2, §3.3.2.11) and of logout tokens, never of access tokens."""
-_OF_ACCESS_TOKENS = frozenset({"scope", "scp", "permissions", "roles", "client_id", "appid", "gty"})
 
 
 class JwtTokens:
@@ -62,7 +59,7 @@ class JwtTokens:
         if token is None:
             raise challenges.missing(self._urls, request.path, (await self._scopes()).baseline)
         try:
-            return await self._tokens.user(token.strip(), self._audiences[request.path])
+            return await self._tokens.user(stripped(token), self._audiences[request.path])
         except Unfit as e:
             decided(request.path, "refused", reason=str(e))
             raise challenges.invalid(self._urls, request.path, (await self._scopes()).baseline) from e
@@ -83,11 +80,11 @@ class JwtTokens:
         audiences = texts(claims.get("aud"))
         if "aud" not in claims and claims.get("token_use") == "access":
             audiences = texts(claims.get("client_id"))  # Cognito: MCP_JWT_AUDIENCE lists the app clients
-        _refuse_other_kinds(header, claims, audiences)
+        refuse_other_kinds(header, claims, audiences)
         if "cnf" in claims:  # RFC 7800: bound to a key of its client's, which a bearer does not prove (RFC 9449 §7.1)
             raise Unfit("it is bound to a key that is not proven")
         subject, tenant = text(claims, "sub"), text(claims, "tid", "org_id")
-        if not subject or len(subject) > _MAX_SUBJECT or "|" in tenant:  # which separates a principal's parts
+        if not is_name(subject) or (tenant and not is_name(tenant)) or "|" in tenant:  # it parts a principal's parts
             raise Unfit("it names no subject")
         user = User(
             issuer=claims["iss"],
@@ -95,7 +92,7 @@ class JwtTokens:
             tenant=tenant,
             name=text(claims, "name", "preferred_username", "email", "username") or subject,
             scopes=(await self._scopes()).closure(self._granted(claims)),
-            client=text(claims, "client_id", "azp", "appid"),
+            client=text(claims, "client_id", "cid", "azp", "appid"),
         )
         return Verified(user, audiences, claims["exp"])
 
@@ -104,27 +101,10 @@ class JwtTokens:
 
         Cognito writes the resource server in front of each: `https://mcp.example.com/notes:read`.
         """
-        granted = {w for name in ("scope", "scp", "permissions") for t in texts(claims.get(name)) for w in t.split()}
+        lists = [words for name in ("scope", "scp", "permissions") for words in texts(claims.get(name))]
+        granted = {word for words in lists for word in words.split(" ") if word}
         prefixes = [f"{audience.rstrip('/')}/" for audience in (*self._audience, *self._urls.resources)]
         return granted | {word[len(p) :] for word in granted for p in prefixes if word.startswith(p)}
-
-
-def _refuse_other_kinds(header: dict[str, Any], claims: dict[str, Any], audiences: frozenset[str]) -> None:
-    """Refuse what the same issuer signs for other purposes, above all ID tokens (RFC 9068 §4, RFC 8725 §3.11).
-
-    Where the header says `at+jwt` nothing is left to tell apart; few issuers write it.
-    """
-    kind = str(header.get("typ", "JWT")).lower().removeprefix("application/")
-    if kind == "at+jwt":
-        return
-    if kind != "jwt" or not _OF_ID_TOKENS.isdisjoint(claims):
-        raise Unfit("it is no access token")
-    # Cognito and Keycloak say it in a claim of their own.
-    if claims.get("token_use", "access") != "access" or str(claims.get("typ", "Bearer")).lower() != "bearer":
-        raise Unfit("it is no access token")
-    # The audience of an ID token is a client, not a URL.
-    if _OF_ACCESS_TOKENS.isdisjoint(claims) and not any("://" in audience for audience in audiences):
-        raise Unfit("nothing shows that it is an access token")
 
 
 def _metadata(platform: Platform, issuer: str) -> list[Document[str]]:

@@ -21,6 +21,8 @@ LEEWAY_S = 30
 KNOWN_S = 600
 """A token is verified again after so many seconds: a key that its issuer has withdrawn lasts no longer."""
 MAX_BYTES = 16 * 1024
+MAX_NAME = 255
+"""Most characters of a subject (OpenID Connect Core 1.0 §2) or a tenant."""
 _KNOWN = 4096
 _OPTIONS: Any = {
     "require": ["iss", "exp"],
@@ -117,6 +119,12 @@ class VerifiedTokens:
         if not now < end:
             raise Unfit("it has expired")
         return end
+
+
+def is_name(value: str) -> bool:
+    """Whether a claim can name somebody: a text of at most 255 characters, all of them visible. Names are compared
+    exactly."""
+    return 0 < len(value) <= MAX_NAME and value.isprintable()
 
 
 def texts(value: Any) -> frozenset[str]:
