@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.settings_text import Documents, Pairs, SecretPairs, Secrets, Users, Ways, Words
 
 PREFIX = "MCP_"
 
@@ -39,44 +39,6 @@ _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 """One scope (RFC 6749 §3.3)."""
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """The name of a header (RFC 9110 §5.1)."""
-
-
-def _split(value: object) -> object:
-    """`a, b` -> `("a", "b")`: the environment knows only text."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _pairs(value: object) -> object:
-    """`alice:x, bob:y` -> `{"alice": "x", "bob": "y"}`; a JSON object where names have colons or commas in them."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("{"):
-        return json.loads(value)
-    pairs: dict[str, str] = {}
-    for n, part in enumerate(value.split(","), start=1):
-        if part.strip():
-            name, colon, rest = part.strip().partition(":")
-            if not colon or not name or not rest:  # it may be a secret whose name was forgotten: not quoted
-                raise ValueError(f"entry {n} is not `name:value`")
-            if name in pairs:
-                raise ValueError(f"{name!r} appears twice")
-            pairs[name] = rest
-    return pairs
-
-
-def _documents(value: object) -> object:
-    """A JSON list of objects."""
-    return json.loads(value) if isinstance(value, str) else value
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Ways = Annotated[tuple[Literal["cimd", "dcr"], ...], BeforeValidator(_split)]
-Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
-Documents = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_documents)]
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
-SecretPairs = Annotated[dict[str, SecretStr], BeforeValidator(_pairs)]
 
 
 class Settings(BaseModel):
@@ -123,10 +85,10 @@ class Settings(BaseModel):
     identity_scopes: Words = Field(
         default=(), description="Scopes asked of the identity provider besides those that a sign-in needs."
     )
-    allowed_users: Words = Field(
+    allowed_users: Users = Field(
         default=(),
-        description="Who may sign in through a provider: verified e-mail addresses, `@domain` of one, subjects, "
-        "`login:NAME` on GitHub, or `*` for everybody.",
+        description="Who may sign in through a provider: verified e-mail addresses, `@domain` of one (at Google: of an "
+        "account that the domain manages), subjects, `login:NAME` on GitHub, or `*` for everybody.",
     )
     clients: Documents = Field(
         default=(),
@@ -260,6 +222,8 @@ class Settings(BaseModel):
     @classmethod
     def _hashed(cls, value: dict[str, str]) -> dict[str, str]:
         for name, key in value.items():
+            if not name.isprintable() or not name.strip(" "):
+                raise ValueError(f"the name {name!r} has characters that cannot be seen")
             digest, limited, scopes = key.partition(":")
             if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
                 raise ValueError(f"the key of {name!r} must be a SHA-256 in hex, as `mcp-edge keys create` prints it")

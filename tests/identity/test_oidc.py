@@ -102,6 +102,9 @@ async def test_other_good_tokens_name_the_user(claims: dict[str, Any]) -> None:
         ({"nbf": NOW + 31}, "nbf lies in the future"),
         ({"sub": ""}, "sub is not a subject"),
         ({"sub": "a" * 256}, "sub is not a subject"),
+        ({"sub": "alice\u00a0"}, "sub is not a subject"),
+        ({"sub": "al\u200bice"}, "sub is not a subject"),
+        ({"sub": "\ud800"}, "sub is not a subject"),
         ({"sub": None}, "MissingRequiredClaimError"),
     ],
 )
@@ -172,9 +175,10 @@ async def test_the_tenant_is_part_of_who_the_user_is(claims: dict[str, Any], ten
     assert user.principal == f"{ISSUER}|{tenant}|alice"
 
 
-async def test_a_tenant_cannot_pass_for_another_ones_subject() -> None:
+@pytest.mark.parametrize("tenant", ["a|b", "acme\u00a0", "acme\n", "\ud800", "a" * 256])
+async def test_a_tenant_cannot_pass_for_another_ones_subject(tenant: str) -> None:
     with pytest.raises(Refused):
-        await FakeIssuer(claims={"hd": "a|b"}).sign_in()
+        await FakeIssuer(claims={"hd": tenant}).sign_in()
 
 
 @pytest.mark.parametrize(
@@ -315,6 +319,91 @@ async def test_an_address_counts_if_the_provider_says_so_of_this_user(userinfo: 
     else:
         with pytest.raises(Refused):
             await issuer.sign_in(provider)
+
+
+GOOGLE = "https://accounts.google.com"
+
+
+def google(**claims: Any) -> FakeIssuer:
+    """Google, and an account with a verified address of acme.test."""
+    told = {"iss": GOOGLE, "email": "alice@acme.test", "email_verified": True, **claims}
+    endpoints = {
+        f"{name}_endpoint": f"{GOOGLE}/{path}" for name, path in [("token", "token"), ("userinfo", "userinfo")]
+    }
+    return FakeIssuer(metadata={"issuer": GOOGLE, "jwks_uri": f"{GOOGLE}/jwks", **endpoints}, claims=told)
+
+
+@pytest.mark.parametrize("hd", ["acme.test", "ACME.test"])
+async def test_at_google_a_domain_admits_the_accounts_that_belong_to_it(hd: str) -> None:
+    issuer = google(hd=hd)
+    provider = issuer.provider("@Acme.test", issuer=GOOGLE)
+    user = (await issuer.sign_in(provider)).user
+
+    assert (user.admitted, user.tenant) == ("@acme.test", hd)
+    assert provider.admits(user)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {"email": "alice+left@acme.test"},
+        {"hd": ""},
+        {"hd": "other.test"},
+        {"hd": "acme.test.evil.test"},
+        {"hd": "evil.acme.test"},
+        {"hd": ["acme.test"]},
+        {"hd": {"acme.test": True}},
+        {"hd": True},
+        {"hd": "acme.test "},
+        {"hd": "a\u0441me.test"},
+        {"tid": "acme.test"},
+        {"org_id": "acme.test"},
+        {"hd": "other.test", "tid": "acme.test"},
+        {"hd": "acme.test", "email": "alice@other.test"},
+        {"hd": "acme.test", "email_verified": False},
+        {"hd": "acme.test", "email_verified": None},
+    ],
+)
+async def test_at_google_an_address_of_a_domain_does_not_make_the_account_the_domains(claims: dict[str, Any]) -> None:
+    issuer = google(**claims)
+    issuer.userinfo = {"sub": "alice", "email": "alice@acme.test", "email_verified": False, "hd": "acme.test"}
+    with pytest.raises(Refused, match="may not use this server"):
+        await issuer.sign_in(issuer.provider("@acme.test", issuer=GOOGLE))
+
+
+async def test_at_google_what_userinfo_says_of_an_address_does_not_make_the_account_the_domains() -> None:
+    issuer = google(email=None)
+    issuer.userinfo = {"sub": "alice", "email": "alice@acme.test", "email_verified": True, "hd": "acme.test"}
+    with pytest.raises(Refused):
+        await issuer.sign_in(issuer.provider("@acme.test", issuer=GOOGLE))
+    issuer.claims["hd"] = "acme.test"
+    assert (await issuer.sign_in(issuer.provider("@acme.test", issuer=GOOGLE))).user.admitted == "@acme.test"
+
+
+@pytest.mark.parametrize("entry", ["alice@acme.test", "alice", "*"])
+async def test_at_google_an_account_that_is_named_needs_no_domain(entry: str) -> None:
+    issuer = google()
+    provider = issuer.provider(entry, issuer=GOOGLE)
+
+    assert provider.admits((await issuer.sign_in(provider)).user)
+
+
+async def test_whom_a_domain_has_let_in_at_google_without_being_of_it_is_out_at_the_next_request() -> None:
+    """An earlier release let him in by his address alone."""
+    provider = google().provider("@acme.test", issuer=GOOGLE)
+    users = [User(GOOGLE, "alice", tenant=tenant, admitted="@acme.test") for tenant in ("acme.test", "", "other.test")]
+
+    assert [provider.admits(user) for user in users] == [True, False, False]
+
+
+async def test_elsewhere_a_verified_address_is_all_that_is_known() -> None:
+    issuer = FakeIssuer(claims={"email": "alice@acme.test", "email_verified": True, "hd": "other.test"})
+    provider = issuer.provider("@acme.test")
+    user = (await issuer.sign_in(provider)).user
+
+    assert user.admitted == "@acme.test"
+    assert provider.admits(user)
 
 
 async def test_nothing_more_is_asked_where_no_address_is_needed() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jwt
 
+from mcp_edge.ascii_text import lowered
 from mcp_edge.identity.jwks import ALGORITHMS, Jwks
 from mcp_edge.identity.provider import Refused
 
@@ -46,7 +47,7 @@ async def verified(
         alg, kid = header.get("alg"), header.get("kid")
         if alg not in ALGORITHMS or alg not in algorithms:
             raise _refused("the algorithm is not one that the issuer has announced")
-        if str(header.get("typ", "JWT")).lower() != "jwt":
+        if lowered(str(header.get("typ", "JWT"))) != "jwt":
             raise _refused("it is a token of another type")
         key = await keys.key(kid if isinstance(kid, str) else None, alg)
         if key is None:
@@ -80,7 +81,7 @@ def _check_parties(claims: dict[str, Any], client_id: str) -> None:
     if ("azp" in claims or several) and claims.get("azp") != client_id:
         raise _refused("azp is another client")
     subject = claims["sub"]
-    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT:
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
         raise _refused("sub is not a subject")
 
 

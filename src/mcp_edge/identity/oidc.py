@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from mcp_edge.ascii_text import stripped
 from mcp_edge.context import User
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.admission import Admission
@@ -23,7 +24,8 @@ WELL_KNOWN = "/.well-known/openid-configuration"
 
 _TENANTS = ("tid", "org_id", "hd")
 """Claims that name the tenant: Entra's, Auth0's and Google's."""
-_GOOGLE = "https://accounts.google.com"
+_GOOGLE = "accounts.google.com"
+"""Anybody may have an account here under any address that he could once read: only `hd` says whose account it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Oidc:
         """
         self._platform = platform
         self._issuer = issuer
+        self._is_googles = urlsplit(issuer).hostname == _GOOGLE
         self._client = OAuthClient(platform, urlsplit(issuer).netloc, client_id, client_secret)
         self._scopes = scopes
         self._admission = admission
@@ -91,7 +94,7 @@ class Oidc:
         nonce = randomness.token_urlsafe(24)
         scopes = ["openid", "profile", *(["email"] if self._admission.asks_for_email else []), *self._scopes]
         more = {"nonce": nonce}
-        if self._keeps_tokens and self._issuer == _GOOGLE:  # Google's own way to ask for a refresh token
+        if self._keeps_tokens and self._is_googles:  # Google's own way to ask for a refresh token
             more |= {"access_type": "offline", "prompt": "consent"}
         elif self._keeps_tokens and "offline_access" in metadata.scopes:
             scopes.append("offline_access")
@@ -121,34 +124,39 @@ class Oidc:
             nonce=secrets.get("nonce", ""),
             now=self._platform.clock(),
         )
-        admitted = await self._admit(claims, metadata, tokens)
-        return Identity(replace(self._user(claims), admitted=admitted), tokens)
+        user = self._user(claims)
+        return Identity(replace(user, admitted=await self._admit(user, claims, metadata, tokens)), tokens)
 
     def admits(self, user: User) -> bool:
         """Whether what let this user in is still there."""
-        return user.issuer == self._issuer and self._admission.still(user.admitted)
+        member_of = self._member_of(user)
+        return user.issuer == self._issuer and self._admission.still(user.admitted, member_of=member_of)
 
     async def refresh(self, tokens: TokenSet) -> TokenSet:
         """Fresh tokens. An ID token beside them says nothing new and is not read."""
         metadata = await self._metadata.get()
         return await self._client.renew(metadata.token_endpoint, tokens, metadata.secret_method)
 
-    async def _admit(self, claims: dict[str, Any], metadata: Metadata, tokens: TokenSet) -> str:
-        subject = claims["sub"]
-        told = claims
+    def _member_of(self, user: User) -> str | None:
+        """The domain that the account belongs to; None where an address is all that the provider says of it."""
+        return user.tenant if self._is_googles else None
+
+    async def _admit(self, user: User, claims: dict[str, Any], metadata: Metadata, tokens: TokenSet) -> str:
+        subject, told = user.subject, claims
         if self._admission.needs_email(subject) and not _emails(claims) and metadata.userinfo_endpoint:
             response = await self._client.get(metadata.userinfo_endpoint, tokens.access_token)
             told = json_object(response, self.label)
             if told.get("sub") != subject:  # OpenID Connect Core 1.0 §5.3.2
                 raise Refused(f"{self.label} did not say who you are.", "userinfo is about another subject")
-        return self._admission.check(subject, emails=_emails(told))
+        return self._admission.check(subject, emails=_emails(told), member_of=self._member_of(user))
 
     def _user(self, claims: dict[str, Any]) -> User:
-        tenant = next((claims[name] for name in _TENANTS if isinstance(claims.get(name), str)), "")
-        if "|" in tenant or len(tenant) > MAX_SUBJECT:  # it separates the parts of a principal
+        tenants = ("hd",) if self._is_googles else _TENANTS
+        tenant = next((claims[name] for name in tenants if isinstance(claims.get(name), str)), "")
+        if "|" in tenant or len(tenant) > MAX_SUBJECT or not tenant.isprintable():  # it parts a principal's parts
             raise Refused(f"{self.label} did not say who you are.", "the tenant is not one")
         names = (claims.get(name) for name in ("name", "preferred_username", "email"))
-        name = next((name for name in names if isinstance(name, str) and name.strip()), claims["sub"])
+        name = next((name for name in names if isinstance(name, str) and stripped(name)), claims["sub"])
         return User(issuer=self._issuer, tenant=tenant, subject=claims["sub"], name=name[:MAX_SUBJECT])
 
     def _keys(self, metadata: Metadata) -> Jwks:

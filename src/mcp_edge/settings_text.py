@@ -1,0 +1,58 @@
+"""How options that hold several values are written in an environment, which knows only text. It knows no option."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, SecretStr
+
+_WHITE = " \t\r\n"
+"""What a shell or a file leaves around a value. Whatever else Unicode calls white space is a part of it."""
+
+
+def _parts(text: str) -> list[str]:
+    """`a, b` -> `["a", "b"]`."""
+    return [part.strip(_WHITE) for part in text.split(",")]
+
+
+def _split(value: object) -> object:
+    """`a, b` -> `("a", "b")`: the environment knows only text."""
+    return tuple(filter(None, _parts(value))) if isinstance(value, str) else value
+
+
+def _split_whole(value: object) -> object:
+    """The same, with what is empty: whoever reads it says why that cannot be."""
+    return tuple(_parts(value)) if isinstance(value, str) else value
+
+
+def _pairs(value: object) -> object:
+    """`alice:x, bob:y` -> `{"alice": "x", "bob": "y"}`; a JSON object where names have colons or commas in them."""
+    if not isinstance(value, str):
+        return value
+    if value.strip(_WHITE).startswith("{"):
+        return json.loads(value)
+    pairs: dict[str, str] = {}
+    for n, part in enumerate(_parts(value), start=1):
+        if part:
+            name, colon, rest = part.partition(":")
+            if not colon or not name or not rest:  # it may be a secret whose name was forgotten: not quoted
+                raise ValueError(f"entry {n} is not `name:value`")
+            if name in pairs:
+                raise ValueError(f"{name!r} appears twice")
+            pairs[name] = rest
+    return pairs
+
+
+def _documents(value: object) -> object:
+    """A JSON list of objects."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Users = Annotated[tuple[str, ...], BeforeValidator(_split_whole)]
+Ways = Annotated[tuple[Literal["cimd", "dcr"], ...], BeforeValidator(_split)]
+Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
+Documents = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_documents)]
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
+SecretPairs = Annotated[dict[str, SecretStr], BeforeValidator(_pairs)]
