@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -34,17 +34,39 @@ _ADVICE = "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server bound to `host`."""
+    """Whether only this machine can reach a server that is bound to `host`, or asked for under that name."""
+    host = host.lower()
     if host == "localhost":
         return True
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def exposed_names(settings: Settings) -> list[str]:
+    """Where others than this machine may reach the server, by its settings: the public URL, and each allowed host."""
+    hosts = [_host(entry) for entry in settings.allowed_hosts]
+    public = settings.public_url
+    own = [public] if public and not is_loopback(urlsplit(public).hostname or "") else []
+    return own + [host for host in hosts if not is_loopback(host)]
+
+
+def _host(authority: str) -> str:
+    """The host of `mcp.example.com:8443` or `[::1]`; what is no authority is a host that nobody knows."""
+    try:
+        return urlsplit(f"//{authority}").hostname or authority
+    except ValueError:
+        return authority
 
 
 def refuse_unsafe(settings: Settings, host: str, *, insecure: bool) -> None:
     """Let nothing be served that strangers could use or forge.
+
+    A tunnel or a proxy on this machine may be in front of what listens on loopback, so each name that is answered
+    counts as the address that is listened on does.
 
     Raises:
         ConfigurationError: no authentication or no good secret outside loopback, or a way of signing in that cannot
@@ -53,24 +75,45 @@ def refuse_unsafe(settings: Settings, host: str, *, insecure: bool) -> None:
     by_keys = settings.auth == "keys" or (settings.auth == "oauth" and settings.identity == "keys")
     if by_keys and not settings.keys:
         raise ConfigurationError("This needs at least one key in MCP_KEYS. Make one: mcp-edge keys create NAME")
-    public = urlsplit(settings.public_url or "")
-    bound_here = is_loopback(host)
-    if bound_here and (not public.hostname or is_loopback(public.hostname)):
-        return
-    # A tunnel or a proxy on this machine may be in front of what listens on loopback.
-    where = (settings.public_url or host) if bound_here else host
+    bound_here, names = is_loopback(host), exposed_names(settings)
     if settings.auth == "none" and not insecure:
+        _refuse_open(settings, names[:1] if bound_here else [host])
+    if names or not bound_here:
+        _refuse_exposed(settings, names, bound_here=bound_here)
+
+
+def _refuse_open(settings: Settings, exposed: list[str]) -> None:
+    """Refuse a server without credentials that others than this machine, or their web pages, could use."""
+    instead = (
+        "Use --auth keys (mcp-edge keys create NAME makes one), {}, or pass --insecure if something in front of this "
+        "server decides who may call."
+    )
+    if exposed:
         raise ConfigurationError(
-            f"--auth none would let everybody who can reach {where} use this server and its data. Use --auth keys "
-            "(mcp-edge keys create NAME makes one), serve 127.0.0.1 alone, or pass --insecure if something in front "
-            "of this server decides who may call."
+            f"--auth none would let everybody who can reach {exposed[0]} use this server and its data. "
+            + instead.format("serve 127.0.0.1 alone")
         )
+    if foreign := [origin for origin in settings.allowed_origins if not _is_local(origin)]:
+        pages = "every web page" if foreign[0] == "*" else f"the web pages of {foreign[0]}"
+        raise ConfigurationError(
+            f"--auth none would let {pages} use this server and its data, because MCP_ALLOWED_ORIGINS admits them. "
+            + instead.format("admit loopback origins alone")
+        )
+
+
+def _is_local(origin: str) -> bool:
+    scheme, _, authority = origin.partition("://")
+    return scheme.lower() in ("http", "https") and is_loopback(_host(authority))
+
+
+def _refuse_exposed(settings: Settings, names: list[str], *, bound_here: bool) -> None:
+    """Refuse what is good enough for this machine alone."""
     if settings.auth == "oauth" and settings.identity == "dev":
         raise ConfigurationError(
             "MCP_IDENTITY=dev lets everybody be whom they like, so it serves loopback only. Set MCP_IDENTITY to "
             "github, sentry, oidc or keys."
         )
-    if public.scheme == "http" and not is_loopback(public.hostname or "") and settings.auth not in ("none", "keys"):
+    if names and urlsplit(settings.public_url or "").scheme == "http" and settings.auth not in ("none", "keys"):
         raise ConfigurationError(
             f"{settings.public_url} is not https, which OAuth asks for: every token could be read on its way. Put TLS "
             "in front of the server and set MCP_PUBLIC_URL to its https URL."

@@ -61,7 +61,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--log-format", choices=["text", "json"], help="form of the log lines (MCP_LOG_FORMAT)")
     add("--workers", type=_count, default=1, metavar="N", help="processes that share the port (default: %(default)s)")
     add("--reload", action="store_true", help="for development: start again when a Python file changes")
-    add("--insecure", action="store_true", help="allow --auth none outside loopback")
+    add("--insecure", action="store_true", help="allow --auth none outside loopback, and for other web pages")
     add("--stdio", action="store_true", help="speak stdio, for a client that launches the server itself")
     # How a supervisor hands its socket and its own life to a worker.
     add("--listen-fd", type=int, help=argparse.SUPPRESS)

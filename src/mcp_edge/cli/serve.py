@@ -19,7 +19,7 @@ from mcp_edge import http_client, public_http
 from mcp_edge.cli.banner import banner, base_url
 from mcp_edge.cli.loading import load
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.exposure import is_loopback, refuse_unsafe, with_secret
+from mcp_edge.exposure import exposed_names, is_loopback, refuse_unsafe, with_secret
 from mcp_edge.platform import Platform
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store
@@ -42,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError("--reload watches one process: leave --workers out.")
     if args.workers > 1 and settings.store.startswith("memory:"):
         raise ConfigurationError("--workers need a store that processes share, which memory: is not. Use sqlite:PATH.")
-    if not args.stdio:
-        refuse_unsafe(settings, args.host, insecure=args.insecure)
+    sock = None if args.listen_fd is None else socket.socket(fileno=args.listen_fd)
+    if not args.stdio:  # what a socket that was handed over is bound to, no option says
+        refuse_unsafe(settings, sock.getsockname()[0] if sock else args.host, insecure=args.insecure)
     settings = with_secret(settings)
     configure(standard_error(), settings.log_format, settings.log_level)
     for name in Settings.unknown(os.environ):
@@ -51,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     if args.stdio:
         anyio.run(_over_stdio, args.app, settings)
         return 0
-    if args.listen_fd is not None:
-        anyio.run(_over_http, args.app, settings, socket.socket(fileno=args.listen_fd), args.parent_fd)
+    if sock is not None:
+        anyio.run(_over_http, args.app, settings, sock, args.parent_fd)
         return 0
     return _listen(args, settings)
 
@@ -109,7 +110,7 @@ async def _over_http(
     from mcp_edge.cli.server import EdgeServer
 
     host, port, *_ = sock.getsockname()
-    if settings.public_url is None and is_loopback(host):
+    if settings.public_url is None and is_loopback(host) and not exposed_names(settings):
         settings = settings.model_copy(update={"public_url": base_url(settings, host, port)})
     server = load(app)(settings)  # now, so that its errors end the process rather than the first request
     async with _platform(settings) as platform:
