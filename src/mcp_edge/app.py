@@ -97,6 +97,7 @@ class App:
 
     async def _open_paths(self, request: Request) -> None:
         """Paths that need no credential: liveness, readiness, authorization itself; a hint for everything else."""
+        self._guards.check_open(request)
         if request.path == "/healthz":
             await request.answer(200, b'{"status":"alive"}')
         elif request.path == "/readyz":

@@ -1,7 +1,8 @@
 """What is checked before anything is read: Host, Origin, content type, Accept; and the CORS headers of an answer.
 
 A browser page may not reach a server through a name it rebinds (Host) or from an origin nobody admitted (Origin):
-MCP 2026-07-28 transports, Security Warning.
+MCP 2026-07-28 transports, Security Warning. Where a browser sends no Origin, as with an image or a link, it says in
+Sec-Fetch-Site (W3C Fetch Metadata) whether the page is another site's; other clients send neither.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _ONCE = frozenset(
     b"host origin authorization content-type content-length mcp-session-id mcp-protocol-version mcp-method mcp-name"
     b" last-event-id".split()
 )
+_OWN_SITE = frozenset({b"same-origin", b"none"})
+"""Fetch Metadata §2.3: a page of ours, or the user, who typed the address."""
 _EXPOSED = b"Mcp-Session-Id, WWW-Authenticate, Retry-After"
 _PREFLIGHT: list[Header] = [
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
@@ -35,7 +38,9 @@ class Guards:
         own = urlsplit(settings.public_url) if settings.public_url else None
         hosts = {host.lower() for host in settings.allowed_hosts}
         self._hosts = hosts | ({own.netloc.lower(), (own.hostname or "").lower()} if own else set[str]())
-        self._origins = {origin.lower() for origin in (*WEB_CLIENT_ORIGINS, *settings.allowed_origins)}
+        # Without credentials any page of theirs could call: what their users have opened is not what we were told.
+        known = WEB_CLIENT_ORIGINS if settings.auth != "none" else ()
+        self._origins = {origin.lower() for origin in (*known, *settings.allowed_origins)}
         if own:
             self._origins.add(f"{own.scheme}://{own.netloc}".lower())
         self._any_origin = "*" in settings.allowed_origins
@@ -48,11 +53,14 @@ class Guards:
         Raises:
             BadRequest: a header that must be single is not; two readers would read two values.
             Misdirected: the Host is not ours.
-            Forbidden: the Origin is not admitted.
+            Forbidden: the Origin is not admitted, or another site's page asks without one.
         """
         self.check_host(request)
         origin = request.raw.get(b"origin")
-        if origin is not None:
+        if origin is None:
+            if b"sec-fetch-site" in request.raw:
+                _refuse_foreign(request)
+        else:
             if origin not in self._good_origins:
                 self._check_origin(origin)
             request.extra += [
@@ -72,6 +80,17 @@ class Guards:
         host = request.raw.get(b"host", b"")
         if host not in self._good_hosts:
             self._check_host(host)
+
+    def check_open(self, request: Request) -> None:
+        """Admit or refuse a request to a path that needs no credential: other sites may lead a user there by a link,
+        and programs of any origin may ask, but nothing may be embedded.
+
+        Raises:
+            Forbidden: as `check`.
+        """
+        raw = request.raw
+        if b"sec-fetch-site" in raw and b"origin" not in raw and raw.get(b"sec-fetch-mode") != b"navigate":
+            _refuse_foreign(request)
 
     async def preflight(self, request: Request) -> None:
         """Answer a CORS preflight; `check` has admitted its origin."""
@@ -94,6 +113,12 @@ class Guards:
         if not (loopback or text in self._origins or (self._any_origin and parts is not None)):
             raise Forbidden("This Origin may not call: MCP_ALLOWED_ORIGINS admits more.", code=-32000)
         _remember(self._good_origins, origin)
+
+
+def _refuse_foreign(request: Request) -> None:
+    """Refuse what another site's page had a browser ask for."""
+    if request.raw[b"sec-fetch-site"] not in _OWN_SITE:
+        raise Forbidden("Pages of other sites may not ask for this.", code=-32000)
 
 
 def _remember(known: set[bytes], value: bytes) -> None:

@@ -25,7 +25,8 @@ WEB_CLIENT_ORIGINS: tuple[str, ...] = (
     "https://github.dev",
     "https://mcp.docs.cloudflare.com",
 )
-"""Origins of web clients that call MCP servers from the browser. `MCP_ALLOWED_ORIGINS` adds to them."""
+"""Origins of web clients that call MCP servers from the browser. `MCP_ALLOWED_ORIGINS` adds to them. Where there is no
+credential (`auth=none`) they are not admitted."""
 
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,63}")
@@ -141,11 +142,13 @@ class Settings(BaseModel):
         description="With `certificate_header`: what that proxy sends as `X-Proxy-Secret`, at least 32 bytes.",
     )
     allowed_hosts: Words = Field(
-        default=(), description="Host names to answer besides that of the public URL and loopback."
+        default=(),
+        description="Host names to answer besides that of the public URL and loopback; each counts as exposed.",
     )
     allowed_origins: Words = Field(
         default=(),
-        description="Browser origins to admit besides ours, loopback and the known web clients; `*`: all.",
+        description="Browser origins to admit besides ours, loopback and, unless `auth=none`, the known web clients; "
+        "`*`: all.",
     )
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     page_size: int = Field(default=200, ge=1, description="Most tools, prompts or resources on one page of a list.")

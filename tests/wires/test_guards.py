@@ -62,8 +62,8 @@ async def test_an_origin_that_is_not_admitted_is_forbidden_everywhere(
     ],
 )
 async def test_admitted_origins_can_read_the_answer(edge: Deployment, origin: str) -> None:
-    a = edge.instance("A", public_url="https://mcp.example.com", allowed_origins="https://added.example")
-    answer = await a.modern("tools/list", headers=[("origin", origin)]).whole()
+    a = edge.instance("A", auth="keys", public_url="https://mcp.example.com", allowed_origins="https://added.example")
+    answer = await a.modern("tools/list", headers=[("origin", origin)], key="alice-key").whole()
 
     assert answer.status == 200
     assert answer.headers["access-control-allow-origin"] == origin
@@ -72,10 +72,10 @@ async def test_admitted_origins_can_read_the_answer(edge: Deployment, origin: st
 
 
 async def test_a_refusal_and_a_stream_can_be_read_by_an_admitted_origin(edge: Deployment) -> None:
-    a = edge.instance("A")
+    a = edge.instance("A", auth="keys")
     origin = ("origin", "https://claude.ai")
     refusal = await a.post(request("ping"), [origin]).whole()
-    stream = await a.send("GET", "/sse", [origin, ("accept", "text/event-stream")]).start()
+    stream = await a.send("GET", "/sse", [origin, ("accept", "text/event-stream"), *bearer("alice-key")]).start()
 
     assert refusal.headers["access-control-allow-origin"] == "https://claude.ai"
     assert stream.headers["access-control-allow-origin"] == "https://claude.ai"
