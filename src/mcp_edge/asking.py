@@ -39,9 +39,11 @@ async def ask(
     try:
         await emit(jsonrpc.request(question, method, params))
         deadline = core.platform.clock() + (timeout_s or settings.question_ttl_s)
-        answers = await core.questions.wait([question], deadline)
+        answers = await core.questions.wait([question], deadline, hold)
     except Unanswered as e:
         raise MCPError(REQUEST_TIMEOUT, str(e)) from e
+    except TooMany as e:
+        raise MCPError(INVALID_REQUEST, e.message) from e
     finally:
         await hold.release()
     return result_of(answers[question], method, session.version)

@@ -8,6 +8,7 @@ from types import TracebackType
 from mcp_edge import sse
 from mcp_edge.context import User
 from mcp_edge.core import Core
+from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.quotas import HOLD_S, Hold
 from mcp_edge.request import Request
@@ -29,7 +30,7 @@ class Held:
         self._user = user
         self._writer = writer
         self._hold: Hold | None = None
-        self._started = self._renewed = self._checked = core.platform.clock()
+        self._started = self._checked = core.platform.clock()
         self._leaving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Held:
@@ -55,16 +56,18 @@ class Held:
     async def goes_on(self) -> bool:
         """Keep the stream alive.
 
-        False when the client has left, its credential is no longer valid or allows less, the process drains, or the
-        budget is used up.
+        False when the client has left, its credential is no longer valid or allows less, the process drains, the
+        budget is used up, or this instance was asleep and its principal's other streams have taken every place.
         """
         platform = self._core.platform
         now = platform.clock()
         if self._writer.detached or self._leaving is None or self._leaving.done() or platform.drain.draining:
             return False
-        if now - self._renewed > HOLD_S / 3 and self._hold is not None:
-            self._renewed = now
-            await self._hold.renew()
+        if self._hold is not None:
+            try:
+                await self._hold.keep()
+            except TooMany:
+                return False
         if now - self._checked > platform.settings.recheck_s:
             self._checked = now
             if not await self._core.still_valid(self._request, self._user):

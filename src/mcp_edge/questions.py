@@ -13,6 +13,7 @@ from typing import Any
 from mcp_edge.cadence import Pauses
 from mcp_edge.errors import BadRequest, EdgeError, StoreUnavailable
 from mcp_edge.platform import Platform
+from mcp_edge.quotas import Hold
 from mcp_edge.tokens import Signer, mint, short_hash
 
 FORMAT = 1
@@ -62,13 +63,15 @@ class Questions:
             answers[question] = json.loads(entry.value)
         return answers
 
-    async def wait(self, questions: Collection[str], deadline: float) -> dict[str, dict[str, Any]]:
-        """Wait until every question is answered.
+    async def wait(self, questions: Collection[str], deadline: float, hold: Hold) -> dict[str, dict[str, Any]]:
+        """Wait until every question is answered, and keep `hold` meanwhile.
 
         Raises:
             Unanswered: `deadline` (epoch seconds) has passed, or the process stops.
+            TooMany: the hold is lost.
         """
         async for _ in Pauses(self._platform):
+            await hold.keep()
             if (answers := await self.look(questions)) is not None:
                 return answers
             if self._platform.clock() >= deadline:

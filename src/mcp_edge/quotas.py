@@ -1,25 +1,31 @@
-"""What one principal may hold at once, counted in the store so that every instance counts the same."""
+"""What one principal may hold at once and store in an hour, counted so that every instance counts the same."""
 
 from __future__ import annotations
 
-from mcp_edge.errors import TooMany
+import math
+
+from mcp_edge.ceilings import Full, Place, update
+from mcp_edge.errors import StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
-from mcp_edge.storage.ports import AtomicStore
-from mcp_edge.tokens import mint, short_hash
+from mcp_edge.tokens import short_hash
 
 HOLD_S = 60
 """Seconds for which a hold counts without being renewed: what a killed instance held is free again after it."""
+_HOUR_S = 3600
+_USED_UP = "The streams of this hour hold too many bytes."
 
 
 class Hold:
-    """One held thing. Take it, renew it within `HOLD_S`, release it when done."""
+    """One held thing. Take it, keep it as long as it is held, release it when done."""
 
-    def __init__(self, store: AtomicStore, kind: str, prefix: str, key: str) -> None:
-        self._store = store
+    def __init__(self, platform: Platform, kind: str, principal: str, name: str) -> None:
+        prefix = f"hold/{short_hash(principal)}/{kind}/"
+        name = short_hash(name) if name else ""
+        self._place = Place(platform.atomics, prefix, name=name, ttl_s=HOLD_S)
+        self._clock = platform.clock
         self._kind = kind
-        self._prefix = prefix
-        self._key = key
-        self._version = 0
+        self._most = 0
+        self._renewed_at = 0.0
 
     async def take(self, most: int) -> None:
         """Count from now on.
@@ -27,29 +33,38 @@ class Hold:
         Raises:
             TooMany: the principal holds `most` already.
         """
-        held = {entry.key: entry.version for entry in await self._store.read(self._prefix, limit=most)}
-        if len(held) >= most and self._key not in held:
-            raise TooMany(f"Too many open {self._kind} (at most {most}).", headers={"retry-after": "5"})
-        self._version = held.get(self._key, 0)
-        await self.renew()
+        self._most, self._renewed_at = most, self._clock()
+        try:
+            await self._place.take(most)
+        except Full:
+            raise self._refusal() from None
 
-    async def renew(self) -> None:
-        """Count for another `HOLD_S` seconds."""
-        version = None
-        if self._version:
-            version = await self._store.swap(self._key, b"", version=self._version, nonce=mint(), ttl_s=HOLD_S)
-        if version is None:  # not yet there, or expired while this instance was asleep
-            await self._store.create(self._key, b"", nonce=mint(), ttl_s=HOLD_S)
-            version = 1
-        self._version = version
+    async def keep(self) -> None:
+        """Go on counting; while the store is away, the next look tries again. It costs something every `HOLD_S / 3`
+        seconds only.
+
+        Raises:
+            TooMany: this instance was asleep for so long that others hold everything.
+        """
+        if (now := self._clock()) - self._renewed_at > HOLD_S / 3:
+            try:
+                await self._place.renew()
+            except Full:
+                raise self._refusal() from None
+            except StoreUnavailable:
+                return
+            self._renewed_at = now
 
     async def release(self) -> None:
         """Count no more."""
-        await self._store.delete(self._key)
+        await self._place.give_back()
+
+    def _refusal(self) -> TooMany:
+        return TooMany(f"Too many open {self._kind} (at most {self._most}).", headers={"retry-after": "5"})
 
 
 class Quotas:
-    """Held streams, open questions and logged bytes of each principal."""
+    """Held streams, open questions and stored bytes of each principal."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -59,8 +74,7 @@ class Quotas:
         """One more `kind`, not yet counted. What has a `name` counts once: a client that comes back from an instance
         that died takes over its own hold, and is not refused because of it.
         """
-        prefix = f"hold/{short_hash(principal)}/{kind}/"
-        return Hold(self._store, kind, prefix, prefix + (short_hash(name) if name else mint()))
+        return Hold(self._platform, kind, principal, name)
 
     async def hold(self, kind: str, principal: str, most: int, name: str = "") -> Hold:
         """Hold one more `kind`, as `place` names it.
@@ -72,23 +86,32 @@ class Quotas:
         await hold.take(most)
         return hold
 
+    async def charge(self, principal: str, size: int) -> None:
+        """Count `size` bytes that are about to be stored for the principal.
+
+        Raises:
+            TooMany: with them it would be more than may be stored in this hour. They are not counted.
+        """
+        if not await self._add(principal, size, self._platform.settings.max_log_bytes):
+            raise TooMany(_USED_UP, headers={"retry-after": "1"})  # others of the same user count right now
+
     async def may_log(self, principal: str) -> bool:
-        """Whether the principal may log more bytes of event streams in this hour."""
+        """Whether the principal may store any more bytes in this hour."""
         entry = await self._store.get(self._spent(principal))
         return entry is None or int(entry.value) < self._platform.settings.max_log_bytes
 
     async def logged(self, principal: str, size: int) -> None:
-        """Count `size` logged bytes. A count lost to a race is a quota slightly too wide, never an error."""
-        key = self._spent(principal)
-        for _ in range(5):
-            entry = await self._store.get(key)
-            if entry is None:
-                done = await self._store.create(key, b"%d" % size, nonce=mint(), ttl_s=7200)
-            else:
-                total = b"%d" % (int(entry.value) + size)
-                done = await self._store.swap(key, total, version=entry.version, nonce=mint(), ttl_s=7200)
-            if done:
-                return
+        """Count `size` bytes that are stored. A count lost to races is a quota slightly too wide, never an error."""
+        await self._add(principal, size, math.inf)
+
+    async def _add(self, principal: str, size: int, most: float) -> bool:
+        def sum_up(value: bytes | None) -> bytes:
+            total = int(value or 0) + size
+            if total > most:
+                raise TooMany(_USED_UP, headers={"retry-after": "60"})
+            return b"%d" % total
+
+        return await update(self._store, self._spent(principal), sum_up, ttl_s=2 * _HOUR_S)
 
     def _spent(self, principal: str) -> str:
-        return f"logged/{short_hash(principal)}/{int(self._platform.clock() // 3600)}"
+        return f"logged/{short_hash(principal)}/{int(self._platform.clock() // _HOUR_S)}"

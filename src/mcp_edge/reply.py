@@ -20,7 +20,7 @@ from mcp_edge import sse
 from mcp_edge.context import User
 from mcp_edge.errors import CallerError, StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
-from mcp_edge.quotas import HOLD_S, Hold, Quotas
+from mcp_edge.quotas import Hold, Quotas
 from mcp_edge.request import Request
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ class PlainReply:
     _keeper: asyncio.Task[None] | None = None
     _timer: asyncio.TimerHandle | None = None
     _place: Hold | None = None
-    _placed_at = 0.0
     _progress: bytes | None = None
     _progress_at = 0.0
     _progress_sent = 0
@@ -242,7 +241,6 @@ class PlainReply:
         """
         if self._place is None and self._user is not None:
             self._place = Quotas(self.platform).place("streams", self._user.principal, self._name)
-            self._placed_at = self.platform.clock()
             try:
                 await self._place.take(self.platform.settings.max_streams)
             except BaseException:
@@ -254,9 +252,8 @@ class PlainReply:
         try:
             if self._place is None:
                 await self.hold()
-            elif self.platform.clock() - self._placed_at > HOLD_S / 3:
-                self._placed_at = self.platform.clock()
-                await self._place.renew()
+            else:
+                await self._place.keep()
         except TooMany as e:
             self.refusal = e
             self.cancel("refused")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import mcp_types as t
 from pydantic_core import from_json
 
+from mcp_edge.ceilings import may_stay
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest, NotFound, TooMany
 from mcp_edge.jsonrpc import encode
@@ -23,6 +25,8 @@ FORMAT = 1
 _KNOWN = 1024
 _KNOWN_BYTES = 4096
 _ELDEST = 16
+_SEEN = 64
+"""So many that are too many are seen at once."""
 _MOST_SUBSCRIPTIONS = 256
 _MAX_URI_BYTES = 2048
 
@@ -84,22 +88,30 @@ class Sessions:
         return self._signer.verify("post", posting_id)
 
     async def open(self, session_id: str, user: User, client: dict[str, Any], version: str) -> Session:
-        """Write the record of a session; over the principal's quota the oldest session gives way."""
+        """Write the record of a session; over the principal's quota the oldest ones give way.
+
+        Raises:
+            TooMany: this one is among them, since so many are opened at the same time.
+        """
         now, ttl_s = self._platform.clock(), self._platform.settings.session_ttl_s
-        key = short_hash(session_id)
+        key, created = short_hash(session_id), await self._after_all_others(user.principal, now)
         record = {
             "v": FORMAT,
             "key": key,
             "principal": user.principal,
             "version": version,
             "client": client,
-            "created": now,
+            "created": created,
             "expires": now + ttl_s,
         }
         raw = json.dumps(record, separators=(",", ":")).encode()
-        await self._make_room(user.principal)
         await self._records.put(f"session/{key}", raw, ttl_s=ttl_s)
-        await self._records.put(self._roll(user.principal, now, key), b"", ttl_s=ttl_s)
+        roll = self._roll(user.principal, created, key)
+        await self._records.put(roll, b"", ttl_s=ttl_s)
+        if not await may_stay(roll, partial(self._too_many, user.principal), self._forget):
+            await self._forget(roll)
+            most = self._platform.settings.max_sessions
+            raise TooMany(f"Too many sessions at once (at most {most}).", headers={"retry-after": "1"})
         return self._decode(raw)
 
     async def load(self, session_id: str, user: User) -> Session:
@@ -133,7 +145,7 @@ class Sessions:
 
     async def end(self, session: Session) -> None:
         """Remove the session; streams held for it on other instances see it and close."""
-        await self._forget(session.key, self._roll(session.principal, session.created, session.key))
+        await self._forget(self._roll(session.principal, session.created, session.key))
 
     async def set_level(self, session: Session, level: str) -> None:
         """Send only log messages of at least `level` from now on."""
@@ -156,10 +168,18 @@ class Sessions:
             raise BadRequest(f"The URI is over {_MAX_URI_BYTES} bytes.", code=-32602)
         prefix = f"subscription/{session.key}/"
         key = prefix + short_hash(uri)
+        refusal = TooMany(f"A session has at most {_MOST_SUBSCRIPTIONS} subscriptions.")
         known = await self._records.list(prefix, limit=_MOST_SUBSCRIPTIONS)
         if len(known) >= _MOST_SUBSCRIPTIONS and key not in known:
-            raise TooMany(f"A session has at most {_MOST_SUBSCRIPTIONS} subscriptions.")
+            raise refusal
         await self._records.put(key, raw, ttl_s=self._platform.settings.session_ttl_s)
+
+        async def too_many() -> list[str]:
+            return (await self._records.list(prefix, limit=_MOST_SUBSCRIPTIONS + _SEEN))[_MOST_SUBSCRIPTIONS:]
+
+        if not await may_stay(key, too_many, self._records.delete):
+            await self._records.delete(key)
+            raise refusal
 
     async def unsubscribe(self, session: Session, uri: str) -> None:
         """Stop sending it."""
@@ -190,30 +210,38 @@ class Sessions:
         """The keys of what changes in a session; it lives and ends with the session."""
         return [f"level/{key}", *await self._records.list(f"subscription/{key}/", limit=_MOST_SUBSCRIPTIONS)]
 
-    async def _forget(self, key: str, roll: str) -> None:
+    async def _forget(self, roll: str) -> None:
+        key = roll.rpartition("-")[2]
         await self._records.delete(f"session/{key}")
         await self._records.delete(roll)
         for belonging in await self._belongings(key):
             await self._records.delete(belonging)
 
-    async def _make_room(self, principal: str) -> None:
+    async def _after_all_others(self, principal: str, now: float) -> float:
+        """`now`, or a little later: the list's order is that of creation, whatever the instances' clocks say."""
+        held = await self._records.list(_list_of(principal), limit=self._platform.settings.max_sessions + _SEEN)
+        newest_ms = int(held[-1].rpartition("/")[2].partition("-")[0]) if held else 0
+        return max(now, (newest_ms + 1.5) / 1000)  # the half keeps rounding from taking it back
+
+    async def _too_many(self, principal: str) -> list[str]:
+        """What of the principal's list has to give way, of which there is one where nothing else is opened just now."""
         most = self._platform.settings.max_sessions
-        prefix = f"sessions/{short_hash(principal)}/"
-        held = await self._records.list(prefix, limit=most)
-        if len(held) < most:
-            return
-        # Of the eldest, the one renewed least lately: a session in use is renewed, one that was left is not.
+        held = await self._records.list(_list_of(principal), limit=most + _SEEN)
+        excess = len(held) - most
+        return [await self._least_used(held[:_ELDEST])] if excess == 1 else held[: max(0, excess)]
+
+    async def _least_used(self, rolls: list[str]) -> str:
+        """The one renewed least lately: a session in use is renewed, one that was left is not."""
         expiry: dict[str, float] = {}
-        for roll in held[:_ELDEST]:
+        for roll in rolls:
             raw = await self._records.get(f"session/{roll.rpartition('-')[2]}")
             expiry[roll] = 0 if raw is None else json.loads(raw)["expires"]
-        roll = min(expiry, key=lambda r: expiry[r])
-        await self._forget(roll.rpartition("-")[2], roll)
+        return min(expiry, key=lambda roll: expiry[roll])
 
     @staticmethod
     def _roll(principal: str, created: float, key: str) -> str:
         """The principal's list of sessions, oldest first."""
-        return f"sessions/{short_hash(principal)}/{int(created * 1000):014d}-{key}"
+        return f"{_list_of(principal)}{int(created * 1000):014d}-{key}"
 
     def _decode(self, raw: bytes) -> Session:
         record = from_json(raw)
@@ -243,3 +271,7 @@ class Sessions:
             if len(raw) <= _KNOWN_BYTES:
                 self._clients[raw] = typed
         return typed
+
+
+def _list_of(principal: str) -> str:
+    return f"sessions/{short_hash(principal)}/"

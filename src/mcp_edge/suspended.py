@@ -18,6 +18,7 @@ from mcp_edge.logged import LoggedReply
 from mcp_edge.questions import GRACE_S
 
 if TYPE_CHECKING:
+    from mcp_edge.quotas import Hold
     from mcp_edge.results import Asked
 
 UNSHARED = (
@@ -79,7 +80,7 @@ class SuspendableReply(LoggedReply):
         most, name = self.platform.settings.max_questions, ",".join(head.asked.values())
         hold = await core.quotas.hold("questions", self._session.principal, most, name)
         try:
-            answers = await self._wait_attached()
+            answers = await self._wait_attached(hold)
         finally:
             await hold.release()
         methods = {key: request["method"] for key, request in head.requests.items()}
@@ -90,9 +91,10 @@ class SuspendableReply(LoggedReply):
         version = self._session.version
         return {key: asking.result_of(answer, methods[key], version) for key, answer in answers.items()}
 
-    async def _wait_attached(self) -> dict[str, dict[str, Any]]:
+    async def _wait_attached(self, hold: Hold) -> dict[str, dict[str, Any]]:
         head, core = self.head, self._core
         async for _ in Pauses(self.platform):
+            await hold.keep()
             found = await core.questions.look(head.asked.values())
             late_s = self.platform.clock() - head.deadline
             if found is not None and late_s < GRACE_S:  # afterwards the sealed state does not open any more

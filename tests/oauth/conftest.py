@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from mcp_edge.storage.cloudflare import open_cloudflare
-from mcp_edge.storage.dynamodb import open_dynamodb
-from mcp_edge.storage.memory import open_memory
-from mcp_edge.storage.sqlite import open_sqlite
 from tests.oauth.counter import Counter
 from tests.oauth.deployment import Deploy, Ports, deploy
 from tests.oauth.granting import Office
 from tests.storage.clock import Clock
-from tests.storage.conftest import clock, dynamodb, dynamodb_url, engine, miniflare_url, table
-from tests.storage.miniflare import D1, KV, Bridge
+from tests.storage.conftest import (
+    ENGINES,
+    clock,
+    cloudflare_ports,
+    dynamodb,
+    dynamodb_ports,
+    dynamodb_url,
+    engine,
+    memory_ports,
+    miniflare_url,
+    sqlite_ports,
+    table,
+)
 
-__all__ = ["clock", "dynamodb", "dynamodb_url", "engine", "miniflare_url", "table"]
-
-ENGINES = ("memory", "sqlite", "dynamodb", "cloudflare")
-
-
-@pytest.fixture
-async def dynamodb_ports(dynamodb: str, table: str, clock: Clock) -> AsyncIterator[Ports]:
-    ports = open_dynamodb(table, endpoint_url=dynamodb, clock=clock)
-    yield ports
-    await ports[0].aclose()
-
-
-@pytest.fixture
-def cloudflare_ports(engine: Bridge, clock: Clock) -> Ports:
-    return open_cloudflare(KV(engine), D1(engine), clock)
-
-
-@pytest.fixture
-async def sqlite_ports(tmp_path: Path, clock: Clock) -> AsyncIterator[Ports]:
-    ports = open_sqlite(tmp_path / "mcp.db", clock)
-    yield ports
-    await ports[0].aclose()
-
-
-@pytest.fixture
-def memory_ports(clock: Clock) -> Ports:
-    return open_memory(clock)
+__all__ = [
+    "ENGINES", "clock", "cloudflare_ports", "dynamodb", "dynamodb_ports", "dynamodb_url", "engine", "memory_ports",
+    "miniflare_url", "sqlite_ports", "table",
+]  # fmt: skip
 
 
 @pytest.fixture(params=ENGINES)

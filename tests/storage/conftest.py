@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from mcp_edge.storage.cloudflare import open_cloudflare
+from mcp_edge.storage.dynamodb import open_dynamodb
 from mcp_edge.storage.dynamodb_table import create_table
+from mcp_edge.storage.memory import open_memory
+from mcp_edge.storage.ports import AtomicStore, RecordStore
+from mcp_edge.storage.sqlite import open_sqlite
 from tests.storage.clock import Clock
-from tests.storage.miniflare import Bridge, bridge, miniflare
+from tests.storage.miniflare import D1, KV, Bridge, bridge, miniflare
 from tests.support.ministack import CREDENTIALS, ministack
 
 pytest.register_assert_rewrite("tests.storage.record_contract", "tests.storage.atomic_contract")
+
+Ports = tuple[RecordStore, AtomicStore]
+
+ENGINES = ("memory", "sqlite", "dynamodb", "cloudflare")
 
 
 @pytest.fixture
@@ -58,3 +68,27 @@ async def table(dynamodb: str) -> str:
     name = f"table-{uuid4().hex}"
     await create_table(name, endpoint_url=dynamodb)
     return name
+
+
+@pytest.fixture
+async def dynamodb_ports(dynamodb: str, table: str, clock: Clock) -> AsyncIterator[Ports]:
+    ports = open_dynamodb(table, endpoint_url=dynamodb, clock=clock)
+    yield ports
+    await ports[0].aclose()
+
+
+@pytest.fixture
+def cloudflare_ports(engine: Bridge, clock: Clock) -> Ports:
+    return open_cloudflare(KV(engine), D1(engine), clock)
+
+
+@pytest.fixture
+async def sqlite_ports(tmp_path: Path, clock: Clock) -> AsyncIterator[Ports]:
+    ports = open_sqlite(tmp_path / "mcp.db", clock)
+    yield ports
+    await ports[0].aclose()
+
+
+@pytest.fixture
+def memory_ports(clock: Clock) -> Ports:
+    return open_memory(clock)

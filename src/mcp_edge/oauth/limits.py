@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import math
-import random
 from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Literal
 
-import anyio
-
+from mcp_edge.ceilings import update
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
-from mcp_edge.tokens import mint, short_hash
+from mcp_edge.tokens import short_hash
 
 What = Literal[
     "authorize",
@@ -55,10 +53,6 @@ A `new-client` registers or has a document that is not known yet: whoever brings
 WINDOW_S = 60
 _ROUNDING = 1e-6
 _FORMAT = 1
-_MOST_ROUNDS = 16
-"""Lost races after which an attempt is one too many: so many others of the same address are counted right now."""
-_APART_S = 0.01
-"""Seconds, for each race lost, within which the next one begins."""
 
 
 class Limits:
@@ -101,33 +95,21 @@ class Limits:
         key, limiter = f"{what}:{whose}", self._platform.limiter
         if limiter is not None and not await limiter.allow(key):
             raise _too_many(WINDOW_S)
-        wait_s = await self._wait_s(f"limit/{short_hash(key)}", PER_WINDOW[what])
-        if wait_s:
-            raise _too_many(wait_s)
+        await self._count(f"limit/{short_hash(key)}", PER_WINDOW[what])
 
-    async def _wait_s(self, key: str, limit: int) -> int:
-        """Count, and return 0; or the seconds until the next attempt may be made.
+    async def _count(self, key: str, limit: int) -> None:
+        """Count one more. The window slides: of the last one so much still counts as the present one has not yet taken
+        the place of."""
 
-        The window slides: of the last one so much still counts as the present one has not yet taken the place of.
-        """
-        for lost in range(_MOST_ROUNDS):
-            if lost:
-                await anyio.sleep(lost * _APART_S * random.random())  # noqa: S311 # nobody gains by guessing it
+        def one_more(value: bytes | None) -> bytes:
             window, seconds = divmod(self._platform.clock(), WINDOW_S)
-            entry = await self._platform.atomics.get(key)
-            before, now = _counts(entry.value if entry else b"", int(window))
+            before, now = _counts(value or b"", int(window))
             if now + before * (1 - seconds / WINDOW_S) > limit - 1 + _ROUNDING:
-                return _until(before, now, seconds, limit)
-            value = json.dumps([_FORMAT, int(window), before, now + 1]).encode()
-            nonce, ttl_s = mint(), 2 * WINDOW_S
-            atomics = self._platform.atomics
-            if entry is None:
-                done = await atomics.create(key, value, nonce=nonce, ttl_s=ttl_s)
-            else:
-                done = await atomics.swap(key, value, version=entry.version, nonce=nonce, ttl_s=ttl_s)
-            if done:
-                return 0
-        return 1
+                raise _too_many(_until(before, now, seconds, limit))
+            return json.dumps([_FORMAT, int(window), before, now + 1]).encode()
+
+        if not await update(self._platform.atomics, key, one_more, ttl_s=2 * WINDOW_S):
+            raise _too_many(1)
 
 
 def _too_many(wait_s: int) -> TooMany:

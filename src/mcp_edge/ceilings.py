@@ -1,0 +1,140 @@
+"""How much of something there may be, where several instances write at the same time.
+
+Who counts and then writes has counted too little as soon as others do the same. So a sum is a record that is swapped,
+a place is a key that only one writer can create, and what can be neither is looked at again after it was written. It
+knows no setting and no principal.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from mcp_edge.errors import EdgeError
+from mcp_edge.storage.ports import AtomicStore
+from mcp_edge.tokens import mint
+
+_MOST_ROUNDS = 16
+"""Lost races after which a writer gives up: so many others write the same record right now."""
+_APART_S = 0.01
+"""Seconds, for each race lost, within which the next one begins."""
+_AT_ONCE, _MOST_LOOKS = 4, 8
+"""So many records are removed before the next look, and so many looks does one writer take."""
+
+
+class Full(EdgeError):
+    """Every place is taken."""
+
+
+async def update(
+    store: AtomicStore, key: str, change: Callable[[bytes | None], bytes], *, ttl_s: float | None = None
+) -> bool:
+    """Put what `change` makes of the value under `key` in its place: once, whoever else does the same.
+
+    `change` is given None where there is no record, and is called again when another writer came first; whatever it
+    raises ends the update. False when other writers always came first: nothing was written.
+    """
+    for lost in range(_MOST_ROUNDS):
+        if lost:
+            await anyio.sleep(lost * _APART_S * random.random())  # noqa: S311 # nobody gains by guessing it
+        entry = await store.get(key)
+        value, nonce = change(None if entry is None else entry.value), mint()
+        if entry is None:
+            done = await store.create(key, value, nonce=nonce, ttl_s=ttl_s)
+        else:
+            done = await store.swap(key, value, version=entry.version, nonce=nonce, ttl_s=ttl_s)
+        if done:
+            return True
+    return False
+
+
+class Place:
+    """One of the numbered places under a prefix. Take it, renew it within its life, give it back.
+
+    What has a `name` has one place, whoever takes it: the newest taker holds it.
+    """
+
+    def __init__(self, store: AtomicStore, prefix: str, *, name: str = "", ttl_s: float) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._name = (name or mint()).encode()
+        self._ttl_s = ttl_s
+        self._key = ""
+        self._version = 0
+        self._most = 0
+
+    async def take(self, most: int) -> None:
+        """Take one of the `most` places, or the one that the name has already.
+
+        Raises:
+            Full: there is no free one.
+        """
+        self._most = most
+        for _ in range(_MOST_ROUNDS):
+            taken = await self._store.read(self._prefix, limit=most)
+            own = next((entry for entry in taken if entry.value == self._name), None)
+            if own is not None:
+                self._key = own.key
+                if await self._swap(own.version):
+                    return
+            elif len(taken) >= most:
+                break
+            elif await self._create(self._free({entry.key for entry in taken}, most)):
+                return
+        raise Full
+
+    async def renew(self) -> None:
+        """Begin the place's life anew; take another one where it is lost, to the name's next holder or by its end.
+
+        Raises:
+            Full: it is lost, and there is no free one.
+        """
+        if not (await self._is_ours() and await self._swap(self._version)):
+            await self.take(self._most)
+
+    async def give_back(self) -> None:
+        """Leave the place to others, unless it is somebody else's by now."""
+        if await self._is_ours():
+            await self._store.delete(self._key)
+        self._key = ""
+
+    async def _is_ours(self) -> bool:
+        """Whether nobody has taken the place since. The version alone does not say it: it begins anew with a taker."""
+        entry = await self._store.get(self._key) if self._key else None
+        return entry is not None and (entry.value, entry.version) == (self._name, self._version)
+
+    def _free(self, taken: set[str], most: int) -> str:
+        """A free place, by chance: who looks for one at the same time should try another."""
+        first = random.randrange(most)  # noqa: S311 # nobody gains by guessing it
+        keys = (f"{self._prefix}{(first + n) % most:05d}" for n in range(most))
+        return next(key for key in keys if key not in taken)
+
+    async def _create(self, key: str) -> bool:
+        self._key, self._version = key, 1
+        return await self._store.create(key, self._name, nonce=mint(), ttl_s=self._ttl_s)
+
+    async def _swap(self, version: int) -> bool:
+        new = await self._store.swap(self._key, self._name, version=version, nonce=mint(), ttl_s=self._ttl_s)
+        self._version = new or 0
+        return new is not None
+
+
+async def may_stay(
+    own: str, look: Callable[[], Awaitable[list[str]]], remove: Callable[[str], Awaitable[object]]
+) -> bool:
+    """Look again after `own` was written, and `remove` what is too much by then. False: `own` is, and has to give way.
+
+    `look` names what is too much in an order on which all agree who write at the same time. So not everybody gives way;
+    each takes back its own, and of what others have left the rest remove a few at a time, by chance.
+    """
+    for _ in range(_MOST_LOOKS):
+        too_many = await look()
+        if own in too_many:
+            return False
+        for key in random.sample(too_many, min(len(too_many), _AT_ONCE)):
+            await remove(key)
+        if len(too_many) <= _AT_ONCE:
+            break
+    return True
