@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import tempfile
 from ipaddress import IPv6Address, ip_address
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.own_files import kept_secret
 from mcp_edge.settings import Settings
 
 MIN_SECRET_BYTES = 32
@@ -148,41 +147,22 @@ def with_secret(settings: Settings) -> Settings:
     """`settings` with a secret: the configured ones, else the one beside the SQLite file, else a random one.
 
     Raises:
-        ConfigurationError: the file cannot be written, or holds something else.
+        ConfigurationError: the file cannot be written, holds something else, or others may read or change it.
     """
     if settings.secret_keys:
         return settings
     scheme, _, path = settings.store.partition(":")
-    secret = _beside(Path(path)) if scheme == "sqlite" and path else secrets.token_urlsafe(32)
+    secret = _beside(Path(path).expanduser()) if scheme == "sqlite" and path else secrets.token_urlsafe(32)
     return settings.model_copy(update={"secret_keys": (SecretStr(secret),)})
 
 
 def _beside(database: Path) -> str:
-    """The secret in `FILE.secret`, made if absent. Processes that start at once agree: only one link succeeds."""
+    """The secret in `FILE.secret`, made if absent."""
     file = database.with_name(database.name + ".secret")
     try:
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            _create(file, secrets.token_urlsafe(32))
-        secret = file.read_text().strip()
+        secret = kept_secret(file, lambda: secrets.token_urlsafe(32), "Or set MCP_SECRET_KEYS.")
     except OSError as e:
         raise ConfigurationError(f"The secret {file} cannot be read or made: {e.strerror}. Set MCP_SECRET_KEYS.") from e
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise ConfigurationError(f"{file} holds less than {MIN_SECRET_BYTES} bytes: remove it or set MCP_SECRET_KEYS.")
     return secret
-
-
-def _create(file: Path, secret: str) -> None:
-    """Give `file` its content at once, readable by its owner only, unless another process was first."""
-    handle, draft = tempfile.mkstemp(prefix=file.name, dir=file.parent)  # mode 0600
-    try:
-        with os.fdopen(handle, "w") as f:
-            f.write(secret + "\n")
-            f.flush()
-            os.fsync(f.fileno())
-        try:
-            os.link(draft, file)
-        except FileExistsError:
-            return
-    finally:
-        os.unlink(draft)

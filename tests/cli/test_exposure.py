@@ -161,6 +161,7 @@ def test_a_memory_store_gets_another_secret_each_time() -> None:
 
 def test_a_secret_file_that_was_cut_short_is_refused_rather_than_trusted(tmp_path: Path) -> None:
     (tmp_path / "mcp.db.secret").write_text("abc\n")
+    (tmp_path / "mcp.db.secret").chmod(0o600)
     with pytest.raises(ConfigurationError, match="less than 32 bytes"):
         _secret(f"sqlite:{tmp_path / 'mcp.db'}")
 

@@ -24,6 +24,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from mcp_edge.errors import ConfigurationError, StoreUnavailable
+from mcp_edge.own_files import make_folder, refuse_foreign_database
 from mcp_edge.storage import sql
 from mcp_edge.storage.keys import checked
 from mcp_edge.storage.ports import Entry
@@ -90,6 +91,10 @@ class SQLiteDatabase:
             if self._opened_before or _is_busy(e):
                 raise
             raise ConfigurationError(f"the store sqlite:{self.path} cannot be used: {e}") from e
+        except ConfigurationError as e:
+            if self._opened_before:  # requests are being served: theirs may be repeated when it has been put right
+                raise StoreUnavailable(str(e)) from e
+            raise
         self._connection, self._pid, self._opened_before = connection, os.getpid(), True
         return connection
 
@@ -165,7 +170,8 @@ class SQLiteDatabase:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
+        refuse_foreign_database(self.path, "Or name another file in MCP_STORE.")
         # Only a new file may be opened beside SQLite: to close any descriptor of a file drops this process's locks.
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
