@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import MCPServer
@@ -118,6 +119,13 @@ class Core:
 
 
 def _bound_principal(ctx: ServerRequestContext[Any, Any]) -> str | None:
-    """Seal `requestState` to the user who was asked."""
+    """Seal `requestState` to the user who was asked, and to the app in whose hands it is.
+
+    In a session it is in nobody's hands but the store's, and the session is one app's already.
+    """
     del ctx
-    return CURRENT.get().user.principal
+    x = cast("Exchange", CURRENT.get())
+    user = x.user
+    if not user.client or x.session is not None:
+        return user.principal
+    return json.dumps([user.principal, user.client])

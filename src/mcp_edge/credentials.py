@@ -112,14 +112,14 @@ def refusal_headers(authenticator: Authenticator, e: CallerError, request: Reque
 
 
 async def still_valid(authenticator: Authenticator, request: Request, user: User) -> bool:
-    """Whether the credential with which a held stream was opened is still its user's, and allows as much as it did."""
+    """Whether the credential with which a held stream was opened is still its user's, at the same app, and allows as
+    much as it did."""
     try:
         now = await authenticator.authenticate(request)
     except (Unauthenticated, UpstreamError):
         return False
-    return now.principal == user.principal and (
-        now.scopes is None or (user.scopes is not None and user.scopes <= now.scopes)
-    )
+    same = now.principal == user.principal and now.client == user.client
+    return same and (now.scopes is None or (user.scopes is not None and user.scopes <= now.scopes))
 
 
 def refusal(message: str, challenge: str) -> Unauthenticated:

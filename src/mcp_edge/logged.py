@@ -28,6 +28,10 @@ Call = tuple[str, dict[str, Any] | None, int | str]
 """Method, params, request id."""
 
 PRIMED_SINCE = "2025-11-25"
+_SMALL = 4096
+"""A head of this size may be counted after it was stored, with its stream."""
+_UNCOUNTED = 64 * 1024
+"""So many bytes of a stream may be counted at its end; more at once."""
 
 
 class LoggedReply(PlainReply):
@@ -87,10 +91,12 @@ class LoggedReply(PlainReply):
         if not self.platform.shared:
             return None
         if not self.platform.streaming:  # a buffered response has nothing but its log
-            return await Journal.open(self.platform, head)
+            return await Journal.open(self.platform, head, paid=head.suspended)
+        size = len(head.dump()) if head.again and not head.suspended else 0
+        at_once = size if size > _SMALL else 0
         try:
-            if await self._core.quotas.may_log(head.principal):
-                return await Journal.open(self.platform, head)
+            if await self._core.quotas.may_log(head.principal, at_once):
+                return await Journal.open(self.platform, head, paid=bool(at_once) or head.suspended)
         except StoreUnavailable as e:  # the client is still there to be answered
             logger.warning("a stream is not logged, so it cannot be resumed: %s", e)
         return None
@@ -121,6 +127,9 @@ class LoggedReply(PlainReply):
         except LeaseLost:
             self._lose()
             return None
+        finally:
+            if self._journal.unpaid > _UNCOUNTED:
+                await self._count()
 
     async def _append_last(self, kind: bytes, data: bytes) -> str | None:
         """What the call has done is done: while the store is away, the client that is there is told all the same."""

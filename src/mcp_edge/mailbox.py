@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcp_edge import jsonrpc
+from mcp_edge.context import User
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
+from mcp_edge.quotas import Quotas
+from mcp_edge.storage.ports import Entry
 from mcp_edge.tokens import mint
 
 _INBOX_S = 300
@@ -24,8 +27,12 @@ _INBOX_BODIES = 2
 """So many messages of the largest size may wait; and so many bytes, of whatever messages."""
 _PAGE = 100
 _MOST_RUNNING = 1000
-_SCOPES = "mcp-edge/scopes"
-"""A member that an inbox entry has besides those of the message; whatever the client says there is replaced."""
+_AWAY_MOST, _AWAY_BYTES = 8, 64 * 1024
+"""The same for a stream that nobody holds: what a client may post that is coming back."""
+_SMALL = 64 * 1024
+"""Messages of this size do no harm where a few too many are taken at the same time."""
+_SCOPES, _APP = "mcp-edge/scopes", "mcp-edge/app"
+"""Members that an inbox entry has besides those of the message; whatever the client says there is replaced."""
 
 
 @dataclass(slots=True)
@@ -36,6 +43,8 @@ class Letter:
     message: dict[str, Any]
     began: float
     """Epoch seconds at which it was first taken."""
+    app: str | None
+    """The OAuth client that posted it; None where a release before this one took the message."""
     scopes: frozenset[str] | None
     """What the credential with which it was posted allows; the stream may have been opened with another one."""
     version: int = 0
@@ -57,20 +66,29 @@ class Mailbox:
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
-    async def put(self, message: dict[str, Any], scopes: frozenset[str] | None) -> None:
-        """Leave a message for whoever holds the stream, with what its poster may do.
+    async def put(self, message: dict[str, Any], user: User, *, held: bool) -> None:
+        """Leave a message for whoever holds the stream, with what its poster may do. Its bytes are counted before.
 
         Raises:
-            TooMany: nobody has taken the last ones.
+            TooMany: nobody has taken the last ones, or the user has stored too much in this hour.
         """
-        prefix = f"inbox/{self._session}/"
-        body = jsonrpc.encode({**message, _SCOPES: None if scopes is None else sorted(scopes)})
-        waiting = await self._store.read(prefix, limit=_INBOX_MOST)
-        size = len(body) + sum(len(entry.value) for entry in waiting)
-        if len(waiting) >= _INBOX_MOST or size > _INBOX_BODIES * self._platform.settings.max_body_bytes:
-            raise TooMany("Too many messages wait for this stream.", headers={"retry-after": "1"})
+        prefix, scopes = f"inbox/{self._session}/", user.scopes
+        more = {_APP: user.client, _SCOPES: None if scopes is None else sorted(scopes)}
+        body = jsonrpc.encode({**message, **more})
+        most, most_bytes = _AWAY_MOST, _AWAY_BYTES
+        if held:
+            most, most_bytes = _INBOX_MOST, _INBOX_BODIES * self._platform.settings.max_body_bytes
+        waiting = await self._store.read(prefix, limit=most)
+        if len(waiting) >= most or len(body) + _size(waiting) > most_bytes:
+            raise _full()
+        await Quotas(self._platform).charge(user.principal, len(body))
         name = f"{prefix}{int(self._platform.clock() * 1e6):018d}-{mint()[:8]}"
         await self._store.create(name, body, nonce=mint(), ttl_s=_INBOX_S)
+        if len(body) > _SMALL:  # others may have looked at the same time
+            waiting = await self._store.read(prefix, limit=most)
+            if _size(waiting) > most_bytes and waiting[0].key != name:
+                await self._store.delete(name)
+                raise _full()
 
     async def take(self) -> AsyncIterator[Letter]:
         """The messages that have arrived; of two holders only one gets each."""
@@ -79,8 +97,8 @@ class Mailbox:
             if not entry.value:
                 continue  # somebody took it just now
             message: dict[str, Any] = jsonrpc.parse(entry.value)
-            scopes = _set(message.pop(_SCOPES, None))
-            letter = Letter(entry.key[len(prefix) :], message, self._platform.clock(), scopes)
+            app, scopes = message.pop(_APP, None), _set(message.pop(_SCOPES, None))
+            letter = Letter(entry.key[len(prefix) :], message, self._platform.clock(), app, scopes)
             if "id" in letter.message and not await self._begin(letter):
                 continue  # somebody runs it, or died before it had left the inbox
             if await self._store.swap(entry.key, b"", version=entry.version, nonce=mint(), ttl_s=_INBOX_S) is None:
@@ -149,7 +167,7 @@ class Mailbox:
             if name in self._leases or note["until"] >= self._platform.clock():
                 continue
             began = note.get("began", self._platform.clock())
-            letter = Letter(name, note["message"], began, _set(note.get("scopes")))
+            letter = Letter(name, note["message"], began, note.get("app"), _set(note.get("scopes")))
             version = await self._swap(entry.key, letter, entry.version)
             if version is not None:
                 letter.version = version
@@ -177,9 +195,19 @@ class Mailbox:
     def _note(self, letter: Letter) -> bytes:
         until = self._platform.clock() + self._platform.settings.lease_s
         note: dict[str, Any] = {"v": 1, "owner": self._owner, "until": until, "began": letter.began}
+        if letter.app is not None:
+            note["app"] = letter.app
         if letter.scopes is not None:
             note["scopes"] = sorted(letter.scopes)
         return jsonrpc.encode({**note, "message": letter.message})
+
+
+def _full() -> TooMany:
+    return TooMany("Too many messages wait for this stream.", headers={"retry-after": "1"})
+
+
+def _size(entries: list[Entry]) -> int:
+    return sum(len(entry.value) for entry in entries)
 
 
 def _set(names: list[str] | None) -> frozenset[str] | None:

@@ -13,7 +13,7 @@ from typing import Any
 from mcp_edge.cadence import Pauses
 from mcp_edge.errors import BadRequest, EdgeError, StoreUnavailable
 from mcp_edge.platform import Platform
-from mcp_edge.quotas import Hold
+from mcp_edge.quotas import Hold, Quotas
 from mcp_edge.tokens import Signer, mint, short_hash
 
 FORMAT = 1
@@ -37,16 +37,18 @@ class Questions:
         """A question id, bound to the session by its MAC."""
         return self._signer.sign(f"question/{session}", mint())
 
-    async def answer(self, session: str, message: dict[str, Any]) -> None:
+    async def answer(self, session: str, principal: str, message: dict[str, Any]) -> None:
         """Store the client's response. The first one counts; a repeated or late one changes nothing.
 
         Raises:
             BadRequest: this session was never asked that.
+            TooMany: its principal has stored too much in this hour.
         """
         question = message["id"]
         if not isinstance(question, str) or self._signer.verify(f"question/{session}", question) is None:
             raise BadRequest("This session was never asked that: the response's id is unknown.")
         body = json.dumps({"v": FORMAT, **{k: message[k] for k in ("result", "error") if k in message}}).encode()
+        await Quotas(self._platform).charge(principal, len(body))
         ttl_s, nonce = self._platform.settings.question_ttl_s + GRACE_S, short_hash(body.decode())
         await self._platform.atomics.create(_key(question), body, nonce=nonce, ttl_s=ttl_s)
 

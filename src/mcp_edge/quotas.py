@@ -95,10 +95,17 @@ class Quotas:
         if not await self._add(principal, size, self._platform.settings.max_log_bytes):
             raise TooMany(_USED_UP, headers={"retry-after": "1"})  # others of the same user count right now
 
-    async def may_log(self, principal: str) -> bool:
-        """Whether the principal may store any more bytes in this hour."""
-        entry = await self._store.get(self._spent(principal))
-        return entry is None or int(entry.value) < self._platform.settings.max_log_bytes
+    async def may_log(self, principal: str, size: int = 0) -> bool:
+        """Whether the principal may log more in this hour. Then `size` bytes, with which a stream begins, are counted,
+        and the last stream of the hour may be longer than what is left."""
+        most = self._platform.settings.max_log_bytes
+        if not size:
+            entry = await self._store.get(self._spent(principal))
+            return entry is None or int(entry.value) < most
+        try:
+            return await self._add(principal, size, most - 1 + size)
+        except TooMany:
+            return False
 
     async def logged(self, principal: str, size: int) -> None:
         """Count `size` bytes that are stored. A count lost to races is a quota slightly too wide, never an error."""

@@ -1,7 +1,7 @@
 """The session record of the handshake versions: opened once, read by every request on any instance.
 
 The id is signed, so that a forged one costs no read; it is stored only as a hash; it answers only to the principal
-that opened it. What changes in a session (log level, subscriptions) has a key of its own. It knows no HTTP.
+and the app that opened it. What changes in a session (log level, subscriptions) has a key of its own. It knows no HTTP.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mcp_edge.context import User
 from mcp_edge.errors import BadRequest, NotFound, TooMany
 from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
+from mcp_edge.quotas import Quotas
 from mcp_edge.tokens import Signer, mint, short_hash
 
 FORMAT = 1
@@ -41,12 +42,18 @@ class Session:
     key: str
     """The hash of its id: the name of everything stored for it."""
     principal: str
+    app: str | None
+    """The OAuth client that opened it, empty where there is none; None in a record of an older release."""
     version: str
     client: t.InitializeRequestParams
     label: str
     """`name/version` of the client."""
     created: float
     expires: float
+
+    def is_of(self, user: User) -> bool:
+        """Whether it is this user's, at the app that opened it."""
+        return self.principal == user.principal and (self.app is None or self.app == user.client)
 
 
 class Sessions:
@@ -99,6 +106,7 @@ class Sessions:
             "v": FORMAT,
             "key": key,
             "principal": user.principal,
+            "app": user.client,
             "version": version,
             "client": client,
             "created": created,
@@ -118,12 +126,13 @@ class Sessions:
         """The session, renewed when half of its life is gone.
 
         Raises:
-            NotFound: unknown, ended or expired, or another principal's: for this caller it does not exist.
+            NotFound: unknown, ended or expired, or another principal's, or opened by another app of the same user's:
+                for this caller it does not exist.
         """
         key = self._keys.get(session_id) or self._verify(session_id)
         raw = await self._records.get(key)
         session = None if raw is None else self._decoded.get(raw) or self._decode(raw)
-        if raw is None or session is None or session.principal != user.principal:
+        if raw is None or session is None or not session.is_of(user):
             raise NotFound("Session not found: initialize again.", code=-32001)
         now = self._platform.clock()
         if now >= session.expires:
@@ -161,7 +170,7 @@ class Sessions:
 
         Raises:
             BadRequest: the URI is too long.
-            TooMany: the session has too many subscriptions.
+            TooMany: the session has too many subscriptions, or its user has stored too much in this hour.
         """
         raw = uri.encode("utf-8", "surrogatepass")
         if len(raw) > _MAX_URI_BYTES:
@@ -172,6 +181,8 @@ class Sessions:
         known = await self._records.list(prefix, limit=_MOST_SUBSCRIPTIONS)
         if len(known) >= _MOST_SUBSCRIPTIONS and key not in known:
             raise refusal
+        if key not in known:
+            await Quotas(self._platform).charge(session.principal, len(raw))
         await self._records.put(key, raw, ttl_s=self._platform.settings.session_ttl_s)
 
         async def too_many() -> list[str]:
@@ -249,6 +260,7 @@ class Sessions:
         session = Session(
             key=record["key"],
             principal=record["principal"],
+            app=record.get("app"),
             version=record["version"],
             client=client,
             label=f"{client.client_info.name}/{client.client_info.version}"[:80],

@@ -178,7 +178,10 @@ class Settings(BaseModel):
     )
     max_questions: int = Field(default=64, ge=1, description="Questions that may be open per principal.")
     max_log_bytes: int = Field(
-        default=64 * 1024 * 1024, ge=65536, description="Bytes of event streams that are logged per principal and hour."
+        default=64 * 1024 * 1024,
+        ge=65536,
+        description="Bytes stored per principal and hour: event streams, and what is posted for them (messages of "
+        "HTTP+SSE, answers to questions, subscriptions, arguments of calls that wait).",
     )
     log_format: Literal["text", "json"] = Field(default="json", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

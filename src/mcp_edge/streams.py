@@ -112,13 +112,13 @@ class Journal:
         self._nonce = mint()
 
     @classmethod
-    async def open(cls, platform: Platform, head: Head) -> Journal:
-        """Begin a stream; the caller holds its lease."""
+    async def open(cls, platform: Platform, head: Head, *, paid: bool = False) -> Journal:
+        """Begin a stream; the caller holds its lease, and says whether a quota has counted the head already."""
         journal = cls(platform, mint(), head, 1, 0)
         head.owner, head.until = journal._nonce, platform.clock() + platform.settings.lease_s
         raw = head.dump()
         await journal._store.create(f"stream/{journal.stream}", raw, nonce=journal._nonce, ttl_s=journal._ttl_s)
-        journal.unpaid = len(raw)
+        journal.unpaid = 0 if paid else len(raw)
         return journal
 
     @property

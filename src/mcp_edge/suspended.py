@@ -13,7 +13,7 @@ from mcp_types import INVALID_REQUEST, REQUEST_TIMEOUT
 
 from mcp_edge import asking, jsonrpc
 from mcp_edge.cadence import Pauses
-from mcp_edge.errors import EdgeError
+from mcp_edge.errors import EdgeError, TooMany
 from mcp_edge.logged import LoggedReply
 from mcp_edge.questions import GRACE_S
 
@@ -51,6 +51,7 @@ class SuspendableReply(LoggedReply):
         Raises:
             Released: the client left; the stream is free to be taken over.
             MCPError: the client answered with an error or not in time, or nobody can be asked here.
+            TooMany: with the call's arguments the user would have stored too much in this hour.
         """
         if not self.platform.shared:
             raise MCPError(INVALID_REQUEST, UNSHARED)
@@ -58,6 +59,7 @@ class SuspendableReply(LoggedReply):
         head.asked = {key: core.questions.mint(self._session.key) for key in asked.requests}
         head.requests, head.state, head.digest = asked.requests, asked.state, digest
         head.suspended, head.deadline = True, self.platform.clock() + self.platform.settings.question_ttl_s
+        await self._pay_for_head()
         async with self.writer.lock:
             if not self.writer.started:
                 await self._open()
@@ -66,6 +68,16 @@ class SuspendableReply(LoggedReply):
         for key, question in head.asked.items():
             await self.emit(jsonrpc.request(question, head.requests[key]["method"], head.requests[key].get("params")))
         return await self.answers()
+
+    async def _pay_for_head(self) -> None:
+        """Count what the head holds now, arguments included, before it is stored; where it may not be, leave it as it
+        was, for the refusal's own entry."""
+        head = self.head
+        try:
+            await self._core.quotas.charge(head.principal, len(head.dump()))
+        except TooMany:
+            head.suspended, head.asked, head.requests, head.state = False, {}, {}, None
+            raise
 
     async def ask_again(self, logged: bytes) -> None:
         """Ask what the instance that died had stored but not yet logged."""

@@ -1,11 +1,13 @@
 """What belongs to one principal answers to nobody else: each artefact of Ann's, in the hands of a stranger.
 
-A stranger is another subject, or the same subject of another tenant or issuer. Beside each attack Ann herself comes
-with another credential of hers, and is served.
+A stranger is another subject, or the same subject of another tenant or issuer; to a session and all that is in it,
+another app of Ann's is one, too. Beside each attack Ann herself comes with another credential of the same app, as after
+a refresh or a step-up, and is served.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -24,7 +26,9 @@ pytestmark = pytest.mark.anyio
 ANN = User("https://as.test", "ann", tenant="acme", client="app", grant="1")
 USERS = {
     "ann": ANN,
-    "ann, by another grant": User("https://as.test", "ann", tenant="acme", client="other app", grant="2"),
+    "ann, by another grant": User("https://as.test", "ann", tenant="acme", client="app", grant="2"),
+    "ann's other app": User("https://as.test", "ann", tenant="acme", client="other app", grant="3"),
+    "ann's access key": User("https://as.test", "ann", tenant="acme"),
     "another subject": User("https://as.test", "bob", tenant="acme"),
     "another tenant": User("https://as.test", "ann", tenant="evil"),
     "no tenant": User("https://as.test", "ann"),
@@ -34,6 +38,8 @@ USERS = {
 }
 SELF = "ann, by another grant"
 STRANGERS = [name for name in USERS if not name.startswith("ann")]
+OTHERS = [*STRANGERS, "ann's other app", "ann's access key"]
+"""To what one app has opened, the same user's other apps are strangers as well."""
 
 
 class Names:
@@ -78,7 +84,7 @@ def of(session: Session, name: str) -> Session:
 # -- sessions, streams, questions -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("stranger", OTHERS)
 async def test_a_session_does_not_exist_for_a_stranger(pair: tuple[Instance, Instance], stranger: str) -> None:
     a, b = pair
     session = await a.initialize(key="ann")
@@ -86,6 +92,10 @@ async def test_a_session_does_not_exist_for_a_stranger(pair: tuple[Instance, Ins
     attempts = [
         await stolen.call(b, "whoami").whole(),
         await stolen.request(b, "tools/list").whole(),
+        await stolen.request(b, "ping").whole(),
+        await stolen.request(b, "resources/subscribe", {"uri": "note://fixed"}).whole(),
+        await stolen.request(b, "logging/setLevel", {"level": "error"}).whole(),
+        await stolen.post(b, [request("ping")]).whole(),
         await stolen.post(b, notification("notifications/cancelled", {"requestId": 1})).whole(),
         await stolen.answer(b, "question", {}),
         await stolen.get(b).whole(),
@@ -96,7 +106,7 @@ async def test_a_session_does_not_exist_for_a_stranger(pair: tuple[Instance, Ins
     assert text((await of(session, SELF).call(b, "whoami").whole()).json) == "ann"
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("stranger", OTHERS)
 async def test_the_events_of_a_stream_are_not_replayed_to_a_stranger(
     pair: tuple[Instance, Instance], stranger: str
 ) -> None:
@@ -110,7 +120,7 @@ async def test_the_events_of_a_stream_are_not_replayed_to_a_stranger(
     assert [event.data for event in await of(ann, SELF).get(b, events[0].id).rest()] == [e.data for e in events[1:]]
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("stranger", OTHERS)
 async def test_a_question_is_not_answered_by_a_stranger(
     edge: Deployment, pair: tuple[Instance, Instance], stranger: str
 ) -> None:
@@ -134,7 +144,7 @@ async def _question(call: Call) -> Any:
             return message["id"]
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("stranger", OTHERS)
 async def test_a_suspended_call_is_not_taken_over_by_a_stranger(
     edge: Deployment, pair: tuple[Instance, Instance], stranger: str
 ) -> None:
@@ -154,7 +164,7 @@ async def test_a_suspended_call_is_not_taken_over_by_a_stranger(
     assert text((await of(ann, SELF).get(b, primed.id).messages())[-1]) == "Hello, Ann!"
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("stranger", OTHERS)
 async def test_a_strangers_cancellation_of_the_same_request_id_cancels_nothing(
     edge: Deployment, pair: tuple[Instance, Instance], stranger: str
 ) -> None:
@@ -173,7 +183,7 @@ async def test_a_strangers_cancellation_of_the_same_request_id_cancels_nothing(
 # -- requestState -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("stranger", OTHERS)
 async def test_the_sealed_state_of_a_call_does_not_open_for_a_stranger(
     pair: tuple[Instance, Instance], stranger: str
 ) -> None:
@@ -191,7 +201,7 @@ async def test_the_sealed_state_of_a_call_does_not_open_for_a_stranger(
 # -- HTTP+SSE ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("stranger", OTHERS)
 async def test_nobody_else_posts_to_a_stream_or_goes_on_with_it(pair: tuple[Instance, Instance], stranger: str) -> None:
     a, b = pair
     accept = [("accept", "text/event-stream")]
@@ -263,13 +273,13 @@ async def test_the_rate_limit_counts_each_principal_by_itself(edge: Deployment, 
         await a.modern("tools/list", key=name).whole()
 
     assert counted == [user.principal for user in USERS.values()]
-    assert len(set(counted)) == len(STRANGERS) + 2 - 1  # Ann's two credentials are one principal
+    assert len(set(counted)) == len(STRANGERS) + 2 - 1  # all of Ann's credentials are one principal
 
 
 # -- a credential that changes hands while a stream is held -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("stranger", OTHERS)
 async def test_held_streams_end_when_their_credential_is_somebody_elses(
     edge: Deployment, names: Names, pair: tuple[Instance, Instance], stranger: str
 ) -> None:
@@ -292,3 +302,42 @@ async def test_held_streams_end_when_their_credential_is_somebody_elses(
         await stream.rest()
 
     assert [stream.ended for stream in streams] == [True] * 3
+
+
+# -- what older releases have stored ----------------------------------------------------------------------------------
+
+
+async def test_a_session_of_an_older_release_answers_to_each_app_of_its_user(
+    edge: Deployment, pair: tuple[Instance, Instance]
+) -> None:
+    a, b = pair
+    session = await a.initialize(key="ann")
+    (key,) = await edge.records.list("session/")
+    record = json.loads(await edge.records.get(key) or b"")
+    assert record.pop("app") == "app"
+    await edge.records.put(key, json.dumps(record).encode(), ttl_s=60)
+    names = ("ann", SELF, "ann's other app", "another subject")
+
+    assert [(await of(session, name).request(b, "ping").whole()).status for name in names] == [200, 200, 200, 404]
+
+
+async def test_a_stream_of_an_older_release_answers_to_each_app_of_its_user_and_the_log_names_the_one_that_posted(
+    edge: Deployment, pair: tuple[Instance, Instance]
+) -> None:
+    a, b = pair
+    stream = a.send("GET", "/sse", [("accept", "text/event-stream"), *bearer("ann")])
+    opened = await stream.event()
+    assert opened is not None
+    (key,) = await edge.records.list("door/")
+    await edge.records.put(key, ANN.principal.encode(), ttl_s=60)
+    hello = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    await b.post(request("initialize", hello), bearer("ann"), path=opened.data).whole()
+    await stream.message()
+    for name in (SELF, "ann's other app"):
+        posted = await b.post(request("tools/list", id=2), bearer(name), path=opened.data).whole()
+        assert posted.status == 202
+        await stream.message()
+    refused = await b.post(request("tools/list", id=3), bearer("another subject"), path=opened.data).whole()
+
+    assert refused.status == 404
+    assert [event.app for event in a.book.events] == ["app", "app", "other app"]

@@ -98,7 +98,7 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
 
     for kind, message in zip(kinds, messages, strict=True):
         if kind == "response":  # first of all, for one may be refused
-            await core.questions.answer(session.key, message)
+            await core.questions.answer(session.key, session.principal, message)
     for kind, message in zip(kinds, messages, strict=True):
         if kind == "notification":
             await notified(core, request, user, session, message)

@@ -70,7 +70,7 @@ async def post(core: Core, request: Request, user: User, message: Any) -> None:
         await notified(core, request, user, session, message)
         await request.answer(202)
     else:
-        await core.questions.answer(session.key, message)
+        await core.questions.answer(session.key, session.principal, message)
         await request.answer(202)
 
 

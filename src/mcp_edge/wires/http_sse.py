@@ -18,7 +18,8 @@ from mcp_edge.cadence import Pauses
 from mcp_edge.cancellations import cancel
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.errors import BadRequest, InsufficientScope, MethodNotAllowed, NotFound, StoreUnavailable, TooMany
+from mcp_edge.doors import Doors
+from mcp_edge.errors import BadRequest, InsufficientScope, MethodNotAllowed, NotFound, StoreUnavailable
 from mcp_edge.held import Held
 from mcp_edge.mailbox import Mailbox
 from mcp_edge.request import Request
@@ -35,23 +36,23 @@ async def post(core: Core, request: Request, user: User) -> None:
     if len(given) != 1:
         raise BadRequest("session_id is missing: open /sse first.", code=-32000)
     key = core.sessions.key_of_posting_id(given[0])
-    if key is None or not await _is_open(core, user, key):
+    door = None if key is None else await Doors(core.platform).find(key, user)
+    if key is None or door is None or not door.takes_posts:
         raise NotFound("Session not found: open /sse again.", code=-32001)
     message = jsonrpc.parse(await request.body(core.platform.settings.max_body_bytes))
     kind = jsonrpc.kind(message)
     if kind == "response":
-        await core.questions.answer(key, message)
+        await core.questions.answer(key, user.principal, message)
     elif kind == "notification" and message["method"] == "notifications/cancelled":
         await cancel(core.platform, key, message.get("params"))
-    elif await _may_post(core, user, message):
-        await Mailbox(core.platform, key).put(message, user.scopes)
     else:
-        raise TooMany("The streams of this hour hold too many bytes.", headers={"retry-after": "60"})
+        await _check_scopes(core, user, message)
+        await Mailbox(core.platform, key).put(message, user, held=door.held)
     await request.answer(202, b"Accepted", kind=b"text/plain")
 
 
-async def _may_post(core: Core, user: User, message: dict[str, Any]) -> bool:
-    """Whether the user may log more. The stream cannot carry a 403, so a missing scope is told here.
+async def _check_scopes(core: Core, user: User, message: dict[str, Any]) -> None:
+    """Tell of a missing scope here: the stream cannot carry a 403.
 
     Raises:
         InsufficientScope
@@ -61,13 +62,6 @@ async def _may_post(core: Core, user: User, message: dict[str, Any]) -> bool:
     except InsufficientScope as e:
         e.request_id = message.get("id")
         raise
-    return await core.quotas.may_log(user.principal)
-
-
-async def _is_open(core: Core, user: User, key: str) -> bool:
-    """Whether a stream was opened for this user under `key`, and can be held or resumed still."""
-    holder = await core.platform.records.get(f"door/{key}")
-    return holder is not None and holder.decode() == user.principal
 
 
 async def open_stream(core: Core, request: Request, user: User) -> None:
@@ -78,12 +72,13 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
         raise MethodNotAllowed("This host holds no streams: use /mcp.", headers={"allow": ""})
     session_id, _, number = request.raw.get(b"last-event-id", b"").decode("latin-1").rpartition(":")
     key = core.sessions.key_of(session_id) if number.isascii() and number.isdigit() and len(number) < 9 else None
-    if key is None or not await _is_open(core, user, key):
+    resumes = key is not None and await Doors(core.platform).find(key, user) is not None
+    if not resumes:
         session_id, number = core.sessions.mint(), "0"
     writer = sse.Writer(request)
     async with Held(core, request, user, writer) as line:
         stream = Stream(core, request, user, writer, session_id, int(number))
-        await stream.open()
+        await stream.open(resumes=resumes)
         async with anyio.create_task_group() as group:
             try:
                 async for _ in (looking := Pauses(core.platform, core.platform.cadence.inbox)):
@@ -96,6 +91,7 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
             except StoreUnavailable as e:
                 logger.warning("the store is away; the stream ends, its calls go on: %s", e)
                 await writer.end(sse.retry())
+            await stream.leave()
             await stream.finish_calls()
             group.cancel_scope.cancel()
         await stream.send_news()

@@ -21,11 +21,13 @@ from mcp_edge.cancellations import was_cancelled
 from mcp_edge.changes import Cursor
 from mcp_edge.context import User
 from mcp_edge.core import Core
+from mcp_edge.doors import Doors
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.exchange import Exchange
 from mcp_edge.held import Sole
 from mcp_edge.link import Link
 from mcp_edge.mailbox import Letter, Mailbox
+from mcp_edge.quotas import HOLD_S
 from mcp_edge.reply import SilentReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 _SELDOM = 4
 """Only the inbox is looked into every time; all else every so many times, since each look costs a read of the store."""
+_UNCOUNTED = 64 * 1024
+"""So many bytes of answers are counted later, with others; more at once."""
 _ALL: dict[str, Any] = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
 
 
@@ -64,17 +68,20 @@ class Stream:
         self._calls: dict[str, tuple[StreamReply, Letter]] = {}
         self._running = 0
         """Calls that have been begun here; each is held on the stream as it would be on one of its own."""
+        self._doors = Doors(core.platform)
+        self._kept_at = core.platform.clock()
         self._looks = 0
         self._beat_at = 0.0
         self._logged = 0
         """Bytes not counted yet."""
 
-    async def open(self) -> None:
-        """Tell the client where to post. The one secret in a URL: good for posting only, bound to the user."""
-        platform = self._core.platform
-        # As long as the stream may be held, and then resumed: opening streams that nobody uses must not fill the store.
-        ttl_s = platform.stream_budget_s + platform.settings.stream_ttl_s
-        await platform.records.put(f"door/{self._key}", self._user.principal.encode(), ttl_s=ttl_s)
+    async def open(self, *, resumes: bool) -> None:
+        """Tell the client where to post. The one secret in a URL: good for posting only, bound to the user's app.
+
+        Raises:
+            TooMany: the user has stored too much in this hour to open another stream.
+        """
+        await (self._doors.keep if resumes else self._doors.open)(self._key, self._user)
         await self.sole.take()
         self._session = await self._core.sessions.find(self._id, self._user) or await self._of_returning_client()
         self._cursor = await self._core.changes.now(self._user.principal)
@@ -116,6 +123,9 @@ class Stream:
             return False
         if not await self.sole.is_mine():
             raise Overtaken
+        if (now := self._core.platform.clock()) - self._kept_at > HOLD_S / 3:
+            self._kept_at = now
+            await self._doors.keep(self._key, self._user)
         if self._session is not None:
             for change, cursor in await self._core.changes.since(self._user.principal, self._cursor):
                 self._cursor = cursor
@@ -132,6 +142,12 @@ class Stream:
                 await self._writer.send(sse.frame(message, f"{self._id}:{number}"))
             return self._box.sent != sent
 
+    async def leave(self) -> None:
+        """Say that nobody holds the stream, unless somebody else does by now."""
+        with contextlib.suppress(StoreUnavailable):
+            if await self.sole.is_mine():
+                await self._doors.leave(self._key, self._user)
+
     async def finish_calls(self) -> None:
         """Let the calls under way end; their answers wait in the outbox for the client's return."""
         while self._calls and not self._core.platform.drain.expired:
@@ -146,6 +162,8 @@ class Stream:
         async with self._writer.lock:
             number = await self._box.append(message)
             self._logged += len(message)
+            if self._logged > _UNCOUNTED:
+                await self._count()
             if number == self._box.sent + 1:
                 self._box.sent = number
                 await self._writer.send(sse.frame(message, f"{self._id}:{number}"))
@@ -159,9 +177,7 @@ class Stream:
         if time.monotonic() - self._beat_at < lease_s / 3:
             return
         self._beat_at = time.monotonic()
-        logged, self._logged = self._logged, 0
-        if logged:
-            await self._core.quotas.logged(self._user.principal, logged)
+        await self._count()
         for name in await self._box.beat():
             if name in self._calls:
                 self._calls[name][0].cancel("lost")
@@ -170,6 +186,11 @@ class Stream:
                 message = letter.message
                 again = await self._core.kernel.catalogue.may_run_again(message["method"], message.get("params"))
                 await self._receive(group, letter, run=again)
+
+    async def _count(self) -> None:
+        logged, self._logged = self._logged, 0
+        if logged:
+            await self._core.quotas.logged(self._user.principal, logged)
 
     async def _receive(self, group: anyio.abc.TaskGroup, letter: Letter, *, run: bool) -> None:
         message = letter.message
@@ -196,8 +217,10 @@ class Stream:
         self, request_id: Any, params: Mapping[str, Any] | None, reply: Any, letter: Letter | None = None
     ) -> Exchange:
         user = self._user
-        if letter is not None and letter.scopes != user.scopes:  # posted with another credential, after a step-up
-            user = replace(user, scopes=letter.scopes)
+        if letter is not None:
+            app = user.client if letter.app is None else letter.app
+            if (letter.scopes, app) != (user.scopes, user.client):  # posted with another credential, after a step-up
+                user = replace(user, scopes=letter.scopes, client=app)
         return self._core.exchange(self.request, user, self._session, request_id, params, reply)
 
     async def _initialize(self, message: dict[str, Any]) -> None:
