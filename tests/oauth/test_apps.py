@@ -64,13 +64,13 @@ async def test_the_page_lists_what_may_do_what_and_since_when() -> None:
     assert lines[:3] == ["Connected apps", "Connected apps", "Signed in as alice."]
     assert lines[3:-4] == [
         "An app",
-        "registered here. Connected 2027-01-15 09:00 UTC, last used 2027-01-15 09:00 UTC.",
+        "registered here, returns to app.example. Connected 2027-01-15 09:00 UTC, last used 2027-01-15 09:00 UTC.",
         "It may:",
         "read your notes",
         "add and change notes",
         "Revoke",
         "Another app",
-        "registered here. Connected 2027-01-15 08:00 UTC, last used 2027-01-15 08:00 UTC.",
+        "registered here, returns to app.example. Connected 2027-01-15 08:00 UTC, last used 2027-01-15 08:00 UTC.",
         "It may:",
         "read your notes",
         "Revoke",

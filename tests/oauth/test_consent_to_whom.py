@@ -11,7 +11,7 @@ import pytest
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.model import Client
 from mcp_edge.request import Request
-from tests.oauth.deployment import LOOPBACK, REDIRECT, Asking, Deploy, allow, consent_page, deploy
+from tests.oauth.deployment import LOOPBACK, REDIRECT, Asking, Deploy, allow, consent_page, deploy, redeem, sign_in
 from tests.oauth.upstream import GitHub
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +83,56 @@ async def test_a_strangers_link_leads_to_a_site_of_his_own_or_nowhere(
         links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
 
         assert links == [*([uri] if linked else []), "/apps"]
+
+
+CLAUDE, EVIL = "https://claude.ai/api/mcp/auth_callback", "https://evil.example/cb"
+
+
+@pytest.mark.parametrize("kind", ["dcr", "cimd"])
+@pytest.mark.parametrize("name", ["", "\u3164", "An app at claude.ai", "AN APP AT CLAUDE.AI", "an unnamed app"])
+@pytest.mark.parametrize("uris", [(CLAUDE, EVIL), (EVIL, CLAUDE)], ids=["claude first", "evil first"])
+async def test_who_has_no_name_is_called_after_where_this_answer_goes(
+    kind: Literal["dcr", "cimd"], name: str, uris: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known_as(monkeypatch, replace(APP, kind=kind, name=name, redirect_uris=uris, uri="https://claude.ai/"))
+    async with deploy().visitor() as browser:
+        client_id = "https://evil.example/client.json"
+        for uri, host, links in ((EVIL, "evil.example", []), (CLAUDE, "claude.ai", ["https://claude.ai/"])):
+            asking = Asking(client_id=client_id, redirect_uri=uri)
+            page = await consent_page(browser, asking)
+            assert page.heading == f"Allow An app at {host} to use this server?"
+            assert [a["href"] for tag, a in page.tags if tag == "a"] == [*links, "/apps"]
+            assert ("gave no name of its own" in page.text) is (kind == "dcr" and name != f"An app at {host}")
+            signing_in = await browser.press(page, "Allow")
+            assert f"To go on to An app at {host}." in signing_in.text
+            await redeem(browser.client, asking, (await sign_in(browser, signing_in)).answer["code"])
+            apps = await browser.visit("/apps")
+            assert f"An app at {host}\n" in apps.text
+            await browser.press(apps, "Revoke")
+            await browser.press(await browser.visit("/apps"), "Sign out here")
+
+
+@pytest.mark.parametrize("redirect_uri", ["http://127.0.0.1:8123/cb", "http://localhost:1/cb"])
+async def test_who_has_no_name_and_no_site_is_unnamed(redirect_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uris = (CLAUDE, redirect_uri)
+    for uri in ("https://claude.ai/", "http://localhost:1/", "http://127.0.0.1/"):
+        known_as(monkeypatch, replace(APP, name="", redirect_uris=uris, uri=uri))
+        async with deploy().visitor() as browser:
+            page = await consent_page(browser, Asking(redirect_uri=redirect_uri))
+            assert page.heading == "Allow An unnamed app to use this server?"
+            assert [a["href"] for tag, a in page.tags if tag == "a"] == ["/apps"]
+
+
+async def test_who_is_on_the_list_of_apps_is_known_by_where_its_answers_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    known_as(monkeypatch, replace(APP, name="Claude", redirect_uris=(CLAUDE, EVIL)))
+    async with deploy().visitor() as browser:
+        for uri in (EVIL, CLAUDE, EVIL):
+            asking = Asking(redirect_uri=uri)
+            back = await allow(browser, await consent_page(browser, asking))
+            await redeem(browser.client, asking, back.answer["code"])
+        page = await browser.visit("/apps")
+        assert "registered here, returns to claude.ai, evil.example. Connected" in page.text
+        assert "<q>Claude</q>" in page.response.text
 
 
 @pytest.mark.parametrize(

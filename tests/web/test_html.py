@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_edge.web import consent
-from mcp_edge.web.html import Html, html, is_web_url, joined, link, plain
+from mcp_edge.web.html import Html, app_name, html, is_web_url, joined, link, plain
 from mcp_edge.web.layout import source
 from mcp_edge.web.style import STYLE
 
@@ -74,6 +74,15 @@ def test_what_hides_or_turns_text_is_taken_out() -> None:
     assert plain("a\u202eb\u200bc\u0000d\u2066e\ud800") == "abcde"
     assert plain(" \t a \r\n b\u2028") == "a b"
     assert plain("Ünïcødé 名前") == "Ünïcødé 名前"
+    assert plain("\u3164\u115f \u2800\ufe0f\u034f\uffa0\U000e0100") == ""
+    assert plain("Cla\u3164ude") == "Claude"
+    assert plain("a" + "\u0301" * 50 + "b") == "a" + "\u0301" * 4 + "b"
+    assert plain("Tiếng Việt שָׁלוֹם ภาษาไทยที่ हिन्दी") == "Tiếng Việt שָׁלוֹם ภาษาไทยที่ हिन्दी"
+
+
+def test_an_app_has_a_name_or_is_called_unnamed() -> None:
+    assert [app_name(text) for text in ("", " ", "\u3164", "\u200b\u2800")] == ["An unnamed app"] * 4
+    assert app_name("A \u201cgood\u201d app") == "A 'good' app"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest
-from mcp_edge.oauth import consents, sign_in
+from mcp_edge.oauth import consents, redirects, sign_in
 from mcp_edge.oauth.grants import ConnectedApp
 from mcp_edge.oauth.pages import form, redirect, show
 from mcp_edge.oauth.parameters import Parameters
@@ -93,8 +93,11 @@ def _app(scopes: Scopes, grants: list[ConnectedApp]) -> web.App:
     granted = frozenset[str]().union(*(grant.scopes for grant in grants))
     # A scope that the server declares no longer allows nothing any more.
     may = tuple(scope.description for scope in scopes.all if scope.name in granted)
+    places = ", ".join(sorted({redirects.place(grant.redirect_uri) for grant in grants}))
     since = min(grant.created_at for grant in grants)
-    return web.App(latest.client_id, latest.client_name, host or "registered here", may, since, latest.last_used_at)
+    return web.App(
+        latest.client_id, latest.client_name, host or "registered here", places, may, since, latest.last_used_at
+    )
 
 
 async def _account(server: AuthorizationServer, user: User) -> str:

@@ -44,5 +44,5 @@ async def _authorize(
         return
     # The page named somebody else, or nobody: then nothing but a cookie says that whoever pressed Allow has signed in.
     scopes = wanted.scopes if begun.shown_to else begun.scopes
-    again = flow.new(server, request=wanted, client_name=client.name, scopes=scopes, shown_to=begun.shown_to)
+    again = flow.begin(server, client, wanted, scopes, shown_to=begun.shown_to)
     await flow.ask(server, request, again)

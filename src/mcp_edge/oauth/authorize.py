@@ -58,12 +58,12 @@ async def _proceed(
     if user is not None and "consent" not in prompt and not await consent.must_sign_in(server, user):
         chosen = await consents.recalled(server, request, user, wanted)
         if chosen is not None:
-            begun = flow.new(server, request=wanted, client_name=client.name, scopes=chosen)
+            begun = flow.begin(server, client, wanted, chosen)
             await flow.issue(server, request, begun, wanted, user, decided_before=True)
             return
     if "none" in prompt:
         raise OAuthError("interaction_required", "The user has to decide on a page.")
-    begun = flow.new(server, request=wanted, client_name=client.name, scopes=wanted.scopes)
+    begun = flow.begin(server, client, wanted, wanted.scopes)
     await consent.show(server, request, client, begun, wanted, user)
 
 

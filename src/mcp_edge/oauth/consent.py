@@ -14,7 +14,7 @@ from mcp_edge.context import User
 from mcp_edge.errors import BadRequest
 from mcp_edge.identity.provider import FormProvider
 from mcp_edge.oauth import flow as flows
-from mcp_edge.oauth import redirects
+from mcp_edge.oauth import naming, redirects
 from mcp_edge.oauth.flow import Flow
 from mcp_edge.oauth.model import AuthorizationRequest, Client
 from mcp_edge.oauth.pages import form
@@ -61,10 +61,11 @@ async def show(
             action=f"{server.urls.base_path}/consent",
             apps=f"{server.urls.base_path}/apps",
             flow=flows.seal(server, request, flow),
-            client_name=client.name,
+            client_name=flow.client_name,
+            client_named=flow.client_name == client.name,
             client_kind=client.kind,
             client_site=client.id.partition("://")[2] if client.kind == "cimd" else "",
-            client_uri=_home(client),
+            client_uri=naming.home(client, wanted.redirect_uri),
             redirect_host=redirects.place(wanted.redirect_uri),
             redirect_is_local=redirects.is_private(wanted.redirect_uri) or target.hostname in _LOOPBACK,
             resource=wanted.resource,
@@ -164,16 +165,6 @@ def _options(scopes: Scopes, names: frozenset[str]) -> tuple[web.Option, ...]:
         for scope in scopes.all
         if scope.name in names
     )
-
-
-def _home(client: Client) -> str:
-    """The client's page, if it is on a site that the client has to do with: a name it gave itself must not lead to
-    somebody else's (RFC 7591 §5)."""
-    if client.kind == "static":
-        return client.uri
-    named = (*client.redirect_uris, *([client.id] if client.kind == "cimd" else []))
-    own = {urlsplit(uri).hostname for uri in named if not redirects.is_private(uri)}
-    return client.uri if urlsplit(client.uri).hostname in own else ""
 
 
 def _form_targets(server: AuthorizationServer, wanted: AuthorizationRequest) -> list[str]:

@@ -21,7 +21,7 @@ from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest, Forbidden
 from mcp_edge.identity.provider import FormProvider
-from mcp_edge.oauth import consents, pages, redirects
+from mcp_edge.oauth import consents, naming, pages, redirects
 from mcp_edge.oauth.model import Approval, AuthorizationRequest, Client, OAuthError
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
@@ -61,6 +61,18 @@ _FLOW = TypeAdapter(Flow)
 def new(server: AuthorizationServer, **members: Any) -> Flow:
     """A flow that begins now."""
     return Flow(expires_at=server.platform.clock() + LIFE_S, **members)
+
+
+def begin(
+    server: AuthorizationServer,
+    client: Client,
+    wanted: AuthorizationRequest,
+    scopes: frozenset[str],
+    shown_to: str = "",
+) -> Flow:
+    """An authorization that begins now."""
+    name = naming.called(client, wanted.redirect_uri)
+    return new(server, request=wanted, client_name=name, scopes=scopes, shown_to=shown_to)
 
 
 def seal(server: AuthorizationServer, request: Request, flow: Flow) -> str:

@@ -36,6 +36,7 @@ class ConnectedApp:
     """Names the grant, and is no part of its tokens."""
     client_id: str
     client_name: str
+    redirect_uri: str
     scopes: frozenset[str]
     created_at: float
     last_used_at: float
@@ -211,6 +212,7 @@ class Grants:
                 held.key,
                 held.grant.client_id,
                 held.grant.client_name,
+                held.grant.redirect_uri,
                 held.grant.scopes,
                 held.grant.created_at,
                 held.grant.used_at,

@@ -20,6 +20,7 @@ class Client:
 
     id: str
     name: str
+    """Empty where it gave itself none."""
     redirect_uris: tuple[str, ...]
     kind: Literal["static", "cimd", "dcr"]
     auth_method: AuthMethod = "none"

@@ -86,6 +86,11 @@ def is_private(uri: str) -> bool:
     return not uri.startswith(("https://", "http://"))
 
 
+def is_web(uri: str) -> bool:
+    """Whether a valid redirect URI leads to a site, whose host says whose it is."""
+    return uri.startswith("https://")
+
+
 def place(uri: str) -> str:
     """Where a valid redirect URI leads, for people: a host, with its port if there is one, or `scheme:`, behind which
     a program writes what it likes."""

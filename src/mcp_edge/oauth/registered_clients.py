@@ -107,7 +107,7 @@ def _client(record: dict[str, Any]) -> Client:
     uris: tuple[str, ...] = tuple(record["redirect_uris"])
     return Client(
         id=record["client_id"],
-        name=record["name"] or f"An app at {redirects.place(uris[0])}",
+        name=record["name"],
         redirect_uris=uris,
         kind="dcr",
         auth_method=record["auth_method"],

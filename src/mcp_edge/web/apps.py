@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from mcp_edge.web.html import EMPTY, Html, html, joined, plain
+from mcp_edge.web.html import EMPTY, Html, app_name, html, joined, plain
 from mcp_edge.web.layout import Page
 from mcp_edge.web.sign_in import hidden
 
@@ -18,6 +18,8 @@ class App:
     name: str
     origin: str
     """The host of its client id, or a word on how it is known."""
+    returns_to: str
+    """Where its answers went."""
     may: tuple[str, ...]
     """What it may do, as words that complete "It may …"."""
     created_at: float
@@ -62,10 +64,11 @@ def page(view: Apps) -> Page:
 
 
 def _app(view: Apps, i: int, app: App) -> Html:
-    name = plain(app.name) or "An unnamed app"
+    name = app_name(app.name)
     return html(
-        '<section class="app" aria-labelledby="app-{i}">\n<h2 id="app-{i}">{name}</h2>\n'
-        '<p class="quiet"><span class="host">{origin}</span>. Connected {created}, last used {used}.</p>\n'
+        '<section class="app" aria-labelledby="app-{i}">\n<h2 id="app-{i}"><q>{name}</q></h2>\n'
+        '<p class="quiet"><span class="host">{origin}</span>, returns to <span class="host">{returns_to}</span>. '
+        "Connected {created}, last used {used}.</p>\n"
         "<p>It may:</p>\n<ul>{may}</ul>\n"
         '<form method="post" action="{action}">{hidden}'
         '<button class="danger" name="do" value="revoke" aria-label="Revoke {name}">Revoke</button></form>\n'
@@ -73,6 +76,7 @@ def _app(view: Apps, i: int, app: App) -> Html:
         i=i,
         name=name,
         origin=app.origin,
+        returns_to=app.returns_to,
         created=_day(app.created_at),
         used=_day(app.last_used_at),
         may=joined(html("<li>{words}</li>", words=words) for words in app.may),

@@ -42,6 +42,8 @@ class Consent:
     """Who is signed in; empty for nobody."""
     provider: str
     """Where the user signs in next, when there is a place for it."""
+    client_named: bool = True
+    """Whether the name is the client's own word."""
     problem: str = ""
     told: str = ""
     """What has just happened, as sentences."""
@@ -88,6 +90,8 @@ def _kind(view: Consent, name: str) -> Html:
             return html(
                 'Known by its own site, <span class="host">{site}</span>: {shown}', site=view.client_site, shown=shown
             )
+        case "dcr" if not view.client_named:
+            return html("It registered itself, and gave no name of its own: {shown}", shown=shown)
         case "dcr":
             return html("It named itself, and nobody has verified that name: {shown}", shown=shown)
 

@@ -6,7 +6,7 @@ Pure. It knows no page.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 from typing import LiteralString
 from urllib.parse import urlsplit
@@ -15,6 +15,14 @@ _QUOTES = str.maketrans(dict.fromkeys('"\u201c\u201d\u201e\u201f\u00ab\u00bb', "
 """What would end the quotation marks around a name, and let it go on as if we had said the rest."""
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that a reader does not see, or that turn the direction of what follows (Trojan Source)."""
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
+"""Letters and marks that are drawn as nothing (Default_Ignorable_Code_Point, and the empty Braille cell)."""
+_MARKS = frozenset({"Mn", "Me"})
+_MOST_MARKS = 4
+"""Marks on one letter: no script needs more, and a pile of them covers the lines above and below."""
 
 
 class Html(str):
@@ -56,9 +64,20 @@ def is_web_url(url: str) -> bool:
 
 def plain(text: str, max_chars: int = 80) -> str:
     """What a stranger calls himself, on one line and of bounded length, without what would hide or turn the rest."""
-    seen = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c) not in _UNSEEN)
-    one_line = " ".join(seen.split())
+    one_line = " ".join("".join(_seen(text)).split())
     return one_line if len(one_line) <= max_chars else one_line[: max_chars - 1].rstrip() + "…"
+
+
+def _seen(text: str) -> Iterator[str]:
+    """The characters of `text` that a reader sees, and a space for each that parts words."""
+    marks = 0
+    for c in text:
+        category = unicodedata.category(c)
+        marks = marks + 1 if category in _MARKS else 0
+        if c.isspace():
+            yield " "
+        elif category not in _UNSEEN and c not in _BLANK and marks <= _MOST_MARKS:
+            yield c
 
 
 def app_name(text: str) -> str:
