@@ -21,6 +21,7 @@ from mcp.shared.subscriptions import (
     ToolsListChanged,
 )
 
+from mcp_edge.ascii_text import digits
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.platform import Platform
 from mcp_edge.storage.ports import Entry
@@ -76,11 +77,7 @@ class Cursor:
     def parse(cls, event_id: str) -> Cursor | None:
         """The place named by an event id, or None when it names no standalone stream."""
         parts = event_id.split(".")
-        if (
-            len(parts) != 3
-            or parts[0] != "c"
-            or not all(p.isascii() and p.isdigit() and len(p) < 18 for p in parts[1:])
-        ):
+        if len(parts) != 3 or parts[0] != "c" or not all(digits(p) and len(p) < 18 for p in parts[1:]):
             return None
         return cls(int(parts[1]), int(parts[2]))
 

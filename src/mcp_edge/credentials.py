@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Protocol
 
+from mcp_edge.ascii_text import lowered
 from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.errors import CallerError, InsufficientScope, Unauthenticated, UpstreamError
@@ -51,7 +52,7 @@ def bearer(request: Request) -> bytes | None:
     """What follows the scheme Bearer (RFC 6750 §2.1); None without it: a scheme that is not understood here is as good
     as no credential, and no error (§3.1)."""
     scheme, _, token = request.raw.get(b"authorization", b"").partition(b" ")
-    return token if scheme.lower() == b"bearer" else None
+    return token if lowered(scheme) == b"bearer" else None
 
 
 def access_keys(keys: Mapping[str, str]) -> dict[bytes, User]:

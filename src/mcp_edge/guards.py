@@ -11,16 +11,18 @@ import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from mcp_edge.ascii_text import listed, lowered, media_type, stripped
 from mcp_edge.errors import BadRequest, Forbidden, Misdirected, NotAcceptable, UnsupportedMedia
 from mcp_edge.request import Header, Request
 from mcp_edge.settings import WEB_CLIENT_ORIGINS, Settings
 
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
+_REFUSES = re.compile(rb"q=0(\.0{0,3})?")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _KNOWN = 256
 _ONCE = frozenset(
     b"host origin authorization content-type content-length mcp-session-id mcp-protocol-version mcp-method mcp-name"
-    b" last-event-id".split()
+    b" last-event-id".split(b" ")
 )
 _OWN_SITE = frozenset({b"same-origin", b"none"})
 """Fetch Metadata §2.3: a page of ours, or the user, who typed the address."""
@@ -36,13 +38,13 @@ class Guards:
 
     def __init__(self, settings: Settings) -> None:
         own = urlsplit(settings.public_url) if settings.public_url else None
-        hosts = {host.lower() for host in settings.allowed_hosts}
-        self._hosts = hosts | ({own.netloc.lower(), (own.hostname or "").lower()} if own else set[str]())
+        hosts = {lowered(host) for host in settings.allowed_hosts}
+        self._hosts = hosts | ({lowered(own.netloc), lowered(own.hostname or "")} if own else set[str]())
         # Without credentials any page of theirs could call: what their users have opened is not what we were told.
         known = WEB_CLIENT_ORIGINS if settings.auth != "none" else ()
-        self._origins = {origin.lower() for origin in (*known, *settings.allowed_origins)}
+        self._origins = {lowered(origin) for origin in (*known, *settings.allowed_origins)}
         if own:
-            self._origins.add(f"{own.scheme}://{own.netloc}".lower())
+            self._origins.add(lowered(f"{own.scheme}://{own.netloc}"))
         self._any_origin = "*" in settings.allowed_origins
         self._good_hosts: set[bytes] = set()
         self._good_origins: set[bytes] = set()
@@ -98,7 +100,7 @@ class Guards:
         await request.answer(204, headers=[*_PREFLIGHT, (b"access-control-allow-headers", asked or b"*")])
 
     def _check_host(self, host: bytes) -> None:
-        parts = _AUTHORITY.fullmatch(host.decode("latin-1").lower())
+        parts = _AUTHORITY.fullmatch(lowered(host).decode("latin-1"))
         if parts is None or not (parts["host"] in _LOOPBACK or parts[0] in self._hosts or parts["host"] in self._hosts):
             raise Misdirected(
                 "This Host is not served here: set MCP_PUBLIC_URL or MCP_ALLOWED_HOSTS if it should be.", code=-32000
@@ -106,7 +108,7 @@ class Guards:
         _remember(self._good_hosts, host)
 
     def _check_origin(self, origin: bytes) -> None:
-        text = origin.decode("latin-1").lower()
+        text = lowered(origin).decode("latin-1")
         scheme, _, authority = text.partition("://")
         parts = _AUTHORITY.fullmatch(authority)
         loopback = scheme in ("http", "https") and parts is not None and parts["host"] in _LOOPBACK
@@ -138,28 +140,28 @@ def _refuse_duplicates(request: Request) -> None:
 
 @lru_cache(256)
 def _is_json(content_type: bytes) -> bool:
-    return content_type.split(b";", 1)[0].strip().lower() == b"application/json"
+    return media_type(content_type) == b"application/json"
 
 
 @lru_cache(256)
 def accepts(accept: bytes) -> tuple[bool, bool]:
     """Whether an Accept header takes (JSON, an event stream), by RFC 9110 §12.5.1; `q=0` refuses."""
-    taken: set[str] = set()
-    for part in accept.decode("latin-1").lower().split(","):
-        kind, *options = (p.strip() for p in part.split(";"))
-        if not any(re.fullmatch(r"q=0(\.0{0,3})?", option) for option in options):
+    taken: set[bytes] = set()
+    for part in listed(lowered(accept)):
+        kind, *options = map(stripped, part.split(b";"))
+        if not any(_REFUSES.fullmatch(option) for option in options):
             taken.add(kind)
-    everything = "*/*" in taken
+    everything = b"*/*" in taken
     return (
-        everything or bool(taken & {"application/json", "application/*"}),
-        everything or bool(taken & {"text/event-stream", "text/*"}),
+        everything or bool(taken & {b"application/json", b"application/*"}),
+        everything or bool(taken & {b"text/event-stream", b"text/*"}),
     )
 
 
 @lru_cache(256)
 def prefers_stream(accept: bytes) -> bool:
     """Whether an Accept header names an event stream before JSON; equal weights leave the choice to the server."""
-    text = accept.lower()
+    text = lowered(accept)
     return b"text/event-stream" in text.split(b"application/json", 1)[0]
 
 
@@ -169,7 +171,7 @@ def check_json(request: Request) -> None:
     Raises:
         UnsupportedMedia: RFC 9110 §8.4 for the coding: nothing is unpacked, so no body is larger than it looks.
     """
-    if b"content-encoding" in request.raw and request.raw[b"content-encoding"].lower() != b"identity":
+    if b"content-encoding" in request.raw and lowered(request.raw[b"content-encoding"]) != b"identity":
         raise UnsupportedMedia("The body must be sent without a content coding.", code=-32000)
     if not _is_json(request.raw.get(b"content-type", b"")):
         raise UnsupportedMedia("The content type must be application/json.", code=-32000)

@@ -129,7 +129,7 @@ def _read(file: Path, folder: int, otherwise: str) -> str:
         if not stat.S_ISREG(found.st_mode):
             raise ConfigurationError(f"{file} is no regular file: remove it. {otherwise}")
         _refuse_foreign(file, found, (os.geteuid(),), _OTHERS, otherwise)
-        return os.read(handle, _MAX_BYTES).decode().strip()
+        return os.read(handle, _MAX_BYTES).decode().strip(" \t\r\n")
     except UnicodeDecodeError as e:
         raise ConfigurationError(f"{file} holds no text: remove it. {otherwise}") from e
     finally:

@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx
 
+from mcp_edge.ascii_text import lowered
+
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 """From a host name to its addresses as text; raises OSError when it has none."""
 
@@ -156,7 +158,7 @@ class PublicTransport(httpx.AsyncBaseTransport):
             response = await self._inner.handle_async_request(request)
         else:
             response = await self._send(request, await self._addresses(request.url.raw_host.decode("ascii")))
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
+        if lowered(response.headers.get("content-encoding", "identity")) != "identity":
             await response.aclose()
             raise httpx.DecodingError("the answer is compressed", request=request)
         response.headers.pop("set-cookie", None)  # the client would keep it

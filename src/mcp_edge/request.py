@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from mcp_edge.ascii_text import digits
 from mcp_edge.errors import BadRequest, MethodNotAllowed, TooLarge
 from mcp_edge.tokens import mint
 
@@ -85,7 +86,7 @@ class Request:
             Gone: the client left.
         """
         declared = self.raw.get(b"content-length")
-        if declared is not None and declared.isdigit() and (len(declared) > 18 or int(declared) > max_bytes):
+        if declared is not None and digits(declared) and (len(declared) > 18 or int(declared) > max_bytes):
             raise TooLarge(f"The body is over {max_bytes} bytes.")
         # Most bodies are there already. Then the coroutine ends at its first step, and costs no timer (5 µs).
         reading = self._whole(max_bytes)

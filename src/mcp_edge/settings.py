@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from mcp_edge.ascii_text import lowered
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.settings_text import Documents, Pairs, SecretPairs, Secrets, Users, Ways, Words
 
@@ -218,11 +219,21 @@ class Settings(BaseModel):
     def _absolute(cls, value: str | None) -> str | None:
         if value is None:
             return None
+        if not value.isascii():
+            raise ValueError("must be ASCII: write the host name as `xn--…`")
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
             raise ValueError("must be an absolute http(s) URL without query or fragment")
         # Clients compare it with what a URL parser makes of what they were given (RFC 3986 §6.2.2.1).
-        return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}".rstrip("/")
+        return f"{parts.scheme}://{lowered(parts.netloc)}{parts.path}".rstrip("/")
+
+    @field_validator("allowed_hosts", "allowed_origins")
+    @classmethod
+    def _ascii(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not name.isascii():
+                raise ValueError(f"{name!r} is not ASCII, as requests name it: write it as `xn--…`")
+        return value
 
     @field_validator("keys")
     @classmethod
@@ -277,4 +288,4 @@ class Settings(BaseModel):
     @classmethod
     def unknown(cls, env: Mapping[str, str]) -> list[str]:
         """The `MCP_` names in `env` that are no options: a spelling mistake, or another program's (`MCP_TIMEOUT`)."""
-        return sorted(k for k in env if k.startswith(PREFIX) and k[len(PREFIX) :].lower() not in cls.model_fields)
+        return sorted(k for k in env if k.startswith(PREFIX) and lowered(k[len(PREFIX) :]) not in cls.model_fields)

@@ -9,6 +9,7 @@ It knows no HTTP and runs no tool.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -21,6 +22,7 @@ from mcp_edge.tokens import mint
 FORMAT = 1
 _PAGE = 100
 _SEQ = "{:08d}"
+_EVENT_ID = re.compile(r"([0-9a-f]{32})\.([0-9]{1,8})")
 _NAMES = ("name", "uri", "ref")
 """Params that say what is called: who resumes the stream must be allowed to call it."""
 
@@ -89,10 +91,8 @@ class Logged:
 
 def parse_event_id(event_id: str) -> tuple[str, int] | None:
     """`<stream>.<seq>` -> its parts, or None when it is no event id of ours."""
-    stream, dot, seq = event_id.rpartition(".")
-    if not dot or len(stream) != 32 or not stream.isalnum() or not seq.isascii() or not seq.isdigit() or len(seq) > 8:
-        return None
-    return stream, int(seq)
+    found = _EVENT_ID.fullmatch(event_id)
+    return None if found is None else (found[1], int(found[2]))
 
 
 class Journal:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from mcp_edge.ascii_text import lowered
+
 ENDPOINTS = ("/mcp", "/sse")
 """Paths that are resources of their own (RFC 8707); /messages belongs to /sse."""
 
@@ -38,7 +40,7 @@ class Urls:
             return None
         scheme, mark, rest = text.partition("://")
         host, slash, path = rest.partition("/")
-        found = f"{scheme.lower()}{mark}{host.lower()}{slash}{path}".removesuffix("/")
+        found = f"{lowered(scheme)}{mark}{lowered(host)}{slash}{path}".removesuffix("/")
         return found if found in self.resources else None
 
     @property

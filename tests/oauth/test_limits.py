@@ -223,3 +223,13 @@ async def test_what_the_platform_s_limiter_lets_through_is_counted_all_the_same(
     assert await attempts(Limits(platform(limiter=Binding(allowed=True)))) == 10
     with pytest.raises(StoreUnavailable):
         await Limits(platform(atomics=Away(), limiter=Binding(allowed=True))).check(request(), "token")
+
+
+@pytest.mark.parametrize("odd", [b"\xa0", b"\x85", b"\x1c", b"\x0b", b"\x0c", b"\xc2\xa0", b"\xb2", b"\xef\xbc\x91"])
+def test_an_address_with_a_byte_that_is_no_space_is_none(odd: bytes) -> None:
+    limits, asked = Limits(platform(client_address_header="X-Forwarded-For")), request()
+    for stated in (odd + b"203.0.113.9", b"203.0.113.9" + odd, b"203.0.113.9:" + odd + b"80", b"203.0." + odd + b".9"):
+        asked.pairs = [(b"x-forwarded-for", b"10.0.0.1, " + stated)]
+        assert limits.address(asked) == ("203.0.113.9" if stated[:12] == b"203.0.113.9:" else "198.51.100.7")
+    asked.pairs = [(b"x-forwarded-for", b"10.0.0.1,\t 203.0.113.9 ")]
+    assert limits.address(asked) == "203.0.113.9"

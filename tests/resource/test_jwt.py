@@ -427,6 +427,21 @@ async def test_what_the_same_issuer_signs_for_other_purposes_is_no_access_token(
     assert (await user_of(gate, shaped(issuer, {"typ": "JWT"}, issuer.claims()))).subject == "alice"
 
 
+@pytest.mark.parametrize("odd", ["\xa0", "\x85", "\x0b", "\x1c", "=", "==", "!", "\n", "\xc2\xa0", "+", "/"])
+async def test_a_token_has_one_spelling(issuer: Issuer, gate: Gate, odd: str) -> None:
+    token = issuer.token()
+    head, body, signature = token.split(".")
+    assert (await user_of(gate, f" {token}\t")).subject == "alice"
+    spellings = [
+        token + odd,
+        odd + token,
+        f"{head}.{body}.{odd}{signature}",
+        f"{head}.{body}.{signature[:9]}{odd}{signature[9:]}",
+    ]
+    for spelling in (*spellings, f"{head}{odd}.{body}.{signature}"):
+        assert await refusal(gate, spelling) == INVALID
+
+
 async def test_clocks_may_differ_by_half_a_minute(issuer: Issuer, gate: Gate) -> None:
     assert (await user_of(gate, issuer.token(nbf=int(NOW) + 29, iat=int(NOW) + 29))).subject == "alice"
     assert (await user_of(gate, issuer.token(exp=int(NOW) - 29))).subject == "alice"

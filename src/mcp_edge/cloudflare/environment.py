@@ -6,6 +6,7 @@ from typing import Any
 
 from workers import python_to_rpc
 
+from mcp_edge.ascii_text import digits
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.settings import PREFIX, Settings
 
@@ -31,7 +32,7 @@ def count(env: Any, name: str, default: int) -> int:
         ConfigurationError: it is none.
     """
     value = variable(env, name) or str(default)
-    if not value.isascii() or not value.isdecimal() or int(value) < 1:
+    if not digits(value) or int(value) < 1:
         raise ConfigurationError(f"{name} must be a whole number from 1")
     return int(value)
 

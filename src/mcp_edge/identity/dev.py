@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mcp_edge.ascii_text import stripped
 from mcp_edge.context import User
 from mcp_edge.identity.provider import Refused
 
@@ -20,7 +21,7 @@ class Dev:
         Raises:
             Refused: it is empty, too long, or not printable.
         """
-        name = value.strip()
+        name = stripped(value)
         if not 0 < len(name) <= _MAX_CHARS or not name.isprintable():
             raise Refused(f"A name has 1 to {_MAX_CHARS} printable characters.", "not a name")
         return User(issuer="dev", subject=name, name=name)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 
+from mcp_edge.ascii_text import stripped
 from mcp_edge.context import User
 from mcp_edge.credentials import access_keys
 from mcp_edge.identity.provider import Refused
@@ -31,7 +32,7 @@ class Keys:
         Raises:
             Refused: it is nobody's, or made for another server.
         """
-        digest = sha256(f"{self._issuer}\n{value.strip()}".encode("utf-8", "surrogatepass")).digest()
+        digest = sha256(f"{self._issuer}\n{stripped(value)}".encode("utf-8", "surrogatepass")).digest()
         user = self._users.get(digest)
         if user is None:
             raise Refused("This access key is not valid here.", "no such key")

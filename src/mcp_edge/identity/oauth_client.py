@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
+from mcp_edge.ascii_text import digits, lowered
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.provider import Departure, Refused, TokenSet
 from mcp_edge.outbound import exchange, json_object
@@ -163,7 +164,7 @@ class OAuthClient:
         access, kind, refresh = (answer.get(name) for name in ("access_token", "token_type", "refresh_token"))
         if not isinstance(access, str) or not 0 < len(access) <= MAX_TOKEN_CHARS or not access.isascii():
             raise UpstreamError(f"{self.label}'s answer has no access token.")
-        if not isinstance(kind, str) or kind.lower() != "bearer":
+        if not isinstance(kind, str) or lowered(kind) != "bearer":
             raise UpstreamError(f"{self.label} gives tokens of a kind that is not known here.")
         life_s, scope = _seconds(answer.get("expires_in")), answer.get("scope")
         return TokenSet(
@@ -190,7 +191,7 @@ class OAuthClient:
 
 def _seconds(value: Any) -> float | None:
     """A life in seconds; some providers write the number as text. None for no end, or nonsense."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
+    if isinstance(value, str) and digits(value) and len(value) < 12:
         value = int(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e11:
         return float(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from mcp_edge.ascii_text import digits, stripped
 from mcp_edge.context import User
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.oauth_provider import OAuthProvider
@@ -30,11 +31,11 @@ class Sentry(OAuthProvider):
         account: Any = answer.get("user")
         fields = cast("dict[str, Any]", account) if isinstance(account, dict) else {}
         number, name = fields.get("id"), fields.get("name")
-        if not isinstance(number, str) or not number.isascii() or not number.isdigit() or len(number) > 32:
+        if not isinstance(number, str) or not digits(number) or len(number) > 32:
             raise UpstreamError("Sentry's answer does not have the expected form.")
         emails = await self._emails(tokens.access_token, number) if self._admission.needs_email(number) else []
         admitted = self._admission.check(number, emails=emails)
-        shown = name if isinstance(name, str) and name.strip() else number
+        shown = name if isinstance(name, str) and stripped(name) else number
         return Identity(User(issuer=self._base, subject=number, name=shown[:255], admitted=admitted), tokens)
 
     async def _emails(self, token: str, number: str) -> list[str]:

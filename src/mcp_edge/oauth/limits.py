@@ -11,6 +11,7 @@ from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Literal
 
+from mcp_edge.ascii_text import lowered, stripped
 from mcp_edge.ceilings import update
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
@@ -62,7 +63,7 @@ class Limits:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         header = platform.settings.client_address_header
-        self._header = header.lower().encode("latin-1", "replace") if header else None
+        self._header = lowered(header).encode() if header else None
 
     def address(self, request: Request) -> str:
         """The client's address as the platform states it; never from a header that the client could write. Empty where
@@ -73,7 +74,7 @@ class Limits:
         """
         stated = ""
         if self._header is not None:
-            fields = [value for name, value in request.pairs if name.lower() == self._header]
+            fields = [value for name, value in request.pairs if lowered(name) == self._header]
             stated = fields[-1].decode("latin-1").rpartition(",")[2] if fields else ""
         return _read(stated) or _read((request.scope.get("client") or ("",))[0] or "")
 
@@ -135,7 +136,7 @@ def _until(before: int, now: int, seconds: float, limit: int) -> int:
 
 def _read(text: str) -> str:
     """An address in its one spelling, without a port; empty when it is none."""
-    text = text.strip(" \t")  # all that may stand around a field's value (RFC 9110 §5.5)
+    text = stripped(text)
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

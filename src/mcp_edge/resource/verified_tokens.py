@@ -5,6 +5,7 @@ It knows neither what a claim means nor who may call.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,6 +25,8 @@ MAX_BYTES = 16 * 1024
 MAX_NAME = 255
 """Most characters of a subject (OpenID Connect Core 1.0 §2) or a tenant."""
 _KNOWN = 4096
+_COMPACT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+"""A JWS in its compact form (RFC 7515 §3.1, §7.1)."""
 _OPTIONS: Any = {
     "require": ["iss", "exp"],
     "enforce_minimum_key_length": True,
@@ -83,6 +86,8 @@ class VerifiedTokens:
     async def _remembered(self, token: bytes, digest: bytes) -> Verified:
         if len(token) > MAX_BYTES:
             raise Unfit("it is too long")
+        if not _COMPACT.fullmatch(token):  # Base64 is decoded leniently: one token would have many spellings
+            raise Unfit("it is no signed token")
         verified = await self._verify(token)
         while len(self._known) >= _KNOWN:
             self._known.pop(next(iter(self._known)), None)  # the one that was verified first

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 import anyio
 
 from mcp_edge import guards, jsonrpc, sse
+from mcp_edge.ascii_text import digits
 from mcp_edge.cadence import Pauses
 from mcp_edge.cancellations import cancel
 from mcp_edge.context import User
@@ -71,7 +72,7 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
     if not (core.platform.streaming and core.platform.shared):
         raise MethodNotAllowed("This host holds no streams: use /mcp.", headers={"allow": ""})
     session_id, _, number = request.raw.get(b"last-event-id", b"").decode("latin-1").rpartition(":")
-    key = core.sessions.key_of(session_id) if number.isascii() and number.isdigit() and len(number) < 9 else None
+    key = core.sessions.key_of(session_id) if digits(number) and len(number) < 9 else None
     resumes = key is not None and await Doors(core.platform).find(key, user) is not None
     if not resumes:
         session_id, number = core.sessions.mint(), "0"

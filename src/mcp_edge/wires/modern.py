@@ -46,7 +46,7 @@ async def post(core: Core, request: Request, user: User, message: Any) -> None:
     method, params, request_id = message["method"], message.get("params"), message["id"]
     rejection = None if _agrees(request, method, params) else _classify(request, message)
     if rejection is None and method == "tools/call" and params and _has_param_headers(core, request, params):
-        rejection = core.kernel.catalogue.param_headers_mismatch(params, request.headers)
+        rejection = _unreadable(request) or core.kernel.catalogue.param_headers_mismatch(params, request.headers)
     if rejection is not None:
         body = jsonrpc.error(request_id, rejection.code, rejection.message, rejection.data)
         await request.answer(ERROR_CODE_HTTP_STATUS.get(rejection.code, 400), body)
@@ -82,7 +82,7 @@ def _contradiction(request: Request, message: dict[str, Any]) -> InboundLadderRe
 def _agrees(request: Request, method: str, params: Any) -> bool:
     """Whether headers and envelope agree beyond doubt. False lets the SDK's ladder decide and word the refusal."""
     raw = request.raw
-    if raw.get(b"mcp-protocol-version") != VERSION or raw.get(b"mcp-method") != method.encode("latin-1", "replace"):
+    if raw.get(b"mcp-protocol-version") != VERSION or not method.isascii() or raw.get(b"mcp-method") != method.encode():
         return False
     meta = jsonrpc.member(params, "_meta")
     if jsonrpc.member(meta, t.PROTOCOL_VERSION_META_KEY) != MODERN or t.CLIENT_CAPABILITIES_META_KEY not in meta:
@@ -97,8 +97,19 @@ def _agrees(request: Request, method: str, params: Any) -> bool:
 def _classify(request: Request, message: dict[str, Any]) -> InboundLadderRejection | None:
     verdict = classify_inbound_request(message, headers=request.headers)
     if isinstance(verdict, InboundModernRoute):
-        return _missing_name(request, message)
+        return _unreadable(request) or _missing_name(request, message)
     return verdict
+
+
+def _unreadable(request: Request) -> InboundLadderRejection | None:
+    """A header of this revision is ASCII, and Base64 where what it says is not (MCP 2026-07-28 transports).
+
+    As Latin-1 its bytes could agree with the body, and something in between could read another value in them.
+    """
+    for name, value in request.pairs:
+        if name.startswith(b"mcp-") and not value.isascii():
+            return InboundLadderRejection(t.HEADER_MISMATCH, f"{name.decode()} header is not ASCII: send it in Base64")
+    return None
 
 
 def _missing_name(request: Request, message: dict[str, Any]) -> InboundLadderRejection | None:
