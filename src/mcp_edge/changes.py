@@ -23,11 +23,14 @@ from mcp.shared.subscriptions import (
 
 from mcp_edge.ascii_text import digits
 from mcp_edge.errors import StoreUnavailable
+from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
 from mcp_edge.storage.ports import Entry
 from mcp_edge.tokens import mint, short_hash
 
 FORMAT = 1
+MAX_URI_BYTES = 2048
+"""Of a resource whose changes can be subscribed to."""
 _KEPT = 256
 _TTL_S = 7 * 86400
 _TRIES = 50
@@ -76,7 +79,7 @@ class Cursor:
     @classmethod
     def parse(cls, event_id: str) -> Cursor | None:
         """The place named by an event id, or None when it names no standalone stream."""
-        parts = event_id.split(".")
+        parts = event_id.split(".", 3)
         if len(parts) != 3 or parts[0] != "c" or not all(digits(p) and len(p) < 18 for p in parts[1:]):
             return None
         return cls(int(parts[1]), int(parts[2]))
@@ -94,6 +97,9 @@ class Changes:
 
     async def publish(self, principal: str, changes: Collection[Change]) -> None:
         """Append `changes` for the listeners of `principal`, or of `EVERYBODY`."""
+        changes = [each for each in changes if each.uri is None or uri_bytes(each.uri) is not None]
+        if not changes:
+            return  # nobody can have subscribed to a URI of that length
         key = _key(principal)
         for _ in range(_TRIES):
             entry = await self._store.get(key)
@@ -103,7 +109,7 @@ class Changes:
                 # Never below the clock: a record that expired and began anew stays ahead of every cursor.
                 last = max(last + 1, int(self._platform.clock() * 1000))
                 events.append([last, change.kind, change.uri])
-            body = json.dumps({**record, "n": last, "e": events[-_KEPT:]}, separators=(",", ":")).encode()
+            body = encode({**record, "n": last, "e": events[-_KEPT:]})
             if entry is None:
                 done = await self._store.create(key, body, nonce=mint(), ttl_s=_TTL_S)
             else:
@@ -128,6 +134,14 @@ class Changes:
             cursor = Cursor(cursor.own, number)
             news.append((change, cursor))
         return news
+
+
+def uri_bytes(uri: str) -> bytes | None:
+    """`uri` in UTF-8, or None when it is too long to be subscribed to."""
+    if len(uri) > MAX_URI_BYTES:
+        return None
+    raw = uri.encode("utf-8", "surrogatepass")
+    return raw if len(raw) <= MAX_URI_BYTES else None
 
 
 def _key(principal: str) -> str:

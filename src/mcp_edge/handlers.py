@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, cast
 
 import mcp_types as t
@@ -11,13 +12,14 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 from mcp_edge.cadence import Pauses
-from mcp_edge.changes import METHODS, Change, Changes
+from mcp_edge.changes import MAX_URI_BYTES, METHODS, Change, Changes, uri_bytes
 from mcp_edge.context import CURRENT
 from mcp_edge.credentials import Authenticator, still_valid
+from mcp_edge.errors import BadRequest
 from mcp_edge.exchange import Exchange
 from mcp_edge.permissions import Permissions
 from mcp_edge.platform import Platform
-from mcp_edge.sessions import Session, Sessions
+from mcp_edge.sessions import MOST_SUBSCRIPTIONS, Session, Sessions
 
 Context = ServerRequestContext[Any, Any]
 
@@ -78,6 +80,7 @@ class Listener:
         x = cast(Exchange, CURRENT.get())
         if not (self._platform.streaming and self._platform.shared):
             raise MCPError(t.INVALID_REQUEST, "This host cannot hold streams: subscriptions/listen is not available.")
+        check_uris(params.notifications.resource_subscriptions or ())
         wanted, principal = await self._allowed(x, params.notifications), x.user.principal
         meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
         await x.reply.hold()
@@ -107,6 +110,18 @@ class Listener:
             return wanted
         readable = await self._permissions.readable(x.user, uris)
         return wanted.model_copy(update={"resource_subscriptions": readable})
+
+
+def check_uris(uris: Collection[str]) -> None:
+    """Hold a listener to what a session may subscribe to: it keeps what it waits for in memory.
+
+    Raises:
+        BadRequest
+    """
+    if len(uris) > MOST_SUBSCRIPTIONS:
+        raise BadRequest(f"A stream listens for at most {MOST_SUBSCRIPTIONS} resources.", code=t.INVALID_PARAMS)
+    if any(uri_bytes(uri) is None for uri in uris):
+        raise BadRequest(f"A URI is over {MAX_URI_BYTES} bytes.", code=t.INVALID_PARAMS)
 
 
 def uris(change: Change, wanted: t.SubscriptionFilter) -> list[str]:

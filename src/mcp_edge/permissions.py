@@ -23,6 +23,8 @@ from mcp_edge.scopes import Scopes, declared, needs_of
 Item = t.Tool | t.Prompt | t.Resource | t.ResourceTemplate
 
 _FREE: frozenset[str] = frozenset()
+_MAX_NAMED = 200
+"""Characters of a name in the log."""
 
 
 class Permissions:
@@ -66,15 +68,19 @@ class Permissions:
                 )
         self._tools = self._table(tools)
 
-    async def check(self, user: User, method: str, params: Mapping[str, Any] | None) -> None:
+    async def check(
+        self, user: User, method: str, params: Mapping[str, Any] | None, reading: Reading | None = None
+    ) -> None:
         """Refuse a request that the user's credential does not allow. What does not exist needs nothing.
+
+        Several requests at once share a `reading`.
 
         Raises:
             InsufficientScope
         """
         if user.scopes is None:
             return
-        needed = await self.needed(method, params)
+        needed = await self.needed(method, params, reading)
         if not needed <= user.scopes:
             what = f"{method} {_name(params)}"
             reason = f"needs {' '.join(sorted(needed))}, has {' '.join(sorted(user.scopes)) or 'none'}"
@@ -85,7 +91,9 @@ class Permissions:
         """Those of the server's scopes that the user's credential has."""
         return (user.scopes or _FREE) & self.scopes.by_name.keys()
 
-    async def needed(self, method: str, params: Mapping[str, Any] | None) -> frozenset[str]:
+    async def needed(
+        self, method: str, params: Mapping[str, Any] | None, reading: Reading | None = None
+    ) -> frozenset[str]:
         """All scopes that a request needs."""
         match method:
             case "tools/call":
@@ -93,12 +101,12 @@ class Permissions:
             case "prompts/get":
                 return self._of_prompt(member(params, "name"))
             case "resources/read" | "resources/subscribe":
-                return await self._of_uri(member(params, "uri"))
+                return await (reading or self.reading()).needed(member(params, "uri"))
             case "completion/complete":
                 ref = member(params, "ref")
                 if member(ref, "type") == "ref/prompt":
                     return self._of_prompt(member(ref, "name"))
-                return await self._of_uri(member(ref, "uri"))
+                return await (reading or self.reading()).needed(member(ref, "uri"))
             case _:
                 return _FREE
 
@@ -109,8 +117,12 @@ class Permissions:
 
     async def readable(self, user: User, uris: Sequence[str]) -> list[str]:
         """Those of the URIs that the user may read, and therefore hear of."""
-        scopes = user.scopes
-        return list(uris) if scopes is None else [uri for uri in uris if await self._of_uri(uri) <= scopes]
+        scopes, reading = user.scopes, self.reading()
+        return list(uris) if scopes is None else [uri for uri in uris if await reading.needed(uri) <= scopes]
+
+    def reading(self) -> Reading:
+        """The resources as they are now, to ask about several."""
+        return Reading(self._server)
 
     def _needs(self, item: Item) -> frozenset[str]:
         return self._of_prompt(item.name) if isinstance(item, t.Prompt) else needs_of(item.meta)
@@ -130,16 +142,28 @@ class Permissions:
     def _table(self, tools: Sequence[t.Tool]) -> dict[str, tuple[Any, frozenset[str]]]:
         return {tool.name: (self._schema(tool.name), self._needs(tool)) for tool in tools}
 
-    async def _of_uri(self, uri: Any) -> frozenset[str]:
+
+class Reading:
+    """The resources of one server, listed once however many are asked about, and not before the first."""
+
+    def __init__(self, server: MCPServer[Any]) -> None:
+        self._server = server
+        self._resources: dict[str, t.Resource] | None = None
+        self._templates: Sequence[t.ResourceTemplate] = ()
+
+    async def needed(self, uri: Any) -> frozenset[str]:
         """What a resource needs, found as the SDK finds it: by its URI, else the first template that matches."""
         if type(uri) is not str:
             return _FREE
-        for resource in await self._server.list_resources():
-            if resource.uri == uri:
-                return self._needs(resource)
-        for template in await self._server.list_resource_templates():
+        if self._resources is None:
+            self._templates = await self._server.list_resource_templates()
+            listed = await self._server.list_resources()
+            self._resources = {resource.uri: resource for resource in reversed(listed)}
+        if (resource := self._resources.get(uri)) is not None:
+            return needs_of(resource.meta)
+        for template in self._templates:
             if template.uri_template == uri or _parsed(template.uri_template).match(uri) is not None:
-                return self._needs(template)
+                return needs_of(template.meta)
         return _FREE
 
 
@@ -152,4 +176,4 @@ def _name(params: Mapping[str, Any] | None) -> str:
     """What a request is about, for the log."""
     ref = member(params, "ref")
     found = (member(params, "name"), member(params, "uri"), member(ref, "name"), member(ref, "uri"))
-    return next((name for name in found if type(name) is str), "")
+    return next((name[:_MAX_NAMED] for name in found if type(name) is str), "")

@@ -15,6 +15,7 @@ import mcp_types as t
 from pydantic_core import from_json
 
 from mcp_edge.ceilings import may_stay
+from mcp_edge.changes import MAX_URI_BYTES, uri_bytes
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest, NotFound, TooMany
 from mcp_edge.jsonrpc import encode
@@ -28,8 +29,8 @@ _KNOWN_BYTES = 4096
 _ELDEST = 16
 _SEEN = 64
 """So many that are too many are seen at once."""
-_MOST_SUBSCRIPTIONS = 256
-_MAX_URI_BYTES = 2048
+MOST_SUBSCRIPTIONS = 256
+"""URIs whose changes one session, or one stream that listens, may wait for."""
 
 LEVELS: tuple[str, ...] = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """RFC 5424 severities, least first."""
@@ -112,7 +113,7 @@ class Sessions:
             "created": created,
             "expires": now + ttl_s,
         }
-        raw = json.dumps(record, separators=(",", ":")).encode()
+        raw = encode(record)
         await self._records.put(f"session/{key}", raw, ttl_s=ttl_s)
         roll = self._roll(user.principal, created, key)
         await self._records.put(roll, b"", ttl_s=ttl_s)
@@ -172,21 +173,21 @@ class Sessions:
             BadRequest: the URI is too long.
             TooMany: the session has too many subscriptions, or its user has stored too much in this hour.
         """
-        raw = uri.encode("utf-8", "surrogatepass")
-        if len(raw) > _MAX_URI_BYTES:
-            raise BadRequest(f"The URI is over {_MAX_URI_BYTES} bytes.", code=-32602)
+        raw = uri_bytes(uri)
+        if raw is None:
+            raise BadRequest(f"The URI is over {MAX_URI_BYTES} bytes.", code=-32602)
         prefix = f"subscription/{session.key}/"
         key = prefix + short_hash(uri)
-        refusal = TooMany(f"A session has at most {_MOST_SUBSCRIPTIONS} subscriptions.")
-        known = await self._records.list(prefix, limit=_MOST_SUBSCRIPTIONS)
-        if len(known) >= _MOST_SUBSCRIPTIONS and key not in known:
+        refusal = TooMany(f"A session has at most {MOST_SUBSCRIPTIONS} subscriptions.")
+        known = await self._records.list(prefix, limit=MOST_SUBSCRIPTIONS)
+        if len(known) >= MOST_SUBSCRIPTIONS and key not in known:
             raise refusal
         if key not in known:
             await Quotas(self._platform).charge(session.principal, len(raw))
         await self._records.put(key, raw, ttl_s=self._platform.settings.session_ttl_s)
 
         async def too_many() -> list[str]:
-            return (await self._records.list(prefix, limit=_MOST_SUBSCRIPTIONS + _SEEN))[_MOST_SUBSCRIPTIONS:]
+            return (await self._records.list(prefix, limit=MOST_SUBSCRIPTIONS + _SEEN))[MOST_SUBSCRIPTIONS:]
 
         if not await may_stay(key, too_many, self._records.delete):
             await self._records.delete(key)
@@ -202,14 +203,14 @@ class Sessions:
 
     async def subscriptions(self, session: Session) -> list[str]:
         """Every URI that the session asked for."""
-        keys = await self._records.list(f"subscription/{session.key}/", limit=_MOST_SUBSCRIPTIONS)
+        keys = await self._records.list(f"subscription/{session.key}/", limit=MOST_SUBSCRIPTIONS)
         found = [await self._records.get(key) for key in keys]
         return [raw.decode("utf-8", "surrogatepass") for raw in found if raw is not None]
 
     async def _renew(self, raw: bytes, session: Session, now: float) -> None:
         ttl_s = self._platform.settings.session_ttl_s
         record = {**json.loads(raw), "expires": now + ttl_s}  # what a newer release wrote stays in it
-        renewed = json.dumps(record, separators=(",", ":")).encode()
+        renewed = encode(record)
         await self._records.put(f"session/{session.key}", renewed, ttl_s=ttl_s)
         await self._records.put(self._roll(session.principal, session.created, session.key), b"", ttl_s=ttl_s)
         for key in await self._belongings(session.key):
@@ -219,7 +220,7 @@ class Sessions:
 
     async def _belongings(self, key: str) -> list[str]:
         """The keys of what changes in a session; it lives and ends with the session."""
-        return [f"level/{key}", *await self._records.list(f"subscription/{key}/", limit=_MOST_SUBSCRIPTIONS)]
+        return [f"level/{key}", *await self._records.list(f"subscription/{key}/", limit=MOST_SUBSCRIPTIONS)]
 
     async def _forget(self, roll: str) -> None:
         key = roll.rpartition("-")[2]

@@ -11,6 +11,7 @@ from mcp.server.mcpserver import MCPServer
 
 from mcp_edge import Scope, User, declare_scopes, requires
 from mcp_edge.app import create_app
+from mcp_edge.changes import Change, Changes
 from mcp_edge.credentials import BearerKeys
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.gate import Gate
@@ -379,6 +380,37 @@ async def test_a_listener_is_told_which_of_its_subscriptions_hold(a: Instance, b
     await touch(b, "secret://of/1")
     await touch(b, "open://of/1")
     assert (await stream.message())["params"]["uri"] == "open://of/1"
+
+
+@pytest.mark.parametrize("way", ["listener", "session", "batch"])
+async def test_the_catalogue_is_read_once_for_all_resources_that_a_request_names(
+    a: Instance, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    session = await a.initialize("2025-03-26", key=READER)
+    uris = [f"open://of/{n}" for n in range(60)]
+    for uri in uris if way == "session" else ():
+        assert (await session.request(a, "resources/subscribe", {"uri": uri}).whole()).status == 200
+    read: list[str] = []
+    original = MCPServer[Any].list_resources
+
+    async def counted(server: MCPServer[Any]) -> Any:
+        read.append("resources")
+        return await original(server)
+
+    monkeypatch.setattr(MCPServer, "list_resources", counted)
+    if way == "listener":
+        stream = a.modern("subscriptions/listen", {"notifications": {"resourceSubscriptions": uris}}, key=READER)
+        assert (await stream.message())["params"]["notifications"]["resourceSubscriptions"] == uris
+    elif way == "session":
+        stream = await session.get(a).start()
+        await Changes(a.platform).publish("badges||ann", [Change("updated")])
+        assert [(await stream.message())["params"]["uri"] for _ in uris] != []
+    else:
+        batch = [request("resources/subscribe", {"uri": uri}, id=n) for n, uri in enumerate(uris)]
+        answer = await session.post(a, [*batch, request("tools/call", {"name": "history"}, id=99)]).whole()
+        refused(answer, "audit write", None, "read")
+
+    assert len(read) == 1
 
 
 # -- a credential that becomes narrower ------------------------------------------------------------------------------

@@ -117,11 +117,12 @@ async def _check_scopes(core: Core, user: User, messages: list[Any]) -> None:
         InsufficientScope: with the scopes of all that it holds, so that the same batch passes after the step-up.
     """
     permissions = core.kernel.permissions
+    reading = permissions.reading()
     for message in messages if user.scopes is not None else ():
         try:
-            await permissions.check(user, message.get("method", ""), message.get("params"))
+            await permissions.check(user, message.get("method", ""), message.get("params"), reading)
         except InsufficientScope:
             needed: set[str] = set()
             for each in messages:
-                needed |= await permissions.needed(each.get("method", ""), each.get("params"))
+                needed |= await permissions.needed(each.get("method", ""), each.get("params"), reading)
             raise InsufficientScope(needed, permissions.held(user)) from None
