@@ -29,6 +29,9 @@ from mcp_edge.suspended import Released, SuspendableReply
 logger = logging.getLogger(__name__)
 
 _LABEL = 80
+_MAX_QUOTED = 300
+_MOST_LISTED = 1000
+"""pydantic lists all of its errors or none."""
 _MAX_ROUNDS = 32
 _NAMES = {"tools/call": "name", "prompts/get": "name"}
 
@@ -188,8 +191,11 @@ def _wrong_argument(e: ValueError) -> str | None:
     inner = e.__cause__.__cause__ if e.__cause__ else None
     if not isinstance(inner, ValidationError):
         return None
+    if inner.error_count() > _MOST_LISTED:
+        return f"Invalid arguments: {inner.error_count()} errors"
     first = inner.errors(include_url=False, include_input=False, include_context=False)[0]
-    return f"Invalid argument {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    place = ".".join(str(part)[:_MAX_QUOTED] for part in first["loc"])
+    return f"Invalid argument {place[:_MAX_QUOTED]}: {first['msg'][:_MAX_QUOTED]}"
 
 
 def _record(

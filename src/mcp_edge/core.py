@@ -11,6 +11,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.request_state import RequestStateSecurity
 
+from mcp_edge.arguments import bound_argument_errors
 from mcp_edge.changes import EVERYBODY, Change, Changes
 from mcp_edge.connecting import register_connecting
 from mcp_edge.context import CURRENT, User
@@ -66,6 +67,7 @@ class Core:
         page_lists(kernel.low, platform.settings.page_size, kernel.permissions, private=private)
         if private:
             keep_reads_private(kernel.low, kernel.permissions)
+        bound_argument_errors(kernel.low, kernel.server)
         register_connecting(kernel.low)
         questions, quotas = Questions(platform, signer), Quotas(platform)
         return cls(platform, kernel, sessions, questions, changes, quotas, authenticator)

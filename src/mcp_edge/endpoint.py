@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_edge import guards, jsonrpc
+from mcp_edge import bounds, guards, jsonrpc
 from mcp_edge.context import User
 from mcp_edge.core import Core
 from mcp_edge.errors import EdgeError, MethodNotAllowed
@@ -20,9 +20,10 @@ async def serve(core: Core, request: Request, user: User) -> None:
     """
     if request.method == "POST":
         guards.check_post(request)
-        message = jsonrpc.parse(await request.body(core.platform.settings.max_body_bytes))
+        message = bounds.parse(await request.body(core.platform.settings.max_body_bytes))
         wire = modern if modern.claims(request, message) else handshake
         try:
+            bounds.check(message, request.size)
             await wire.post(core, request, user, message)
         except EdgeError as e:
             request_id = jsonrpc.member(message, "id")

@@ -20,6 +20,8 @@ _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]
 _REFUSES = re.compile(rb"q=0(\.0{0,3})?")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _KNOWN = 256
+_MAX_ACCEPT_BYTES = 1024
+_MAX_ASKED_BYTES = 1024
 _ONCE = frozenset(
     b"host origin authorization content-type content-length mcp-session-id mcp-protocol-version mcp-method mcp-name"
     b" last-event-id".split(b" ")
@@ -97,7 +99,8 @@ class Guards:
     async def preflight(self, request: Request) -> None:
         """Answer a CORS preflight; `check` has admitted its origin."""
         asked = request.raw.get(b"access-control-request-headers", b"")
-        await request.answer(204, headers=[*_PREFLIGHT, (b"access-control-allow-headers", asked or b"*")])
+        allowed = asked if 0 < len(asked) <= _MAX_ASKED_BYTES else b"*"
+        await request.answer(204, headers=[*_PREFLIGHT, (b"access-control-allow-headers", allowed)])
 
     def _check_host(self, host: bytes) -> None:
         parts = _AUTHORITY.fullmatch(lowered(host).decode("latin-1"))
@@ -173,7 +176,7 @@ def check_json(request: Request) -> None:
     """
     if b"content-encoding" in request.raw and lowered(request.raw[b"content-encoding"]) != b"identity":
         raise UnsupportedMedia("The body must be sent without a content coding.", code=-32000)
-    if not _is_json(request.raw.get(b"content-type", b"")):
+    if not _is_json(request.raw.get(b"content-type", b"")[:_MAX_ACCEPT_BYTES]):
         raise UnsupportedMedia("The content type must be application/json.", code=-32000)
 
 
@@ -184,8 +187,20 @@ def check_post(request: Request) -> None:
         UnsupportedMedia, NotAcceptable
     """
     check_json(request)
-    if accepts(request.raw.get(b"accept", b"*/*")) != (True, True):
+    if accepts(_accept(request)) != (True, True):
         raise NotAcceptable("Accept must take application/json and text/event-stream.", code=-32000)
+
+
+def _accept(request: Request) -> bytes:
+    """The Accept header; what it means is remembered, so that it may not be of any length.
+
+    Raises:
+        NotAcceptable
+    """
+    accept = request.raw.get(b"accept", b"*/*")
+    if len(accept) > _MAX_ACCEPT_BYTES:
+        raise NotAcceptable(f"Accept is over {_MAX_ACCEPT_BYTES} bytes.", code=-32000)
+    return accept
 
 
 def check_get(request: Request) -> None:
@@ -194,5 +209,5 @@ def check_get(request: Request) -> None:
     Raises:
         NotAcceptable
     """
-    if not accepts(request.raw.get(b"accept", b"*/*"))[1]:
+    if not accepts(_accept(request))[1]:
         raise NotAcceptable("Accept must take text/event-stream.", code=-32000)

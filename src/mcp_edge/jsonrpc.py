@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from json import dumps as ascii_json
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pydantic_core import from_json, to_json
 
@@ -15,6 +15,12 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 
+MAX_METHOD_CHARS = 1024
+MAX_ID_CHARS = 8192
+"""A request's id is in each of its messages, in its stream's record and in the log; clients use numbers and UUIDs."""
+
+_BEGINNING_BYTES = 4096
+
 Id = int | str
 
 
@@ -24,15 +30,28 @@ def parse(body: bytes) -> Any:
     Raises:
         BadRequest: -32700 for what is no JSON (RFC 8259) in UTF-8, is nested over 200 deep, or has a number too large.
     """
+    return _parsed(body, partial="off")
+
+
+def parse_beginning(body: bytes) -> Any:
+    """The JSON value that `body` begins with, as far as its first kilobytes say.
+
+    Raises:
+        BadRequest: it does not begin as JSON.
+    """
+    return _parsed(body[:_BEGINNING_BYTES].decode(errors="ignore"), partial="trailing-strings")
+
+
+def _parsed(text: bytes | str, partial: Literal["off", "trailing-strings"]) -> Any:
     try:
-        return from_json(body, allow_inf_nan=False)
+        return from_json(text, allow_inf_nan=False, allow_partial=partial)
     except ValueError as e:
         raise BadRequest(f"Parse error: {str(e)[:120]}", code=PARSE_ERROR) from None
 
 
 def is_id(value: Any) -> bool:
     """Whether `value` may be a request id (JSON-RPC 2.0 §4, MCP: a string or an integer, never null)."""
-    return type(value) is str or type(value) is int
+    return type(value) is int or (type(value) is str and len(value) <= MAX_ID_CHARS)
 
 
 def member(value: Any, name: str) -> Any:
@@ -52,14 +71,16 @@ def kind(message: Any) -> str:
     if m.get("jsonrpc") != "2.0":
         raise BadRequest('"jsonrpc" must be "2.0".', code=INVALID_REQUEST)
     if "method" in m:
-        params = m.get("params")
-        if type(m["method"]) is not str or (params is not None and type(params) is not dict):
+        method, params = m["method"], m.get("params")
+        if type(method) is not str or (params is not None and type(params) is not dict):
             raise BadRequest('"method" must be text and "params" an object.', code=INVALID_REQUEST)
+        if len(method) > MAX_METHOD_CHARS:
+            raise BadRequest(f'"method" is over {MAX_METHOD_CHARS} characters.', code=INVALID_REQUEST)
         if "id" not in m:
             return "notification"
         if is_id(m["id"]):
             return "request"
-        raise BadRequest('"id" must be text or an integer.', code=INVALID_REQUEST)
+        raise BadRequest(f'"id" must be text of at most {MAX_ID_CHARS} characters or an integer.', code=INVALID_REQUEST)
     if is_id(m.get("id")) and (type(m.get("result")) is dict) != (type(m.get("error")) is dict):
         return "response"
     raise BadRequest("The body is no JSON-RPC request, notification or response.", code=INVALID_REQUEST)

@@ -16,9 +16,13 @@ from mcp_types import methods
 from pydantic import ValidationError
 
 from mcp_edge import jsonrpc
+from mcp_edge.errors import BadRequest
 
 MODERN = "2026-07-28"
 ENVELOPE_KEYS = (t.PROTOCOL_VERSION_META_KEY, t.CLIENT_INFO_META_KEY, t.CLIENT_CAPABILITIES_META_KEY)
+
+MAX_CLIENT_BYTES = 64 * 1024
+"""Of a client's description of itself: its name, icons and capabilities."""
 
 _KNOWN = 512
 _KNOWN_BYTES = 4096
@@ -39,12 +43,27 @@ _envelopes: dict[bytes, Envelope] = {}
 """A pure function of the envelope's bytes, so nothing can go stale; bounded."""
 
 
+def check_description(encoded: bytes) -> None:
+    """Refuse a client that says too much of itself, before any of it is typed or stored.
+
+    Raises:
+        BadRequest
+    """
+    if len(encoded) > MAX_CLIENT_BYTES:
+        raise BadRequest("The client's description is too long.", code=jsonrpc.INVALID_PARAMS)
+
+
 def envelope_of(meta: dict[str, Any]) -> Envelope:
-    """The envelope in `meta`, whose version is 2026-07-28."""
+    """The envelope in `meta`, whose version is 2026-07-28.
+
+    Raises:
+        BadRequest: it is too long.
+    """
     info, capabilities = meta.get(t.CLIENT_INFO_META_KEY), meta.get(t.CLIENT_CAPABILITIES_META_KEY)
     key = jsonrpc.encode((info, capabilities))
     known = _envelopes.get(key)
     if known is None:
+        check_description(key)
         known = _read({k: meta[k] for k in ENVELOPE_KEYS if k in meta})
         if len(_envelopes) >= _KNOWN:
             _envelopes.clear()

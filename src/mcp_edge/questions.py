@@ -12,6 +12,7 @@ from typing import Any
 
 from mcp_edge.cadence import Pauses
 from mcp_edge.errors import BadRequest, EdgeError, StoreUnavailable
+from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
 from mcp_edge.quotas import Hold, Quotas
 from mcp_edge.tokens import Signer, mint, short_hash
@@ -47,7 +48,7 @@ class Questions:
         question = message["id"]
         if not isinstance(question, str) or self._signer.verify(f"question/{session}", question) is None:
             raise BadRequest("This session was never asked that: the response's id is unknown.")
-        body = json.dumps({"v": FORMAT, **{k: message[k] for k in ("result", "error") if k in message}}).encode()
+        body = encode({"v": FORMAT, **{k: message[k] for k in ("result", "error") if k in message}})
         await Quotas(self._platform).charge(principal, len(body))
         ttl_s, nonce = self._platform.settings.question_ttl_s + GRACE_S, short_hash(body.decode())
         await self._platform.atomics.create(_key(question), body, nonce=nonce, ttl_s=ttl_s)

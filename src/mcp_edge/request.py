@@ -41,6 +41,7 @@ class Request:
         "receive",
         "scope",
         "send",
+        "size",
         "trace",
     )
 
@@ -53,6 +54,8 @@ class Request:
         self.raw: dict[bytes, bytes] = dict(self.pairs)
         self.receive = receive
         self.send = send
+        self.size = 0
+        """Bytes of the body, once it is read."""
         self.extra: list[Header] = []
         """Headers that every answer to this request carries (CORS, `Connection: close`)."""
         self.begun = self.ended = False
@@ -114,6 +117,7 @@ class Request:
                 raise TooLarge(f"The body is over {max_bytes} bytes.")
             chunks.append(chunk)
             if not message.get("more_body"):
+                self.size = size
                 return b"".join(chunks)
 
     async def answer(self, status: int, body: bytes = b"", kind: bytes = JSON, headers: Sequence[Header] = ()) -> None:

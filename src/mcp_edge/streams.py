@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mcp_edge.errors import EdgeError
+from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
 from mcp_edge.storage.ports import AtomicStore, Entry
 from mcp_edge.tokens import mint
@@ -71,7 +72,7 @@ class Head:
         record = {each.name: getattr(self, each.name) for each in fields(self)}
         if self.params is not None and not (self.again or self.suspended):
             record["params"] = {name: self.params[name] for name in _NAMES if name in self.params}
-        return json.dumps({**record.pop("unknown"), **record}, separators=(",", ":")).encode()
+        return encode({**record.pop("unknown"), **record})
 
     @classmethod
     def load(cls, raw: bytes) -> Head:

@@ -22,6 +22,9 @@ LEVELS: Mapping[str, int] = {
 """The levels of `MCP_LOG_LEVEL`."""
 
 _KNOWN_LINES = 512
+_MAX_MESSAGE_CHARS = 8192
+_MAX_TRACE_CHARS = 32_768
+"""Of a log record: a library may quote what a client sent."""
 _INTERNAL_ERROR = "-32603"
 _TEXT = (
     "{time} {level:<7} {wire:<10} {what} {status} {duration_ms:.1f} ms "
@@ -120,8 +123,8 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON, or one line of text followed by its traceback."""
         stamp, level = self._clock.stamp(record.created), record.levelname.lower()
-        message = record.getMessage().strip()
-        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        message = _cut(record.getMessage().strip(), _MAX_MESSAGE_CHARS)
+        trace = _cut(self.formatException(record.exc_info), _MAX_TRACE_CHARS) if record.exc_info else ""
         if not self._json:
             line = f"{stamp} {level:<7} {record.name}: {printable(message)}"
             return f"{line}\n{trace}" if trace else line
@@ -133,6 +136,11 @@ class LineFormatter(logging.Formatter):
         if trace:
             body["traceback"] = trace
         return json.dumps(body)
+
+
+def _cut(text: str, most: int) -> str:
+    """`text`, or its beginning and its end, where a traceback names the error."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
 
 
 def printable(text: str) -> str:

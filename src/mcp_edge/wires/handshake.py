@@ -13,7 +13,7 @@ from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest
 from mcp_edge.exchange import Exchange
 from mcp_edge.guards import prefers_stream
-from mcp_edge.link import Link
+from mcp_edge.link import Link, check_description
 from mcp_edge.reply import PlainReply, SilentReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
@@ -21,7 +21,6 @@ from mcp_edge.suspended import SuspendableReply
 from mcp_edge.wires import batch
 
 _VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
-_MAX_CLIENT_BYTES = 64 * 1024
 
 
 class OpeningReply(PlainReply):
@@ -97,12 +96,11 @@ async def _initialize(core: Core, request: Request, user: User, message: dict[st
 
 async def open_session(core: Core, x: Exchange, link: Link, session_id: str, params: dict[str, Any]) -> bytes:
     """Negotiate and write the session's record; the result of `initialize` is acknowledged only when it is stored."""
+    check_description(jsonrpc.encode(params))
     result = await core.kernel.request(x, link, "initialize", params)
     assert isinstance(result, bytes)
     assert link.client_params is not None
     client = link.client_params.model_dump(by_alias=True, mode="json", exclude_none=True)
-    if len(jsonrpc.encode(client)) > _MAX_CLIENT_BYTES:
-        raise BadRequest("The client's description is too long.", code=jsonrpc.INVALID_PARAMS)
     x.session = await core.sessions.open(session_id, x.user, client, link.protocol_version)
     x.client = x.session.label
     return result

@@ -13,14 +13,14 @@ from urllib.parse import parse_qs
 
 import anyio
 
-from mcp_edge import guards, jsonrpc, sse
+from mcp_edge import bounds, guards, jsonrpc, sse
 from mcp_edge.ascii_text import digits
 from mcp_edge.cadence import Pauses
 from mcp_edge.cancellations import cancel
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.doors import Doors
-from mcp_edge.errors import BadRequest, InsufficientScope, MethodNotAllowed, NotFound, StoreUnavailable
+from mcp_edge.doors import Door, Doors
+from mcp_edge.errors import BadRequest, EdgeError, MethodNotAllowed, NotFound, StoreUnavailable
 from mcp_edge.held import Held
 from mcp_edge.mailbox import Mailbox
 from mcp_edge.request import Request
@@ -40,29 +40,31 @@ async def post(core: Core, request: Request, user: User) -> None:
     door = None if key is None else await Doors(core.platform).find(key, user)
     if key is None or door is None or not door.takes_posts:
         raise NotFound("Session not found: open /sse again.", code=-32001)
-    message = jsonrpc.parse(await request.body(core.platform.settings.max_body_bytes))
+    message = bounds.parse(await request.body(core.platform.settings.max_body_bytes))
+    try:
+        await _take(core, user, key, door, message, request.size)
+    except EdgeError as e:
+        request_id = jsonrpc.member(message, "id")
+        e.request_id = request_id if jsonrpc.is_id(request_id) else None
+        raise
+    await request.answer(202, b"Accepted", kind=b"text/plain")
+
+
+async def _take(core: Core, user: User, key: str, door: Door, message: Any, size: int) -> None:
+    """Store one message, or what it says, for the session.
+
+    Raises:
+        CallerError
+    """
+    bounds.check(message, size)
     kind = jsonrpc.kind(message)
     if kind == "response":
         await core.questions.answer(key, user.principal, message)
     elif kind == "notification" and message["method"] == "notifications/cancelled":
         await cancel(core.platform, key, message.get("params"))
     else:
-        await _check_scopes(core, user, message)
+        await core.kernel.permissions.check(user, message["method"], message.get("params"))  # the stream carries no 403
         await Mailbox(core.platform, key).put(message, user, held=door.held)
-    await request.answer(202, b"Accepted", kind=b"text/plain")
-
-
-async def _check_scopes(core: Core, user: User, message: dict[str, Any]) -> None:
-    """Tell of a missing scope here: the stream cannot carry a 403.
-
-    Raises:
-        InsufficientScope
-    """
-    try:
-        await core.kernel.permissions.check(user, message["method"], message.get("params"))
-    except InsufficientScope as e:
-        e.request_id = message.get("id")
-        raise
 
 
 async def open_stream(core: Core, request: Request, user: User) -> None:

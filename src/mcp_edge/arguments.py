@@ -1,0 +1,244 @@
+"""A tool's wrong arguments, in few words: the SDK lists every error that pydantic finds, and quotes the caller in each.
+
+Small arguments go the SDK's way, and so does what it says of them while that is short. Large ones are tried before with
+a validator that stops at the first error of each container, so that their errors are no more than the tool's schema
+has places for. It knows no wire.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import mcp_types as t
+from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.server.lowlevel.server import Server
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.tools.base import Tool
+from mcp.shared.exceptions import MCPError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, SchemaError, SchemaValidator
+
+from mcp_edge.bounds import MAX_URI_CHARS, MOST_VALUES, exceeds, too_many_values
+
+logger = logging.getLogger(__name__)
+
+MOST_ERRORS = 10
+MAX_ERROR_CHARS = 4096
+"""Of the text that says what is wrong with arguments: a model reads it, and on some wires it is stored."""
+
+_FEW_BYTES = 1024
+"""A request of this size is small in every way; most are."""
+_FEW_VALUES = 200
+_FEW_CHARS = 16_384
+_FEW_JSON_CHARS = 400
+"""The SDK reads JSON in a text, too: so many characters of it hold few values."""
+_BEGINNING_CHARS = 4096
+_ESCAPE_CHARS = 12
+"""Of a pair of surrogates, which may be what is cut off."""
+_SHORT = 500
+"""No text of the SDK with over `MOST_ERRORS` errors is shorter."""
+_WORD_CHARS = 300
+_BRACKETS = frozenset("[{ \t\r\n")
+_CONTAINERS = frozenset({"list", "set", "frozenset", "tuple", "dict"})
+_NO_SCHEMA = frozenset({"default", "metadata", "serialization", "config", "cls", "computed_fields"})
+"""Parts of a core schema in which a container's name means something else."""
+
+Context = ServerRequestContext[Any, Any]
+Handler = Callable[[Context, Any], Awaitable[HandlerResult]]
+Lookup = Callable[[str], Tool | None]
+
+
+def bound_argument_errors(low: Server[Any], server: MCPServer[Any]) -> None:
+    """Wrap the handler of `tools/call`."""
+    entry = low.get_request_handler("tools/call")
+    if entry is not None:
+        handler = _bounded(entry.handler, partial(_tool_of, server))
+        low.add_request_handler("tools/call", entry.params_type, handler)
+
+
+def _bounded(handler: Handler, tool_of: Lookup) -> Handler:
+    async def call(ctx: Context, params: t.CallToolRequestParams) -> HandlerResult:
+        arguments = params.arguments
+        size: int = getattr(ctx.request, "size", 0)
+        if arguments and not 0 < size <= _FEW_BYTES and not _are_few(arguments):
+            tool = tool_of(params.name)
+            refusal = None if tool is None else _refusal(tool, arguments)
+            if refusal is not None:
+                return refusal
+        result = await handler(ctx, params)
+        if type(result) is t.CallToolResult and result.is_error and _is_long(result):
+            # What the tool itself says may be long. It is the arguments' fault if they are still wrong.
+            tool = tool_of(params.name)
+            return (None if tool is None else _refusal(tool, arguments or {})) or result
+        return result
+
+    return call
+
+
+def _tool_of(server: MCPServer[Any], name: str) -> Tool | None:
+    """The tool as the SDK will run it; None where it is of another kind, whose validation nobody knows."""
+    manager = getattr(server, "_tool_manager", None)  # the one way from a server to its tools in mcp 2.3
+    tool = None if manager is None else manager.get_tool(name)
+    return tool if type(tool) is Tool else None
+
+
+# -- large or small ----------------------------------------------------------------------------------------------------
+
+
+def _are_few(arguments: dict[str, Any]) -> bool:
+    """Whether the errors in `arguments` are few and short whatever the schema."""
+    values = chars = json_chars = 0
+    waiting: list[Any] = [arguments]
+    while waiting:
+        node: Any = waiting.pop()
+        values += len(node)
+        if values > _FEW_VALUES:
+            return False
+        if type(node) is dict:
+            members = cast("dict[str, Any]", node)
+            for name in members:
+                chars += len(name)
+            node = members.values()
+        for value in node:
+            if type(value) is str:
+                chars += len(value)
+                if value[:1] in _BRACKETS:
+                    json_chars += len(value)
+            elif type(value) is dict or type(value) is list:
+                waiting.append(value)
+    return chars <= _FEW_CHARS and json_chars <= _FEW_JSON_CHARS
+
+
+def _is_long(result: t.CallToolResult) -> bool:
+    first = result.content[0] if len(result.content) == 1 else None
+    return isinstance(first, t.TextContent) and len(first.text) > _SHORT
+
+
+# -- validation --------------------------------------------------------------------------------------------------------
+
+
+def _refusal(tool: Tool, arguments: dict[str, Any]) -> t.CallToolResult | None:
+    """What the SDK would answer to wrong arguments, cut to its limits; None when they are right.
+
+    Raises:
+        MCPError: they hold too much.
+    """
+    parsed = _parsed(tool, arguments)
+    few = _are_few(parsed)
+    model = tool.fn_metadata.arg_model
+    try:
+        if few:
+            model.model_validate(parsed)
+        else:
+            _impatient(model).validate_python(parsed)
+    except ValidationError as e:
+        logger.info("Tool %r rejected arguments: %d errors", tool.name, e.error_count())
+        text = f"Error executing tool {tool.name}: {_worded(e, few=few)}"
+        return t.CallToolResult(content=[t.TextContent(text=text)], is_error=True)
+    except Exception:  # noqa: BLE001 # a validator of the tool's own has a bug: the SDK meets it again, and says so
+        return None
+    return None
+
+
+def _parsed(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments as they are validated: the SDK reads JSON that stands in a text.
+
+    Raises:
+        MCPError
+    """
+    fields = tool.fn_metadata.arg_model.model_fields.items()
+    texts = {each for name, field in fields if field.annotation is str for each in (name, field.alias)}
+    for name, value in arguments.items():
+        if type(value) is str and len(value) > 2 * MOST_VALUES and name not in texts and _holds_too_much_json(value):
+            raise MCPError(t.INVALID_PARAMS, f"The JSON in an argument holds over {MOST_VALUES} values.")
+    parsed = tool.fn_metadata.pre_parse_json(arguments)
+    if exceeds(parsed, MOST_VALUES, MAX_URI_CHARS):
+        raise MCPError(
+            t.INVALID_PARAMS,
+            f"The arguments hold over {MOST_VALUES} values, or a name of over {MAX_URI_CHARS} characters.",
+        )
+    return parsed
+
+
+def _holds_too_much_json(text: str) -> bool:
+    beginning = text.lstrip(" \t\r\n")[:_BEGINNING_CHARS]
+    if beginning[:1] not in _BRACKETS:
+        return False
+    try:
+        json.loads(beginning)
+    except json.JSONDecodeError as e:
+        cut_off = e.pos >= len(beginning) - _ESCAPE_CHARS or e.msg.startswith("Unterminated")
+        return cut_off and too_many_values(text.encode("utf-8", "surrogatepass"))
+    except RecursionError:
+        pass  # which the SDK meets, too, and then takes it for a text
+    return False
+
+
+_validators: WeakKeyDictionary[type[BaseModel], SchemaValidator] = WeakKeyDictionary()
+"""A pure function of the model, which a tool that is removed takes along."""
+
+
+def _impatient(model: type[BaseModel]) -> SchemaValidator:
+    """The model's validator, but that a container's first wrong item is its last."""
+    validator = _validators.get(model)
+    if validator is None:
+        try:
+            # Not with the validators that nested models have already: theirs are patient.
+            validator = SchemaValidator(_failing_fast(model.__pydantic_core_schema__), None, False)
+        except (SchemaError, TypeError):
+            logger.warning("%s: its errors are bounded by the number of its values alone", model.__name__)
+            validator = cast(SchemaValidator, model.__pydantic_validator__)
+        _validators[model] = validator
+    return validator
+
+
+def _failing_fast(schema: Any) -> Any:
+    """A core schema in which every container fails fast."""
+    if isinstance(schema, (list, tuple)):
+        items = [_failing_fast(each) for each in cast("list[Any]", schema)]
+        return items if isinstance(schema, list) else tuple(items)
+    if not isinstance(schema, dict):
+        return schema
+    given = cast("dict[str, Any]", schema)
+    copy = {name: value if name in _NO_SCHEMA else _failing_fast(value) for name, value in given.items()}
+    if isinstance(kind := given.get("type"), str) and kind in _CONTAINERS:
+        copy["fail_fast"] = True
+    return copy
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def _worded(e: ValidationError, *, few: bool) -> str:
+    """What pydantic says, where that is short; else its first errors."""
+    if few and e.error_count() <= MOST_ERRORS and len(text := str(e)) <= MAX_ERROR_CHARS:
+        return text
+    errors = e.errors(include_url=False, include_context=False, include_input=False)
+    count = len(errors)
+    head = f"{count} validation error{'' if count == 1 else 's'} for {e.title}"
+    lines, room = [head], MAX_ERROR_CHARS - len(head)
+    for error in errors[:MOST_ERRORS]:
+        line = _line(error)
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    if not few:
+        lines.append("(of each list or object the first error)")
+    elif count >= len(lines):
+        lines.append(f"and {count - len(lines) + 1} more")
+    return "\n".join(lines)
+
+
+def _line(error: ErrorDetails) -> str:
+    place = ".".join(str(part)[:_WORD_CHARS] for part in error["loc"])
+    return f"{_cut(place)}\n  {_cut(error['msg'])} [type={error['type']}]"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WORD_CHARS else text[: _WORD_CHARS - 1] + "…"
