@@ -92,3 +92,39 @@ def test_standard_output_carries_nothing_but_the_protocol() -> None:
     assert rest == ""
     assert "careless" in errors
     assert process.returncode == 0
+
+
+def test_a_client_that_sends_too_much_is_answered_shortly_and_served_on() -> None:
+    long = "x" * 1_000_000
+    opening: dict[str, object] = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "tests", "version": "1"},
+    }
+    asked: list[tuple[str, dict[str, object]]] = [
+        ("initialize", opening),
+        ("tools/call", {"name": "listed", "arguments": {"tags": [1] * 90_000}}),
+        ("tools/call", {"name": "listed", "arguments": {"tags": [1] * 190_000}}),
+        ("tools/call", {"name": long}),
+        ("resources/read", {"uri": long}),
+        ("ping", {"_meta": {"x": [1] * 50_000}}),
+        ("resources/subscribe", {"uri": "x" * 3000}),
+        ("tools/call", {"name": "listed", "arguments": {"tags": ["a"] * 90_000}}),
+    ]
+    process = Popen([*PREFIX, *ARGS], cwd=ROOT, env=clean_env(), stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    answers: list[str] = []
+    for n, (method, params) in enumerate(asked):
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": n, "method": method, "params": params}) + "\n")
+        process.stdin.flush()
+        answers.append(process.stdout.readline())
+        if n == 0:
+            process.stdin.write('{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+    process.communicate(timeout=20)
+
+    assert [json.loads(answer)["id"] for answer in answers] == list(range(len(asked)))
+    assert max(map(len, answers)) < 8192
+    assert json.loads(answers[1])["result"]["isError"] is True
+    assert [json.loads(answer)["error"]["code"] for answer in answers[2:7]] == [-32600, *[-32602] * 4]
+    assert json.loads(answers[7])["result"]["content"][0]["text"] == "90000"

@@ -30,6 +30,11 @@ def create_server(settings: Settings) -> MCPServer:
             await anyio.sleep(0.01)
         return "released"
 
+    @server.tool(structured_output=False)
+    async def listed(tags: list[str]) -> str:
+        """How many tags there are."""
+        return str(len(tags))
+
     @server.tool()
     async def change(ctx: Context) -> str:
         """Say that the list of tools and a resource changed; print something, as careless code does."""

@@ -19,6 +19,8 @@ from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated, ServerEvent
 from mcp.shared.subscriptions import event_to_notification
 
+from mcp_edge.arguments import bound_argument_errors
+from mcp_edge.cli.stdio_bounds import WithinBounds, check_uris
 from mcp_edge.context import CURRENT, User
 from mcp_edge.platform import Platform
 
@@ -53,10 +55,11 @@ async def serve_stdio(server: MCPServer[Any], platform: Platform) -> None:
     call = StdioCall(User(issuer="local", subject="local", name="Local user"), platform)
     CURRENT.set(call)
     _register(low, call)
+    bound_argument_errors(low, server)
     async with stdio_server() as (incoming, outgoing):
         options = low.create_initialization_options(NotificationOptions(True, True, True))
         with redirect_stdout(sys.stderr):
-            await low.run(incoming, outgoing, options)
+            await low.run(WithinBounds(incoming, outgoing), outgoing, options)
 
 
 def _register(low: Server[Any], call: StdioCall) -> None:
@@ -67,6 +70,7 @@ def _register(low: Server[Any], call: StdioCall) -> None:
         return await call_next(ctx)
 
     async def subscribe(_: ServerRequestContext[Any, Any], params: t.SubscribeRequestParams) -> t.EmptyResult:
+        check_uris({*call.subscribed, str(params.uri)})
         call.subscribed.add(str(params.uri))
         return t.EmptyResult()
 
@@ -77,5 +81,12 @@ def _register(low: Server[Any], call: StdioCall) -> None:
     low.middleware.append(remember_session)
     low.add_request_handler("resources/subscribe", t.SubscribeRequestParams, subscribe)
     low.add_request_handler("resources/unsubscribe", t.UnsubscribeRequestParams, unsubscribe)
-    listen = ListenHandler(call.bus)
+    listener = ListenHandler(call.bus)
+
+    async def listen(
+        ctx: ServerRequestContext[Any, Any], params: t.SubscriptionsListenRequestParams
+    ) -> t.SubscriptionsListenResult:
+        check_uris(params.notifications.resource_subscriptions or ())
+        return await listener(ctx, params)
+
     low.add_request_handler("subscriptions/listen", t.SubscriptionsListenRequestParams, listen)
