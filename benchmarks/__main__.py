@@ -18,6 +18,7 @@ PARTS = {
     "http": "benchmarks.throughput",
     "import": "benchmarks.imports",
     "growth": "benchmarks.growth",
+    "worst": "benchmarks.worst_calls",
     "lambda": "benchmarks.invocations",
     "worker": "benchmarks.worker",
 }

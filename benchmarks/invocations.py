@@ -244,7 +244,7 @@ def _cold(made: dict[str, Path], count: int) -> tuple[list[Row], dict[str, Any]]
     env = {"PATH": os.environ["PATH"], **SETTINGS}
     kinds = {name: (path, env) for name, path in made.items()}
     found: dict[str, list[list[float]]] = {}
-    with _table() as variables:
+    with table() as variables:
         kinds["ours-dynamodb"] = (made["ours"], {**env, **variables})
         for turn in range(count + 1):  # the first turn reads the files from the disk
             for name, (path, given) in kinds.items():
@@ -287,7 +287,7 @@ def _zipped(folder: Path) -> float:
 
 
 @contextmanager
-def _table() -> Iterator[dict[str, str]]:
+def table() -> Iterator[dict[str, str]]:
     """An emulated table: what a function over it is told."""
     from mcp_edge.storage.dynamodb_table import create_table
     from tests.support.ministack import CREDENTIALS, ministack
@@ -324,7 +324,7 @@ def _operations() -> tuple[list[Row], dict[str, Any]]:
     handler: Any = importlib.import_module("handler")
     rows: list[Row] = []
     data: dict[str, Any] = {}
-    with _table() as variables, redirect_stdout(NULL):
+    with table() as variables, redirect_stdout(NULL):
         os.environ.update(variables)
         function = handler.Function({**SETTINGS, **variables})
         with _counted(operations):

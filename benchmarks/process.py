@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -86,19 +86,30 @@ def serving(arguments: Sequence[str], port: int) -> Generator[float]:
     Raises:
         RuntimeError: it ended or did not listen within 30 s.
     """
+    began = time.perf_counter()
+    with started(arguments, port):
+        yield began
+
+
+@contextmanager
+def started(arguments: Sequence[str], port: int, env: Mapping[str, str] | None = None) -> Generator[int]:
+    """A server in its own process with `env` besides. Yields its process id when it accepts connections.
+
+    Raises:
+        RuntimeError: as `serving`.
+    """
     with tempfile.TemporaryFile("w+", encoding="utf-8") as said:  # a pipe that nobody reads would stop the server
-        began = time.perf_counter()
         child = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,
-            env=environment(),
+            env={**environment(), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,
         )
         try:
             _wait(child, port, said)
-            yield began
+            yield child.pid
         finally:
             child.send_signal(signal.SIGINT)  # SIGTERM asks for a drain, which takes its time
             try:
