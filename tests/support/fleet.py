@@ -12,6 +12,7 @@ import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 from tests.support.processes import Processes
@@ -53,10 +54,13 @@ class Fleet(Processes):
         proxy: bool | None = None,
         check_s: float | None = None,
         tls: ssl.SSLContext | None = None,
+        name: str = "localhost",
+        keys: Mapping[str, str] | None = None,
     ) -> None:
         """`store` as `--store` takes it; `env` adds to a clean environment without other `MCP_` names; `args` adds
         options of `serve`. `proxy` defaults to True for more than one process; with `check_s` it asks for readiness.
-        With `tls` the proxy ends TLS. With `auth="oauth"` the processes know the one URL that they all have."""
+        With `tls` the proxy ends TLS, as `name`. With `auth="oauth"` the processes know the one URL that they all have;
+        users sign in there with their `keys` if there are any."""
         super().__init__()
         self.ports: list[int] = []
         while len(self.ports) < count:
@@ -74,7 +78,8 @@ class Fleet(Processes):
         }
         self._auth = auth
         self._check_s = check_s
-        self._tls = tls
+        self._tls, self._name = tls, name
+        self._keys = keys or {}
         self._with_proxy = count > 1 if proxy is None else proxy
         self.proxy: RoundRobin | None = None
         """The round robin; its `served` tells which port took each request. None for a single process."""
@@ -82,12 +87,17 @@ class Fleet(Processes):
         """Where clients connect, without a path."""
 
     def _open(self) -> None:
-        proxy = RoundRobin(self.ports, check_s=self._check_s, tls=self._tls) if self._with_proxy else None
+        proxy = None
+        if self._with_proxy:
+            proxy = RoundRobin(self.ports, check_s=self._check_s, tls=self._tls, name=self._name)
         if proxy is not None:
             self._exit.callback(proxy.close)
             self.url = proxy.url
         if self._auth == "oauth":
             self._env.setdefault("MCP_PUBLIC_URL", self.url)
+        if self._keys:
+            digests = {user: sha256(f"{self.url}\n{key}".encode()).hexdigest() for user, key in self._keys.items()}
+            self._env |= {"MCP_IDENTITY": "keys", "MCP_KEYS": ",".join(f"{u}:{d}" for u, d in digests.items())}
         for i in range(len(self.ports)):
             self._launch(i)
         for i in range(len(self.ports)):

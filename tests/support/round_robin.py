@@ -87,10 +87,15 @@ class RoundRobin:
     """The proxy, in a thread of its own while the context is open. `url` is its address on loopback."""
 
     def __init__(
-        self, backends: Sequence[int], *, check_s: float | None = None, tls: ssl.SSLContext | None = None
+        self,
+        backends: Sequence[int],
+        *,
+        check_s: float | None = None,
+        tls: ssl.SSLContext | None = None,
+        name: str = "localhost",
     ) -> None:
         """With `check_s`, a backend whose `/readyz` is not 200 gets no new request; it is asked this often. With `tls`,
-        clients come over TLS, and to `localhost`."""
+        clients come over TLS, and to `name`."""
         self._backends = tuple(backends)
         self._check_s = check_s
         self._unready: set[int] = set()
@@ -102,7 +107,7 @@ class RoundRobin:
         self._thread = threading.Thread(target=self._run, name="round-robin", daemon=True)
         self.port: int = self._socket.getsockname()[1]
         self._tls = tls
-        self.url = f"https://localhost:{self.port}" if tls else f"http://127.0.0.1:{self.port}"
+        self.url = f"https://{name}:{self.port}" if tls else f"http://127.0.0.1:{self.port}"
         self.served: list[int] = []
         """The port of the backend that took each request, in order of arrival."""
         self.exchanges: list[Exchange] = []

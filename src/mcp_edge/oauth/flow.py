@@ -237,8 +237,7 @@ async def refuse(
     ask_first: bool = False,
 ) -> None:
     """Send the client an error (RFC 6749 §4.1.2.1); to one that nobody has trusted yet, only when the user follows a
-    link (`ask_first`). /oauth/callback calls it when a user is refused upstream:
-    `await flow.refuse(server, request, flow.request, "access_denied", refused.message)`."""
+    link (`ask_first`)."""
     address = server.limits.address(request)
     decided(
         "authorize", "refused", client=wanted.client_id, address=address, reason=reason or f"{error}: {description}"
