@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.abc
 import httpcore
 import httpx
 import pytest
@@ -26,6 +27,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from mcp_edge import lookups
+from mcp_edge.lookups import ASKER, MOST_ABANDONED, MOST_OF_A_NETWORK, Asker
 from mcp_edge.public_http import MOST_LOOKUPS, Busy, NotPublic, PublicTransport, is_public, resolve
 from tests.support.strangers import INSIDE, PUBLIC, Names, Wire
 
@@ -228,30 +231,116 @@ async def test_the_system_s_addresses_of_a_name_are_each_named_once(monkeypatch:
             await resolve("b.nowhere.example")
 
 
-async def test_slow_names_of_strangers_keep_nobody_else_from_resolving_and_are_bounded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    names = SlowNames(monkeypatch)
+async def resolved_for(asker: Asker | None, host: str) -> object:
+    """What becomes of a lookup."""
+    ASKER.set(asker)
     try:
-        async with anyio.create_task_group() as strangers:
-            for n in range(MOST_LOOKUPS):
-                strangers.start_soon(resolve, f"{n}.slow.example")
-            for _ in range(MOST_LOOKUPS):
-                assert await anyio.to_thread.run_sync(names.waiting.acquire, True, 10)
-            strangers.cancel_scope.cancel()  # they have given up; their lookups go on
-        with pytest.raises(Busy), anyio.fail_after(5):
-            await resolve("client.example")
-        with anyio.fail_after(5):  # the event loop's own, as it is used for every other host
-            assert len(await anyio.getaddrinfo("provider.example", 443)) > 0
-    finally:
+        return await resolve(host)
+    except Busy:
+        return Busy
+
+
+class Strangers:
+    """Lookups that their askers have begun, and may give up."""
+
+    def __init__(self, names: SlowNames, group: anyio.abc.TaskGroup) -> None:
+        self._names = names
+        self._group = group
+        self.scopes: list[anyio.CancelScope] = []
+
+    async def begin(self, count: int, asker: Asker | None = None) -> None:
+        for _ in range(count):
+            self._group.start_soon(self._one, f"{len(self.scopes)}.slow.example", asker)
+            assert await anyio.to_thread.run_sync(self._names.waiting.acquire, True, 10)
+
+    async def _one(self, host: str, asker: Asker | None) -> None:
+        with anyio.CancelScope() as scope:
+            self.scopes.append(scope)
+            await resolved_for(asker, host)
+
+    async def give_up(self) -> None:
+        for scope in self.scopes:
+            scope.cancel()
+        self.scopes.clear()
+        await anyio.wait_all_tasks_blocked()
+
+
+@pytest.fixture
+async def slow(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Strangers]:
+    """Names whose servers say nothing until the test has ended; then every place is free again."""
+    monkeypatch.setattr(lookups, "_THREADS", lookups._Threads())  # pyright: ignore[reportPrivateUsage] # this test's own
+    names = SlowNames(monkeypatch)
+    async with anyio.create_task_group() as group:
+        strangers = Strangers(names, group)
+        try:
+            yield strangers
+        finally:
+            names.answer.set()
+            group.cancel_scope.cancel()
+
+
+HOME, AWAY = Asker("2001:db8:1::/48"), Asker("2001:db8:2::/48")
+KNOWN = Asker("2001:db8:3::/48", known=True)
+
+
+async def test_slow_names_of_strangers_keep_nobody_else_from_resolving_and_are_bounded(slow: Strangers) -> None:
+    await slow.begin(MOST_LOOKUPS)
+    with anyio.fail_after(5):
+        assert await resolved_for(None, "client.example") is Busy
+        assert await resolved_for(KNOWN, "client.example") == [PUBLIC]  # places are kept for what was reached before
+        assert (
+            len(await anyio.getaddrinfo("provider.example", 443)) > 0
+        )  # the event loop's own, as for every other host
+
+
+async def test_a_place_is_free_again_as_soon_as_nobody_waits_for_it(slow: Strangers) -> None:
+    await slow.begin(MOST_LOOKUPS)
+    await slow.give_up()
+    with anyio.fail_after(5):
+        assert await resolved_for(None, "client.example") == [PUBLIC]
+
+
+async def test_lookups_that_nobody_waits_for_are_bounded_in_sum(slow: Strangers) -> None:
+    for _ in range(MOST_ABANDONED // MOST_LOOKUPS):
+        await slow.begin(MOST_LOOKUPS)
+        await slow.give_up()
+    with anyio.fail_after(5):
+        assert await resolved_for(None, "client.example") is Busy
+        assert await resolved_for(KNOWN, "client.example") == [PUBLIC]
+
+
+@pytest.mark.parametrize("abandoned", [True, False])
+async def test_one_network_has_few_lookups_whether_it_waits_for_them_or_not(slow: Strangers, abandoned: bool) -> None:
+    await slow.begin(MOST_OF_A_NETWORK, HOME)
+    if abandoned:
+        await slow.give_up()
+    with anyio.fail_after(5):
+        assert await resolved_for(HOME, "client.example") is Busy
+        assert await resolved_for(AWAY, "client.example") == [PUBLIC]
+
+
+async def test_when_a_lookup_has_ended_at_last_its_network_may_ask_again(
+    slow: Strangers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del slow
+    names = SlowNames(monkeypatch)
+    async with anyio.create_task_group() as group:
+        strangers = Strangers(names, group)
+        await strangers.begin(MOST_OF_A_NETWORK, HOME)
+        await strangers.give_up()
         names.answer.set()
-    with anyio.fail_after(10):
-        while True:
-            try:
-                assert await resolve("client.example") == [PUBLIC]
-                break
-            except Busy:
-                await anyio.lowlevel.checkpoint()
+        with anyio.fail_after(10):
+            while await resolved_for(HOME, "client.example") is Busy:
+                await anyio.sleep(0.001)
+
+
+async def test_a_name_server_that_says_nothing_is_an_error_in_time(
+    slow: Strangers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del slow
+    monkeypatch.setattr(lookups, "TIMEOUT_S", 0.01)
+    with anyio.fail_after(10), pytest.raises(TimeoutError):  # an OSError
+        await resolve("a.slow.example")
 
 
 async def test_a_lookup_that_finds_no_place_is_an_error_of_the_request() -> None:

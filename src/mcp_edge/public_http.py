@@ -7,25 +7,20 @@ forgery, "DNS rebinding"). It knows no store and nothing of OAuth.
 
 from __future__ import annotations
 
-import asyncio
 import re
-import socket
-import threading
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Any
 
 import httpx
 
 from mcp_edge.ascii_text import lowered
+from mcp_edge.lookups import MOST_LOOKUPS, Busy, resolve
+
+__all__ = ["MOST_LOOKUPS", "Busy", "NotPublic", "PublicTransport", "check", "client", "is_public", "resolve"]
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 """From a host name to its addresses as text; raises OSError when it has none."""
 
-MOST_LOOKUPS = 16
-"""Names that are looked up at the same time; one stranger alone may not ask for so many (`oauth.limits`)."""
-_lookups = threading.BoundedSemaphore(MOST_LOOKUPS)
 _MOST_TRIED = 3
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])")
@@ -64,10 +59,6 @@ class NotPublic(httpx.RequestError):
     """The URL leads elsewhere than to the public internet. Nothing was sent."""
 
 
-class Busy(httpx.RequestError):
-    """Too many names are being looked up. Nothing was sent."""
-
-
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to the public internet, and to it alone."""
     try:
@@ -97,42 +88,6 @@ def check(url: httpx.URL) -> None:
         raise NotPublic("only port 443 is fetched")
     if not _NAME.fullmatch(url.raw_host.decode("ascii")):
         raise NotPublic("the host is not a domain name")
-
-
-async def resolve(host: str) -> Sequence[str]:
-    """The system's addresses of `host`.
-
-    The system's lookup cannot be cancelled, and a slow name server holds a thread for half a minute. So each one has a
-    thread of its own, and never one of the event loop's, in which the names of our own upstreams are looked up; and its
-    place among `MOST_LOOKUPS` is free again when that thread has ended, not when the caller has given up.
-
-    Raises:
-        OSError: it has none.
-        Busy: no place is free.
-    """
-    if not _lookups.acquire(blocking=False):
-        raise Busy("too many names are being looked up")
-    found: Future[list[Any]] = Future()
-    found.set_running_or_notify_cancel()
-    try:
-        # A daemon: a process that stops does not wait for it.
-        threading.Thread(target=_look_up, args=(host, found), name="strangers' names", daemon=True).start()
-    except RuntimeError as e:
-        _lookups.release()
-        raise Busy("no thread can be started") from e
-    places = await asyncio.wrap_future(found)
-    return list(dict.fromkeys(str(place[0]) for *_, place in places))
-
-
-def _look_up(host: str, found: Future[list[Any]]) -> None:
-    try:
-        places = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as e:
-        _lookups.release()
-        found.set_exception(e)
-    else:
-        _lookups.release()
-        found.set_result(places)
 
 
 class PublicTransport(httpx.AsyncBaseTransport):

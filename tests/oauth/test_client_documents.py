@@ -16,7 +16,7 @@ from mcp_edge import public_http
 from mcp_edge.errors import TooMany
 from mcp_edge.oauth import client_document_fetch
 from mcp_edge.oauth.client_document_fetch import LEAST_FRESH_S, MAX_BYTES
-from mcp_edge.oauth.client_documents import MOST_FETCHES, NEW_TTL_S, STALE_S
+from mcp_edge.oauth.client_documents import MOST_FETCHES, MOST_OF_A_NETWORK, NEW_TTL_S, STALE_S
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.limits import PER_WINDOW, Limits
 from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
@@ -561,6 +561,8 @@ async def test_a_process_fetches_so_many_documents_at_once_and_refuses_more_at_o
 
     async def slow(request: httpx.Request) -> httpx.Response:
         nonlocal asked
+        if request.url.host != "slow.example":
+            return there.response()
         asked += 1
         await answer.wait()
         return httpx.Response(404)
@@ -581,9 +583,48 @@ async def test_a_process_fetches_so_many_documents_at_once_and_refuses_more_at_o
         with pytest.raises(TooMany) as refusal:
             await there.authorize("https://new.example/app.json")
         assert refusal.value.headers == {"retry-after": "5"}
-        assert await there.authorize() == CLIENT
+        there.document = {**GOOD, "client_name": "New Name"}  # for what was fetched before, there are places still
+        found = await there.authorize()
+        assert found is not None
+        assert found.name == "New Name"
         answer.set()
     assert asked == MOST_FETCHES
+
+
+async def test_one_network_has_few_documents_fetched_at_once_whatever_its_addresses_are() -> None:
+    there, answer = Strangers(), anyio.Event()
+    asked = 0
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        if request.url.host != "slow.example":
+            return there.response()
+        asked += 1
+        await answer.wait()
+        return httpx.Response(404)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(slow))
+    there.platform = replace(there.platform, http_public=lambda: client)
+    there.clients = Clients(there.platform, Limits(there.platform))
+    refused = 0
+
+    async def stranger(n: int) -> None:
+        nonlocal refused
+        try:
+            await there.authorize(f"https://slow.example/{n}", address=f"2001:db8:1:{n:x}00::1")
+        except TooMany:
+            refused += 1
+        except OAuthError:
+            pass
+
+    async with anyio.create_task_group() as strangers:
+        for n in range(MOST_FETCHES):
+            strangers.start_soon(stranger, n)
+        while asked + refused < MOST_FETCHES:
+            await anyio.lowlevel.checkpoint()
+        assert await there.authorize(address="2001:db8:2::1") == CLIENT
+        answer.set()
+    assert (asked, refused) == (MOST_OF_A_NETWORK, MOST_FETCHES - MOST_OF_A_NETWORK)
 
 
 async def test_where_no_name_can_be_looked_up_just_now_a_known_client_is_let_in_and_a_new_one_told_to_wait() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from mcp_edge.request import Request
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
 from mcp_edge.storage.ports import Entry
+from mcp_edge.tokens import short_hash
 from tests.storage.clock import Clock
 
 pytestmark = pytest.mark.anyio
@@ -172,6 +175,59 @@ async def test_all_addresses_of_a_customer_s_ipv6_network_count_as_one() -> None
     assert await attempts(limits, client="2001:db8:1:2::1") == 10
     assert await attempts(limits, client="2001:db8:1:2:ffff::1") == 0
     assert await attempts(limits, client="2001:db8:1:3::1") == 10
+
+
+@pytest.mark.parametrize(
+    ("networks", "most"),
+    [
+        ([f"2001:db8:1:{n:x}::1" for n in range(40)], 20),  # /64s of one /56
+        ([f"2001:db8:1:{n:x}00::1" for n in range(40)], 40),  # /56s of one /48
+        ([f"2001:db8:1:{n * 7:x}::1" for n in range(40)], 40),  # /64s all over a /48
+        ([f"198.51.100.{n}" for n in range(40)], 160),  # addresses of one /24
+        ([f"::ffff:198.51.100.{n}" for n in range(40)], 160),
+        ([f"2001:db8:{n:x}::1" for n in range(5)], 50),  # /48s, each somebody else's
+        ([f"198.51.{n}.1" for n in range(5)], 50),
+    ],
+)
+async def test_a_stranger_with_many_networks_has_little_more_than_one_with_one(networks: list[str], most: int) -> None:
+    where = platform()
+    limits = Limits(where)
+    assert sum([await attempts(limits, client=address) for address in networks]) == most
+    assert len(await where.atomics.read("limit/", limit=100)) <= 5  # nor a record for each
+
+
+async def test_who_is_refused_at_home_takes_nothing_from_the_neighbours() -> None:
+    limits = Limits(platform())
+    for _ in range(100):
+        with suppress(TooMany):
+            await limits.check(request(client=("2001:db8:1:2::1", 1)), "new-client")
+    assert await attempts(limits, client="2001:db8:1:ff02::1") == 10
+
+
+async def test_a_network_that_was_used_up_is_free_again_when_its_window_has_passed() -> None:
+    clock = Clock()
+    limits = Limits(platform(clock))
+    clock.advance(60 - clock.now % 60)
+    for n in range(4):
+        assert await attempts(limits, client=f"2001:db8:1:{n:x}00::1") == 10
+    with pytest.raises(TooMany) as refusal:
+        await limits.check(request(client=("2001:db8:1:ff00::1", 1)), "new-client")
+    clock.advance(int(refusal.value.headers["retry-after"]))
+    await limits.check(request(client=("2001:db8:1:ff00::1", 1)), "new-client")
+
+
+async def test_a_count_of_an_older_release_is_read_and_written_so_that_it_can_read_it() -> None:
+    clock = Clock()
+    where = platform(clock)
+    key = f"limit/{short_hash('client-renewal:https://client.example/')}"
+    await where.atomics.create(key, json.dumps([1, int(clock() // 60), 0, 9]).encode(), nonce="n")
+    limits = Limits(where)
+    await limits.count("client-renewal", "https://client.example/")
+    with pytest.raises(TooMany):
+        await limits.count("client-renewal", "https://client.example/")
+    entry = await where.atomics.get(key)
+    assert entry is not None
+    assert json.loads(entry.value) == [1, int(clock() // 60), 0, 10]
 
 
 async def test_parallel_attempts_on_two_instances_are_counted_once_each() -> None:

@@ -2,13 +2,17 @@
 2026-07-28 authorization, Client Registration).
 
 A stranger chooses the URL, so fetches are counted: of one that is not known for the address that asks for it, of one
-that is known for itself, so that nobody's requests keep it from being fetched. Only good documents are kept, never a
+that is known for itself, so that nobody's requests keep it from being fetched. Places to fetch are counted as well, for
+the network that asks, and half of them are for clients that were fetched before. Only good documents are kept, never a
 failure (§4.4), and of those only what is read.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
@@ -16,7 +20,8 @@ import httpx
 
 from mcp_edge import public_http
 from mcp_edge.errors import TooMany
-from mcp_edge.oauth import redirects
+from mcp_edge.lookups import ASKER, Asker, Busy
+from mcp_edge.oauth import networks, redirects
 from mcp_edge.oauth.client_document_fetch import LEAST_FRESH_S, Unanswered, fetch, refusal
 from mcp_edge.oauth.client_metadata import ClientMetadata
 from mcp_edge.oauth.limits import Limits
@@ -28,7 +33,9 @@ from mcp_edge.tokens import short_hash
 SCHEME = "https://"
 MAX_URL_CHARS = 1000
 MOST_FETCHES = 16
-"""Documents that one process fetches at the same time."""
+"""Documents of new clients that one process fetches at the same time; as many more of clients that it knows."""
+MOST_OF_A_NETWORK = 2
+"""Of those, for one network, whatever clients it asks for."""
 STALE_S = 7 * 86400
 """Since it was fetched: so long a document lets its client ask for more while its server does not answer at all."""
 NEW_TTL_S = LEAST_FRESH_S + 2100
@@ -54,7 +61,7 @@ class ClientDocuments:
     def __init__(self, platform: Platform, limits: Limits) -> None:
         self._platform = platform
         self._limits = limits
-        self._fetches = 0
+        self._places = _Places()
         public_url = platform.settings.public_url
         self._own_host = urlsplit(public_url).hostname if public_url else None
 
@@ -76,11 +83,11 @@ class ClientDocuments:
         if kept is None:
             await self._limits.check(request, "new-client")
             try:
-                kept = await self._fetched(client_id, None)
+                kept = await self._fetched(client_id, None, request)
             except Unanswered as e:
                 raise _unanswered(client_id, e) from e
         elif kept.fresh_until <= self._platform.clock():
-            kept = await self._renewed(client_id, kept)
+            kept = await self._renewed(client_id, kept, request)
         return _client(client_id, kept)
 
     async def used(self, client_id: str) -> None:
@@ -137,11 +144,11 @@ class ClientDocuments:
         key, ttl_s = (_new_key(client_id), NEW_TTL_S) if kept.used_at is None else (_key(client_id), CLIENT_TTL_S)
         await self._platform.records.put(key, json.dumps(record).encode(), ttl_s=ttl_s)
 
-    async def _renewed(self, client_id: str, kept: _Kept) -> _Kept:
+    async def _renewed(self, client_id: str, kept: _Kept, request: Request) -> _Kept:
         """The document as it is now; or `kept`, while its server does not answer."""
         try:
             await self._limits.count("client-renewal", client_id)
-            return await self._fetched(client_id, kept)
+            return await self._fetched(client_id, kept, request)
         except (Unanswered, TooMany) as e:
             if self._platform.clock() - kept.fetched_at < STALE_S:
                 return kept
@@ -156,7 +163,7 @@ class ClientDocuments:
                 await self._put(client_id, replace(kept, fetched_at=0, fresh_until=0))
             raise
 
-    async def _fetched(self, client_id: str, kept: _Kept | None) -> _Kept:
+    async def _fetched(self, client_id: str, kept: _Kept | None, request: Request) -> _Kept:
         """The document as it is now, kept in the place of `kept`.
 
         Raises:
@@ -164,20 +171,49 @@ class ClientDocuments:
             Unanswered: it did not answer.
             TooMany: too many documents are fetched right now.
         """
-        if self._fetches >= MOST_FETCHES:
-            raise _busy()
-        self._fetches += 1
-        try:
-            told, fresh_s = await fetch(self._platform.http_public, client_id, self._platform.settings.redirect_schemes)
-        except public_http.Busy as e:
-            raise _busy() from e
-        finally:
-            self._fetches -= 1
+        asker = Asker(networks.whose(self._limits.address(request)), known=kept is not None)
+        with self._places.one(asker):
+            try:
+                schemes = self._platform.settings.redirect_schemes
+                told, fresh_s = await fetch(self._platform.http_public, client_id, schemes)
+            except Busy as e:
+                raise _busy() from e
         now, used_at = self._platform.clock(), kept.used_at if kept is not None else None
         # A new one is looked at soon again, so that its short life reaches from any /authorize to its end.
         fetched = _Kept(told, now, now + (LEAST_FRESH_S if used_at is None else fresh_s), used_at)
         await self._put(client_id, fetched)
         return fetched
+
+
+class _Places:
+    """The documents that are being fetched."""
+
+    def __init__(self) -> None:
+        self._all = self._new = 0
+        self._networks: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, asker: Asker) -> Generator[None]:
+        """Hold a place, and say for whom names are looked up.
+
+        Raises:
+            TooMany: there is none.
+        """
+        new = not asker.known
+        if self._new >= MOST_FETCHES if new else self._all >= 2 * MOST_FETCHES:
+            raise _busy()
+        if self._networks[asker.network] >= MOST_OF_A_NETWORK:
+            raise _busy()
+        self._all, self._new = self._all + 1, self._new + new
+        self._networks[asker.network] += 1
+        token = ASKER.set(asker)
+        try:
+            yield
+        finally:
+            ASKER.reset(token)
+            self._all, self._new = self._all - 1, self._new - new
+            self._networks[asker.network] -= 1
+            self._networks = +self._networks  # forgets who has none
 
 
 def _client(client_id: str, kept: _Kept) -> Client:

@@ -1,4 +1,4 @@
-"""How often an address may try, on endpoints that anybody can reach. Fails closed: no count, no attempt.
+"""How often an address and its networks may try, on endpoints that anybody can reach. No count, no attempt.
 
 It knows no user: what a user may do is counted elsewhere, once there is one.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Literal
@@ -14,6 +15,7 @@ from typing import Literal
 from mcp_edge.ascii_text import lowered, stripped
 from mcp_edge.ceilings import update
 from mcp_edge.errors import TooMany
+from mcp_edge.oauth import networks
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.tokens import short_hash
@@ -46,7 +48,8 @@ PER_WINDOW = MappingProxyType[What, int](
         "client-renewal": 10,
     }
 )
-"""Attempts in any window. What can be guessed at, or leaves a record behind, has few.
+"""Attempts of one address in any window; of wider networks, so many times as many as `networks` says. What can be
+guessed at, or leaves a record behind, has few.
 
 A `new-client` registers or has a document that is not known yet: whoever brings them is counted for both together. A
 `client-renewal` fetches a known document anew, and is counted for the one client that it is of.
@@ -79,13 +82,21 @@ class Limits:
         return _read(stated) or _read((request.scope.get("client") or ("",))[0] or "")
 
     async def check(self, request: Request, what: What) -> None:
-        """Count an attempt of the request's address.
+        """Count an attempt of the request's address, and of the networks around it.
 
         Raises:
             TooMany: it is one too many.
             StoreUnavailable: it cannot be counted.
         """
-        await self.count(what, _network(self.address(request)))
+        around = networks.around(self.address(request))
+        if len(around) < 2:
+            await self.count(what, around[0].name if around else "")
+            return
+        await self._allowed(f"{what}:{around[0].name}")
+        # One record for all of them, so that an attempt is counted for each or for none: who is refused at home takes
+        # nothing from the neighbours, and a customer with many networks makes no record for each.
+        most = {"": around[-1].share, **{network.part: network.share for network in around[:-1]}}
+        await self._count(f"{what}:{around[-1].name}", {part: PER_WINDOW[what] * n for part, n in most.items()})
 
     async def count(self, what: What, whose: str) -> None:
         """Count an attempt of whoever `whose` names.
@@ -93,21 +104,38 @@ class Limits:
         Raises:
             TooMany, StoreUnavailable: as `check`.
         """
-        key, limiter = f"{what}:{whose}", self._platform.limiter
+        await self._allowed(f"{what}:{whose}")
+        await self._count(f"{what}:{whose}", {"": PER_WINDOW[what]})
+
+    async def _allowed(self, key: str) -> None:
+        """Ask the platform's own limiter first, where there is one.
+
+        Raises:
+            TooMany
+        """
+        limiter = self._platform.limiter
         if limiter is not None and not await limiter.allow(key):
             raise _too_many(WINDOW_S)
-        await self._count(f"limit/{short_hash(key)}", PER_WINDOW[what])
 
-    async def _count(self, key: str, limit: int) -> None:
-        """Count one more. The window slides: of the last one so much still counts as the present one has not yet taken
-        the place of."""
+    async def _count(self, key: str, limits: Mapping[str, int]) -> None:
+        """Count one more of `key` as a whole, under the name "", and of each of its parts that has a limit. The window
+        slides: of the last one so much still counts as the present one has not yet taken the place of.
+
+        Raises:
+            TooMany: it is one too many for one of them, and is counted for none.
+        """
+        key = f"limit/{short_hash(key)}"
 
         def one_more(value: bytes | None) -> bytes:
             window, seconds = divmod(self._platform.clock(), WINDOW_S)
-            before, now = _counts(value or b"", int(window))
-            if now + before * (1 - seconds / WINDOW_S) > limit - 1 + _ROUNDING:
-                raise _too_many(_until(before, now, seconds, limit))
-            return json.dumps([_FORMAT, int(window), before, now + 1]).encode()
+            counts = _counts(value, int(window))
+            waits = [_wait_s(*counts.get(part, (0, 0)), seconds, limit) for part, limit in limits.items()]
+            if any(waits):
+                raise _too_many(max(waits))
+            for part in limits:
+                before, now = counts.get(part, (0, 0))
+                counts[part] = before, now + 1
+            return _dump(int(window), counts)
 
         if not await update(self._platform.atomics, key, one_more, ttl_s=2 * WINDOW_S):
             raise _too_many(1)
@@ -118,18 +146,28 @@ def _too_many(wait_s: int) -> TooMany:
     return TooMany(message, headers={"retry-after": str(wait_s)})
 
 
-def _counts(value: bytes, window: int) -> tuple[int, int]:
-    """What a record says of the window before this one, and of this one."""
+def _counts(value: bytes | None, window: int) -> dict[str, tuple[int, int]]:
+    """What a record says of the window before this one, and of this one: as a whole and in part."""
     if not value:
-        return 0, 0
-    _, recorded, before, now = json.loads(value)
-    if recorded >= window:  # a clock that is ahead of this one wrote it
-        return before, now
-    return (now, 0) if recorded == window - 1 else (0, 0)
+        return {}
+    _, recorded, before, now, *more = json.loads(value)
+    if recorded < window - 1:
+        return {}
+    parts: dict[str, list[int]] = {"": [before, now], **(more[0] if more else {})}
+    if recorded == window - 1:
+        return {part: (now, 0) for part, (_, now) in parts.items() if now}
+    return {part: (before, now) for part, (before, now) in parts.items()}  # or a clock ahead of this one wrote it
 
 
-def _until(before: int, now: int, seconds: float, limit: int) -> int:
-    """Whole seconds until the sliding count has room for one more."""
+def _dump(window: int, counts: dict[str, tuple[int, int]]) -> bytes:
+    whole = counts.pop("")
+    return json.dumps([_FORMAT, window, *whole, *([counts] if counts else [])], separators=(",", ":")).encode()
+
+
+def _wait_s(before: int, now: int, seconds: float, limit: int) -> int:
+    """Whole seconds until the sliding count has room for one more; 0 when it has."""
+    if now + before * (1 - seconds / WINDOW_S) <= limit - 1 + _ROUNDING:
+        return 0
     room_at = 1 - (limit - 1 - now) / before if now < limit else 2 - (limit - 1) / now
     return max(1, math.ceil(room_at * WINDOW_S - seconds - _ROUNDING))
 
@@ -148,8 +186,3 @@ def _read(text: str) -> str:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return str(address)
-
-
-def _network(address: str) -> str:
-    """What counts as one: an IPv4 address, or the /64 of an IPv6 one, of which every customer has a whole one."""
-    return address if ":" not in address else str(IPv6Address(int(IPv6Address(address)) >> 64 << 64)) + "/64"
