@@ -255,7 +255,9 @@ def test_where_users_come_from_two_places_a_credential_names_the_whole_user(
     )
     platform = Platform(settings, MemoryRecords(), MemoryAtomics())
     if refused:
-        with pytest.raises(ConfigurationError, match=r"^MCP_UPSTREAM_TOKENS: 'alice' may be .*`keys\|\|alice`"):
+        with pytest.raises(
+            ConfigurationError, match=r"^MCP_UPSTREAM_TOKENS: the name of entry 1 may be .*`keys\|\|NAME`"
+        ):
             create_app(create_server, platform)
     else:
         create_app(create_server, platform)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.masking import masked_url
 from mcp_edge.own_files import kept_secret
 from mcp_edge.settings import Settings
 
@@ -29,6 +30,7 @@ _PLACEHOLDERS = (
     "your-",
     "your_",
 )
+_SHORT = f"is shorter than {MIN_SECRET_BYTES} bytes"
 _ADVICE = "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
@@ -74,11 +76,27 @@ def refuse_unsafe(settings: Settings, host: str, *, insecure: bool) -> None:
     by_keys = settings.auth == "keys" or (settings.auth == "oauth" and settings.identity == "keys")
     if by_keys and not settings.keys:
         raise ConfigurationError("This needs at least one key in MCP_KEYS. Make one: mcp-edge keys create NAME")
+    refuse_short(settings)
     bound_here, names = is_loopback(host), exposed_names(settings)
     if settings.auth == "none" and not insecure:
         _refuse_open(settings, names[:1] if bound_here else [host])
     if names or not bound_here:
         _refuse_exposed(settings, names, bound_here=bound_here)
+
+
+def refuse_short(settings: Settings) -> None:
+    """Refuse secrets that could not sign anywhere, on loopback or over stdio.
+
+    Raises:
+        ConfigurationError
+    """
+    for position, secret in enumerate(settings.secret_keys, 1):
+        if len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise _weak(position, _SHORT)
+
+
+def _weak(position: int, fault: str) -> ConfigurationError:
+    return ConfigurationError(f"Secret {position} of MCP_SECRET_KEYS {fault}, so sessions could be forged. {_ADVICE}")
 
 
 def _refuse_open(settings: Settings, exposed: list[str]) -> None:
@@ -93,7 +111,7 @@ def _refuse_open(settings: Settings, exposed: list[str]) -> None:
             + instead.format("serve 127.0.0.1 alone")
         )
     if foreign := [origin for origin in settings.allowed_origins if not _is_local(origin)]:
-        pages = "every web page" if foreign[0] == "*" else f"the web pages of {foreign[0]}"
+        pages = "every web page" if foreign[0] == "*" else f"the web pages of {masked_url(foreign[0])}"
         raise ConfigurationError(
             f"--auth none would let {pages} use this server and its data, because MCP_ALLOWED_ORIGINS admits them. "
             + instead.format("admit loopback origins alone")
@@ -124,15 +142,13 @@ def _refuse_exposed(settings: Settings, names: list[str], *, bound_here: bool) -
     for position, secret in enumerate(settings.secret_keys, 1):
         fault = weakness(secret.get_secret_value())
         if fault:
-            raise ConfigurationError(
-                f"Secret {position} of MCP_SECRET_KEYS {fault}, so sessions could be forged. {_ADVICE}"
-            )
+            raise _weak(position, fault)
 
 
 def weakness(secret: str) -> str:
     """Why `secret` must not sign for a public server, as the end of a sentence about it; empty if it may."""
     if len(secret.encode()) < MIN_SECRET_BYTES:
-        return f"is shorter than {MIN_SECRET_BYTES} bytes"
+        return _SHORT
     lowered = secret.lower()
     if any(word in lowered for word in _PLACEHOLDERS):
         return "is a placeholder"

@@ -74,8 +74,9 @@ def _check_credentials(settings: Settings) -> None:
         ConfigurationError
     """
     two = settings.auth == "oauth" and settings.keys and settings.identity != "keys"
-    if two and (bare := sorted(name for name in settings.upstream_tokens if "|" not in name)):
+    bare = [n for n, name in enumerate(settings.upstream_tokens, 1) if "|" not in name]
+    if two and bare:  # the name is not quoted: it may be a token whose place was mixed up with the name's
         raise ConfigurationError(
-            f"MCP_UPSTREAM_TOKENS: {bare[0]!r} may be the name of an access key in MCP_KEYS or a user of "
-            f"MCP_IDENTITY={settings.identity}. Name the principal: `keys||{bare[0]}`, or `ISSUER||SUBJECT`."
+            f"MCP_UPSTREAM_TOKENS: the name of entry {bare[0]} may be that of an access key in MCP_KEYS or of a user "
+            f"of MCP_IDENTITY={settings.identity}. Write the principal: `keys||NAME`, or `ISSUER||SUBJECT`."
         )

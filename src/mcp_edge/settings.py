@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from mcp_edge.ascii_text import lowered
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.settings_text import Documents, Pairs, SecretPairs, Secrets, Users, Ways, Words
+from mcp_edge.option_values import Documents, Pairs, SecretPairs, Secrets, Users, Ways, Words
 
 PREFIX = "MCP_"
 
@@ -221,9 +221,13 @@ class Settings(BaseModel):
             return None
         if not value.isascii():
             raise ValueError("must be ASCII: write the host name as `xn--…`")
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-            raise ValueError("must be an absolute http(s) URL without query or fragment")
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+        except ValueError:  # its text quotes the authority, with the password that may be in it
+            raise ValueError("is no URL") from None
+        if not usable or parts.query or parts.fragment:
+            raise ValueError("must be an absolute http(s) URL without user, query or fragment")
         # Clients compare it with what a URL parser makes of what they were given (RFC 3986 §6.2.2.1).
         return f"{parts.scheme}://{lowered(parts.netloc)}{parts.path}".rstrip("/")
 
@@ -238,14 +242,14 @@ class Settings(BaseModel):
     @field_validator("keys")
     @classmethod
     def _hashed(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, key in value.items():
+        for n, (name, key) in enumerate(value.items(), start=1):
             if not name.isprintable() or not name.strip(" "):
-                raise ValueError(f"the name {name!r} has characters that cannot be seen")
+                raise ValueError(f"the name of entry {n} has characters that cannot be seen")
             digest, limited, scopes = key.partition(":")
             if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
-                raise ValueError(f"the key of {name!r} must be a SHA-256 in hex, as `mcp-edge keys create` prints it")
+                raise ValueError(f"the key of entry {n} must be a SHA-256 in hex, as `mcp-edge keys create` prints it")
             if limited and not all(_SCOPE.fullmatch(scope) for scope in scopes.split(" ")):
-                raise ValueError(f"the scopes of {name!r} must be words with one space between them")
+                raise ValueError(f"the scopes of entry {n} must be words with one space between them")
         return value
 
     @field_validator("certificate_header", "client_address_header")
@@ -277,6 +281,9 @@ class Settings(BaseModel):
             for name in cls.model_fields
             if (value := env.get(PREFIX + name.upper(), "")) != ""  # an empty variable is an absent one
         }
+        for name, value in given.items():
+            if any("\ud800" <= c <= "\udfff" for c in value):  # how Python writes bytes that are no text
+                raise ConfigurationError(f"{PREFIX}{name.upper()}: is not UTF-8")
         try:
             return cls.model_validate(given)
         except ValidationError as e:

@@ -83,11 +83,11 @@ def test_what_settings_could_not_hold_is_refused(tmp_path: Path, given: list[str
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        (f"ci:{'0' * 64}:", "the scopes of 'ci'"),
-        (f"ci:{'0' * 64}:a  b", "the scopes of 'ci'"),
-        (f"ci:{'0' * 64}:a\\b", "the scopes of 'ci'"),
+        (f"ci:{'0' * 64}:", "the scopes of entry 1"),
+        (f"ci:{'0' * 64}:a  b", "the scopes of entry 1"),
+        (f"ci:{'0' * 64}:a\\b", "the scopes of entry 1"),
         (f"ci:{'0' * 63}:a", "SHA-256"),
-        (f"ci:{'0' * 64},ci:{'1' * 64}", "'ci' appears twice"),
+        (f"ci:{'0' * 64},ci:{'1' * 64}", "entry 2 has the same name"),
     ],
 )
 def test_settings_refuse_a_key_that_cannot_be_meant(keys: str, said: str) -> None:

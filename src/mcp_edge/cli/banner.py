@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from mcp_edge.exposure import is_loopback
+from mcp_edge.masking import masked_url, short_name
 from mcp_edge.settings import Settings
 
 _EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 # read, not bound
@@ -30,16 +31,16 @@ def banner(app: str, settings: Settings, host: str, port: int) -> str:
         header = ' --header "Authorization: Bearer YOUR_KEY"'
     who = {
         "none": "none: whoever reaches this address is one local user",
-        "keys": "keys: " + ", ".join(settings.keys),
+        "keys": "keys: " + ", ".join(map(short_name, settings.keys)),
         "oauth": f"oauth: this server authorizes clients, users sign in with {settings.identity}",
-        "jwt": f"jwt: tokens of {settings.jwt_issuer}",
-        "access": f"access: Cloudflare Access of {settings.access_team_domain}",
+        "jwt": f"jwt: tokens of {masked_url(settings.jwt_issuer or '')}",
+        "access": f"access: Cloudflare Access of {masked_url(settings.access_team_domain or '')}",
     }
     lines = [
         f"Serving {app}",
         f"  URL        {base}/mcp",
         "  transport  streamable HTTP at /mcp, HTTP+SSE (2024-11-05) at /sse",
-        f"  store      {settings.store}",
+        f"  store      {masked_url(settings.store)}",
         f"  auth       {who[settings.auth]}",
         "Connect a client:",
         f"  claude mcp add --transport http {name} {base}/mcp{header}",

@@ -14,6 +14,7 @@ import sys
 from hashlib import sha256
 
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.masking import masked_url
 from mcp_edge.settings import Settings
 
 PREFIX = "mek_"
@@ -97,7 +98,9 @@ def _audience(url: str) -> str:
     try:
         return Settings(public_url=url).public_url or ""
     except ValueError:
-        raise ConfigurationError(f"--audience {url}: must be the server's public URL, as in MCP_PUBLIC_URL.") from None
+        raise ConfigurationError(
+            f"--audience {masked_url(url)}: must be the server's public URL, as in MCP_PUBLIC_URL."
+        ) from None
 
 
 def _rotation() -> str:

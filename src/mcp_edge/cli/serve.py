@@ -19,7 +19,7 @@ from mcp_edge import http_client, public_http
 from mcp_edge.cli.banner import banner, base_url
 from mcp_edge.cli.loading import load
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.exposure import exposed_names, is_loopback, refuse_unsafe, with_secret
+from mcp_edge.exposure import exposed_names, is_loopback, refuse_short, refuse_unsafe, with_secret
 from mcp_edge.platform import Platform
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.workers > 1 and settings.store.startswith("memory:"):
         raise ConfigurationError("--workers need a store that processes share, which memory: is not. Use sqlite:PATH.")
     sock = None if args.listen_fd is None else socket.socket(fileno=args.listen_fd)
+    refuse_short(settings)
     if not args.stdio:  # what a socket that was handed over is bound to, no option says
         refuse_unsafe(settings, sock.getsockname()[0] if sock else args.host, insecure=args.insecure)
     settings = with_secret(settings)

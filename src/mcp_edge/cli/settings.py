@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from pydantic import SecretStr
 
+from mcp_edge.masking import masked_url, short_name
 from mcp_edge.settings import PREFIX, Settings
 
 _HASHES = frozenset({"keys"})
@@ -59,13 +60,15 @@ def shown(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         items = cast("tuple[Any, ...]", value)
         if name == "clients":  # documents, with the hashes of secrets in them
-            return ", ".join(str(document.get("client_id", "-")) for document in items)
-        return f"({len(items)} set)" if isinstance(items[0], SecretStr) else ", ".join(map(str, items))
+            return ", ".join(masked_url(str(document.get("client_id", "-"))) for document in items)
+        return (
+            f"({len(items)} set)" if isinstance(items[0], SecretStr) else ", ".join(masked_url(str(i)) for i in items)
+        )
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value)
         masked = name in _HASHES or any(isinstance(v, SecretStr) for v in pairs.values())
-        return ", ".join(f"{k}:(set)" if masked else f"{k}:{v}" for k, v in pairs.items())
-    return str(value)
+        return ", ".join(f"{short_name(k)}:(set)" if masked else f"{short_name(k)}:{v}" for k, v in pairs.items())
+    return masked_url(str(value))
 
 
 def _default(name: str) -> str:

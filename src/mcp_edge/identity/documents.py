@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 
 from mcp_edge.errors import ConfigurationError, UpstreamError
+from mcp_edge.masking import masked_url
 from mcp_edge.outbound import exchange, is_protected, json_object
 from mcp_edge.platform import Platform
 
@@ -38,7 +39,7 @@ class Document(Generic[T]):
             ConfigurationError: it is neither.
         """
         if not is_protected(url):
-            raise ConfigurationError(f"{whose} at {url} cannot be trusted: the URL must be https.")
+            raise ConfigurationError(f"{whose} at {masked_url(url)} cannot be trusted: the URL must be https.")
         self._platform = platform
         self._url = url
         self._read = read

@@ -10,6 +10,7 @@ from mcp_edge.errors import ConfigurationError
 from mcp_edge.identity.admission import Admission
 from mcp_edge.identity.oauth_client import OAuthClient
 from mcp_edge.identity.provider import TokenSet
+from mcp_edge.masking import masked_url
 from mcp_edge.outbound import is_protected
 from mcp_edge.platform import Platform
 
@@ -40,7 +41,9 @@ class OAuthProvider:
         """
         base_url = base_url or self.BASE_URL
         if not is_protected(base_url):
-            raise ConfigurationError(f"{self.LABEL} at {base_url} cannot be trusted: the URL must be https.")
+            raise ConfigurationError(
+                f"{self.LABEL} at {masked_url(base_url)} cannot be trusted: the URL must be https."
+            )
         self._base = base_url.rstrip("/")
         self._client = OAuthClient(platform, self.LABEL, client_id, client_secret)
         self._scopes = scopes

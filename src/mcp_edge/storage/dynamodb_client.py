@@ -26,6 +26,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, EnvProvider, RefreshableCredentials
 
 from mcp_edge.errors import ConfigurationError, StoreUnavailable
+from mcp_edge.masking import masked_url
 
 _THROTTLED = frozenset(
     {
@@ -88,7 +89,9 @@ class DynamoDBClient:
         self.endpoint_url = endpoint_url or _endpoint(self.region)
         parts = urlsplit(self.endpoint_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError(f"dynamodb: {self.endpoint_url!r} is no endpoint; use https://HOST[:PORT]")
+            raise ConfigurationError(
+                f"dynamodb: {masked_url(self.endpoint_url)!r} is no endpoint; use https://HOST[:PORT]"
+            )
         self._tls = parts.scheme == "https"
         self._host, self._port = parts.hostname, parts.port or (443 if self._tls else 80)
         self._address = parts.netloc.rpartition("@")[2].removesuffix(":443" if self._tls else ":80")

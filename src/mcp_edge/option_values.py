@@ -1,4 +1,4 @@
-"""How options that hold several values are written in an environment, which knows only text. It knows no option."""
+"""How the text of an option is read: lists, pairs and JSON, as the environment has text alone. It knows no option."""
 
 from __future__ import annotations
 
@@ -31,22 +31,30 @@ def _pairs(value: object) -> object:
     if not isinstance(value, str):
         return value
     if value.strip(_WHITE).startswith("{"):
-        return json.loads(value)
+        return _json(value)
     pairs: dict[str, str] = {}
+    # No entry is quoted: it may be a secret whose name was forgotten, or whose place was mixed up with the name's.
     for n, part in enumerate(_parts(value), start=1):
         if part:
             name, colon, rest = part.partition(":")
-            if not colon or not name or not rest:  # it may be a secret whose name was forgotten: not quoted
+            if not colon or not name or not rest:
                 raise ValueError(f"entry {n} is not `name:value`")
             if name in pairs:
-                raise ValueError(f"{name!r} appears twice")
+                raise ValueError(f"entry {n} has the same name as one before it")
             pairs[name] = rest
     return pairs
 
 
 def _documents(value: object) -> object:
     """A JSON list of objects."""
-    return json.loads(value) if isinstance(value, str) else value
+    return _json(value) if isinstance(value, str) else value
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("is JSON that is nested too deeply") from None
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
