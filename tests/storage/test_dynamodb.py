@@ -227,6 +227,22 @@ async def test_parts_that_no_record_points_to_do_not_stay(dynamodb: str, table: 
     assert sorted(item["pk"]["S"] for item in await items(dynamodb, table)) == ["a/a/b", "r/a/b"]
 
 
+async def test_parts_do_not_wait_for_their_expiry_when_a_write_replaces_them(
+    dynamodb: str, table: str, stores: Stores
+) -> None:
+    records, atomics = stores
+    large = bytes(PART_BYTES + 1)
+    await atomics.create("a/b", large, nonce="n", ttl_s=4200)
+    for version in range(1, 6):
+        assert await atomics.swap("a/b", large, version=version, nonce=f"n{version}", ttl_s=4200) == version + 1
+        await records.put("a/b", large, ttl_s=4200)
+    left = sorted(item["pk"]["S"][:2] for item in await items(dynamodb, table))
+    assert await records.get("a/b") == large
+    await records.delete("a/b")
+    await atomics.delete("a/b")
+    assert (left, await items(dynamodb, table)) == (["a/", "p/", "p/", "p/", "p/", "r/"], [])
+
+
 async def test_parts_outlive_the_record_that_points_to_them_and_expire(
     dynamodb: str, table: str, clock: Clock, stores: Stores
 ) -> None:

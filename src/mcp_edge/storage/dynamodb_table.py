@@ -161,11 +161,11 @@ class DynamoDBTable:
         return {"blob": {"S": blob}, "parts": {"N": str(len(starts))}, **ttl}
 
     async def forget(self, item: Item | None) -> None:
-        """Remove the parts of an item that is no record any more; those with an expiry are left to it.
+        """Remove the parts of an item that is no record any more.
 
-        A failure leaves them behind, and nothing else: what was written is written.
+        A failure leaves them behind, until they expire if they do, and nothing else: what was written is written.
         """
-        if item and "blob" in item and "ttl" not in item:
+        if item and "blob" in item:
             with suppress(StoreUnavailable):
                 for n in range(int(item["parts"]["N"])):
                     await self.call("DeleteItem", Key=_part(item["blob"]["S"], n))
