@@ -19,11 +19,12 @@ from mcp_edge import jsonrpc
 from mcp_edge.core import Core
 from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
 from mcp_edge.exchange import Exchange
+from mcp_edge.heads import Head
 from mcp_edge.link import MODERN, Link
 from mcp_edge.platform import CallEvent
 from mcp_edge.reply import PlainReply
 from mcp_edge.results import Asked
-from mcp_edge.streams import Head, LeaseLost
+from mcp_edge.streams import LeaseLost
 from mcp_edge.suspended import Released, SuspendableReply
 
 logger = logging.getLogger(__name__)

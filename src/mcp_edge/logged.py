@@ -14,10 +14,11 @@ from mcp_edge import sse
 from mcp_edge.cancellations import was_cancelled
 from mcp_edge.context import User
 from mcp_edge.errors import StoreUnavailable
+from mcp_edge.heads import Head
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
-from mcp_edge.streams import END, FINAL, MESSAGE, Head, Journal, LeaseLost
+from mcp_edge.streams import END, FINAL, MESSAGE, Journal, LeaseLost
 
 if TYPE_CHECKING:
     from mcp_edge.core import Core
@@ -28,8 +29,6 @@ Call = tuple[str, dict[str, Any] | None, int | str]
 """Method, params, request id."""
 
 PRIMED_SINCE = "2025-11-25"
-_SMALL = 4096
-"""A head of this size may be counted after it was stored, with its stream."""
 _UNCOUNTED = 64 * 1024
 """So many bytes of a stream may be counted at its end; more at once."""
 
@@ -90,15 +89,15 @@ class LoggedReply(PlainReply):
     async def _begin_log(self, head: Head) -> Journal | None:
         if not self.platform.shared:
             return None
-        if not self.platform.streaming:  # a buffered response has nothing but its log
-            return await Journal.open(self.platform, head, paid=head.suspended)
-        size = len(head.dump()) if head.again and not head.suspended else 0
-        at_once = size if size > _SMALL else 0
         try:
-            if await self._core.quotas.may_log(head.principal, at_once):
-                return await Journal.open(self.platform, head, paid=bool(at_once) or head.suspended)
-        except StoreUnavailable as e:  # the client is still there to be answered
-            logger.warning("a stream is not logged, so it cannot be resumed: %s", e)
+            # A call that is suspended has been counted. Annexes are counted before they are stored, the rest later.
+            if head.suspended or await self._core.quotas.may_log(head.principal, head.pack()):
+                return await Journal.open(self.platform, head)
+        except StoreUnavailable as e:
+            if not self.platform.streaming:  # a buffered response has nothing but its log
+                raise
+            logger.warning("a stream is not logged, so it cannot be resumed: %s", e)  # the client is there to be told
+        head.restore(head.without_annexes())
         return None
 
     async def _put(self, message: bytes) -> None:

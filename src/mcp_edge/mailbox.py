@@ -3,7 +3,8 @@
 `inbox/<session>/…` is written by whoever takes a POST and emptied by whoever holds the stream. `outbox/<session>/<seq>`
 is the stream: it is written before it is sent, so that a stream that was lost goes on wherever its client comes back.
 `running/<session>/…` has a lease for each request under way, under its name in the inbox: it is there before the
-request leaves the inbox, and who lost it may not answer any more. It knows no HTTP and runs no tool.
+request leaves the inbox, and who lost it may not answer any more. A large request lies in an annex of it, so renewing
+the lease costs the same whatever was posted. It knows no HTTP and runs no tool.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcp_edge import jsonrpc
+from mcp_edge.annexes import NEVER, SMALL_BYTES, Annexes
 from mcp_edge.context import User
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
@@ -49,6 +51,8 @@ class Letter:
     """What the credential with which it was posted allows; the stream may have been opened with another one."""
     version: int = 0
     """Of the lease."""
+    annex: Annexes | None = None
+    """Where the message lies that is too large to be written with each renewal of the lease."""
 
 
 class Mailbox:
@@ -99,10 +103,13 @@ class Mailbox:
             message: dict[str, Any] = jsonrpc.parse(entry.value)
             app, scopes = message.pop(_APP, None), _set(message.pop(_SCOPES, None))
             letter = Letter(entry.key[len(prefix) :], message, self._platform.clock(), app, scopes)
-            if "id" in letter.message and not await self._begin(letter):
+            if "id" in letter.message and not await self._begin(letter, len(entry.value)):
                 continue  # somebody runs it, or died before it had left the inbox
+            if letter.annex is not None:  # until it is there, the message is in the inbox for whoever takes the lease
+                await letter.annex.put(letter.name, entry.value)
             if await self._store.swap(entry.key, b"", version=entry.version, nonce=mint(), ttl_s=_INBOX_S) is None:
-                await self.end(letter)  # somebody has even finished it
+                if await self.holds(letter):  # otherwise somebody has taken it over meanwhile
+                    await self.end(letter)  # somebody has even finished it
                 continue
             await self._store.delete(entry.key)
             yield letter
@@ -153,10 +160,18 @@ class Mailbox:
         """The request has its response, or needs none."""
         if self._leases.pop(letter.name, None) is not None:
             await self._store.delete(self._running(letter.name))
+            if letter.annex is not None:
+                await letter.annex.delete(letter.name)
 
     async def beat(self) -> list[str]:
         """Renew the leases of the requests that run here; the names of those that another instance has now."""
-        return [name for name, letter in list(self._leases.items()) if not await self.holds(letter)]
+        lost: list[str] = []
+        for name, letter in list(self._leases.items()):
+            if not await self.holds(letter):
+                lost.append(name)
+            elif letter.annex is not None:
+                await letter.annex.keep([name])
+        return lost
 
     async def orphans(self) -> list[Letter]:
         """The requests whose instance is gone, from now on leased to this one."""
@@ -164,20 +179,50 @@ class Mailbox:
         found: list[Letter] = []
         for entry in await self._store.read(prefix, limit=_MOST_RUNNING):
             note, name = json.loads(entry.value), entry.key[len(prefix) :]
-            if name in self._leases or note["until"] >= self._platform.clock():
+            if name in self._leases or note.get("lease", note["until"]) >= self._platform.clock():
                 continue
-            began = note.get("began", self._platform.clock())
-            letter = Letter(name, note["message"], began, note.get("app"), _set(note.get("scopes")))
-            version = await self._swap(entry.key, letter, entry.version)
-            if version is not None:
-                letter.version = version
+            letter = await self._take_up(entry, note, name)
+            if letter is not None:
                 self._leases[name] = letter
                 await self._store.delete(f"inbox/{self._session}/{name}")  # where its instance died too early for that
                 found.append(letter)
         return found
 
-    async def _begin(self, letter: Letter) -> bool:
+    async def _take_up(self, entry: Entry, note: dict[str, Any], name: str) -> Letter | None:
+        """Lease a request whose instance is gone; None where another instance did, or has just ended it."""
+        began = note.get("began", self._platform.clock())
+        raw = jsonrpc.encode(note["message"]) if "message" in note else await self._annexed(name, began)
+        if raw is None:
+            return None
+        message: dict[str, Any] = jsonrpc.parse(raw)
+        for more in (_APP, _SCOPES):
+            message.pop(more, None)
+        letter = Letter(name, message, began, note.get("app"), _set(note.get("scopes")))
+        if len(raw) > SMALL_BYTES:
+            letter.annex = self._annex(began)
+            if "message" in note:  # a release that knew no annexes wrote the note
+                await letter.annex.put(name, raw)
+        version = await self._swap(entry.key, letter, entry.version)
+        if version is None:
+            return None
+        letter.version = version
+        return letter
+
+    async def _annexed(self, name: str, began: float) -> bytes | None:
+        """A message that is not in its note; in the inbox still, where its instance died too early."""
+        annex = self._annex(began)
+        raw = await annex.get(name)
+        if raw is None:
+            waiting = await self._store.get(f"inbox/{self._session}/{name}")
+            raw = waiting.value if waiting is not None else b""
+            if raw:
+                await annex.put(name, raw)
+        return raw or None
+
+    async def _begin(self, letter: Letter, size: int) -> bool:
         ttl_s = self._platform.settings.stream_ttl_s
+        if size > SMALL_BYTES:
+            letter.annex = self._annex(letter.began)
         note = self._note(letter)
         if not await self._store.create(self._running(letter.name), note, nonce=self._owner, ttl_s=ttl_s):
             return False
@@ -192,6 +237,9 @@ class Mailbox:
     def _running(self, name: str) -> str:
         return f"running/{self._session}/{name}"
 
+    def _annex(self, since: float) -> Annexes:
+        return Annexes(self._platform, self._session, self._platform.settings.stream_ttl_s, since)
+
     def _note(self, letter: Letter) -> bytes:
         until = self._platform.clock() + self._platform.settings.lease_s
         note: dict[str, Any] = {"v": 1, "owner": self._owner, "until": until, "began": letter.began}
@@ -199,6 +247,8 @@ class Mailbox:
             note["app"] = letter.app
         if letter.scopes is not None:
             note["scopes"] = sorted(letter.scopes)
+        if letter.annex is not None:
+            return jsonrpc.encode({**note, "until": NEVER, "lease": until})
         return jsonrpc.encode({**note, "message": letter.message})
 
 

@@ -1,31 +1,27 @@
 """The message log of a resumable event stream: append under a lease, replay after an event id, take over.
 
-One stream answers one request of a handshake session. Its head record says whose it is, what was asked and who runs
-it; its entries are `stream/<id>/<seq>`, written with `create`, so that they have one order and a runner that has lost
-its lease can append nothing more: the one who takes over writes an entry first, where the old one would write next.
-It knows no HTTP and runs no tool.
+One stream answers one request of a handshake session. Its head record (`heads`) says whose it is, what was asked and
+who runs it; its entries are `stream/<id>/<seq>`, written with `create`, so that they have one order and a runner that
+has lost its lease can append nothing more: the one who takes over writes an entry first, where the old one would write
+next. It knows no HTTP and runs no tool.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass
 
+from mcp_edge.annexes import Annexes
 from mcp_edge.errors import EdgeError
-from mcp_edge.jsonrpc import encode
+from mcp_edge.heads import Head
 from mcp_edge.platform import Platform
 from mcp_edge.storage.ports import AtomicStore, Entry
 from mcp_edge.tokens import mint
 
-FORMAT = 1
 _PAGE = 100
 _SEQ = "{:08d}"
 _EVENT_ID = re.compile(r"([0-9a-f]{32})\.([0-9]{1,8})")
-_NAMES = ("name", "uri", "ref")
-"""Params that say what is called: who resumes the stream must be allowed to call it."""
 
 MESSAGE, FENCE, FINAL, END = b"m", b"o", b"f", b"x"
 """Kinds of entries, their first byte: a message, a takeover, the final response, an end without one (cancelled)."""
@@ -33,52 +29,6 @@ MESSAGE, FENCE, FINAL, END = b"m", b"o", b"f", b"x"
 
 class LeaseLost(EdgeError):
     """Another instance runs this stream now; nothing more may be written to it here."""
-
-
-@dataclass(slots=True)
-class Head:
-    """What a stream is about. Stored as JSON; fields that a newer release adds stay in it."""
-
-    session: str
-    principal: str
-    request_id: int | str
-    method: str
-    params: dict[str, Any] | None
-    version: str
-    again: bool
-    """Whether the request may be run again after its instance died."""
-    owner: str = ""
-    until: float = 0
-    """The lease: epoch seconds after which anybody may take over; 0 when it was given up."""
-    asked: dict[str, str] = field(default_factory=dict[str, str])
-    """While suspended: input key -> question id."""
-    requests: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    """While suspended: input key -> the server request that asks."""
-    state: str | None = None
-    """The sealed state that comes back with the answers."""
-    suspended: bool = False
-    began: float = 0
-    """Epoch seconds: a cancellation counts from then on, whoever runs the request."""
-    deadline: float = 0
-    """While suspended: epoch seconds after which no answer counts."""
-    digest: str = ""
-    """The tool's definition when it asked."""
-    v: int = FORMAT
-    unknown: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What a newer release wrote; not a field of the record itself."""
-
-    def dump(self) -> bytes:
-        """The record. Every heartbeat writes it, so the arguments are in it only where they may be needed again."""
-        record = {each.name: getattr(self, each.name) for each in fields(self)}
-        if self.params is not None and not (self.again or self.suspended):
-            record["params"] = {name: self.params[name] for name in _NAMES if name in self.params}
-        return encode({**record.pop("unknown"), **record})
-
-    @classmethod
-    def load(cls, raw: bytes) -> Head:
-        record: dict[str, Any] = json.loads(raw)
-        known = {name: record.pop(name) for name in cls.__dataclass_fields__ if name in record and name != "unknown"}
-        return cls(**known, unknown=record)
 
 
 @dataclass(slots=True)
@@ -105,26 +55,25 @@ class Journal:
         self.bytes = 0
         """Size of the entries written here."""
         self.unpaid = 0
-        """Bytes written here, the head included, that no quota has counted yet."""
+        """Bytes written here, the head included, that no quota has counted yet. Heartbeats are not among them: each
+        replaces the last. Nor are annexes that whoever opens or saves the stream has paid for."""
         self._platform = platform
         self._store: AtomicStore = platform.atomics
         self._version = version
         self._seq = seq
         self._nonce = mint()
+        self._annexes = Annexes(platform, stream, _ttl_s(platform), head.began)
 
     @classmethod
-    async def open(cls, platform: Platform, head: Head, *, paid: bool = False) -> Journal:
-        """Begin a stream; the caller holds its lease, and says whether a quota has counted the head already."""
+    async def open(cls, platform: Platform, head: Head) -> Journal:
+        """Begin a stream; the caller holds its lease, and has paid for the annexes."""
         journal = cls(platform, mint(), head, 1, 0)
         head.owner, head.until = journal._nonce, platform.clock() + platform.settings.lease_s
         raw = head.dump()
-        await journal._store.create(f"stream/{journal.stream}", raw, nonce=journal._nonce, ttl_s=journal._ttl_s)
-        journal.unpaid = 0 if paid else len(raw)
+        await journal._store_annexes()
+        await journal._store.create(f"stream/{journal.stream}", raw, nonce=journal._nonce, ttl_s=_ttl_s(platform))
+        journal.unpaid = len(raw)
         return journal
-
-    @property
-    def _ttl_s(self) -> float:
-        return self._platform.settings.stream_ttl_s + self._platform.settings.question_ttl_s
 
     def event_id(self, seq: int | None = None) -> str:
         """The id of entry `seq`, or of the last one."""
@@ -138,7 +87,7 @@ class Journal:
         """
         seq = self._seq + 1
         key = f"stream/{self.stream}/{_SEQ.format(seq)}"
-        if not await self._store.create(key, kind + data, nonce=self._nonce, ttl_s=self._ttl_s):
+        if not await self._store.create(key, kind + data, nonce=self._nonce, ttl_s=_ttl_s(self._platform)):
             raise LeaseLost(f"stream {self.stream[:8]} was taken over")
         self._seq = seq
         self.bytes += len(data)
@@ -153,6 +102,7 @@ class Journal:
         """
         self.head.until = self._platform.clock() + self._platform.settings.lease_s
         await self.save()
+        self.unpaid += await self._annexes.keep(self.head.annexes.values())
 
     async def release(self) -> None:
         """Give the lease up: whoever reads the stream next may run it."""
@@ -165,16 +115,23 @@ class Journal:
         Raises:
             LeaseLost
         """
-        key, raw = f"stream/{self.stream}", self.head.dump()
-        version = await self._store.swap(key, raw, version=self._version, nonce=mint(), ttl_s=self._ttl_s)
+        key, raw, ttl_s = f"stream/{self.stream}", self.head.dump(), _ttl_s(self._platform)
+        await self._store_annexes()
+        version = await self._store.swap(key, raw, version=self._version, nonce=mint(), ttl_s=ttl_s)
         if version is None:
             # Our own last write may have been carried out although its answer was lost: the head says whose it is.
             entry = await self._store.get(key)
             if entry is not None and Head.load(entry.value).owner == self._nonce:
-                version = await self._store.swap(key, raw, version=entry.version, nonce=mint(), ttl_s=self._ttl_s)
+                version = await self._store.swap(key, raw, version=entry.version, nonce=mint(), ttl_s=ttl_s)
         if version is None:
             raise LeaseLost(f"stream {self.stream[:8]} was taken over")
         self._version = version
+
+    async def _store_annexes(self) -> None:
+        """Before the record that names them, so that it is never seen without them."""
+        for name, value in self.head.unstored.items():
+            await self._annexes.put(name, value)
+        self.head.unstored = {}
 
 
 class Log:
@@ -187,9 +144,15 @@ class Log:
         self.seq = after
 
     async def head(self) -> tuple[Head, int] | None:
-        """The head and its version, or None when there is no such stream (any more)."""
+        """The head and its version, or None when there is no such stream (any more). Its annexes are not read."""
         entry = await self._store.get(f"stream/{self.stream}")
         return None if entry is None else (Head.load(entry.value), entry.version)
+
+    async def fill(self, head: Head) -> None:
+        """Put into the head what lies in annexes."""
+        annexes = Annexes(self._platform, self.stream, _ttl_s(self._platform), head.began)
+        found = {name: await annexes.get(name) for name in head.annexes.values()}
+        head.fill({name: value for name, value in found.items() if value is not None})
 
     async def last_seen(self) -> bytes | None:
         """The kind of the entry that the reader saw last: `MESSAGE` for the priming, too, and for one that has expired.
@@ -227,7 +190,9 @@ class Log:
         Called by a reader who has seen all there was. The fence entry comes at the end of the log, wherever that is by
         now: from then on the old runner can append nothing.
         """
+        await self.fill(head)
         journal = Journal(self._platform, self.stream, head, version, self.seq)
+        journal.unpaid = head.pack()  # a release that knew no annexes wrote the head
         head.owner = journal._nonce  # pyright: ignore[reportPrivateUsage] # its own class's other face
         try:
             await journal.beat()
@@ -240,3 +205,7 @@ class Log:
                 journal._seq += 1  # pyright: ignore[reportPrivateUsage]
             else:
                 return journal
+
+
+def _ttl_s(platform: Platform) -> float:
+    return platform.settings.stream_ttl_s + platform.settings.question_ttl_s

@@ -6,6 +6,7 @@ What was asked is in the stream's head; the answers are in the store. It runs no
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from mcp.shared.exceptions import MCPError
@@ -55,29 +56,31 @@ class SuspendableReply(LoggedReply):
         """
         if not self.platform.shared:
             raise MCPError(INVALID_REQUEST, UNSHARED)
-        head, core = self.head, self._core
-        head.asked = {key: core.questions.mint(self._session.key) for key in asked.requests}
-        head.requests, head.state, head.digest = asked.requests, asked.state, digest
-        head.suspended, head.deadline = True, self.platform.clock() + self.platform.settings.question_ttl_s
-        await self._pay_for_head()
+        head = self.head
         async with self.writer.lock:
-            if not self.writer.started:
-                await self._open()
-            if self._journal is not None:
-                await self._journal.save()
+            await self._store(asked, digest)
         for key, question in head.asked.items():
             await self.emit(jsonrpc.request(question, head.requests[key]["method"], head.requests[key].get("params")))
         return await self.answers()
 
-    async def _pay_for_head(self) -> None:
-        """Count what the head holds now, arguments included, before it is stored; where it may not be, leave it as it
-        was, for the refusal's own entry."""
-        head = self.head
+    async def _store(self, asked: Asked, digest: str) -> None:
+        """Count what is kept from now on, the call's arguments included, and store it. The lock is held, so nobody
+        stores what was refused."""
+        if self.writer.started and self._journal is None and not self.platform.streaming:
+            raise TooMany("The stream is not logged, so nobody can be asked on it.")
+        head, core, before = self.head, self._core, copy(self.head)
+        head.asked = {key: core.questions.mint(self._session.key) for key in asked.requests}
+        head.requests, head.state, head.digest = asked.requests, asked.state, digest
+        head.suspended, head.deadline = True, self.platform.clock() + self.platform.settings.question_ttl_s
         try:
-            await self._core.quotas.charge(head.principal, len(head.dump()))
-        except TooMany:
-            head.suspended, head.asked, head.requests, head.state = False, {}, {}, None
+            await core.quotas.charge(head.principal, head.pack() + len(head.dump()))
+            if not self.writer.started:
+                await self._open()
+        except BaseException:
+            head.restore(before)
             raise
+        if self._journal is not None:
+            await self._journal.save()
 
     async def ask_again(self, logged: bytes) -> None:
         """Ask what the instance that died had stored but not yet logged."""

@@ -98,6 +98,8 @@ async def _resume(core: Core, request: Request, user: User, session: Session, lo
     found = await log.head()
     if found is None or found[0].session != session.key or found[0].principal != user.principal:
         raise BadRequest("The Last-Event-ID is unknown: its stream has ended long ago or is not yours.", code=-32000)
+    if found[0].is_short:
+        await log.fill(found[0])
     await core.kernel.permissions.check(user, found[0].method, found[0].params)
     last = await log.last_seen()
     if last is None:

@@ -1,0 +1,166 @@
+"""The head record of a stream: whose it is, what was asked, who runs it, and which of that lies in annexes.
+
+The record is renewed with each heartbeat, so it is small whatever the client sent. It knows no store.
+"""
+
+from __future__ import annotations
+
+import json
+from copy import copy
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from mcp_edge.annexes import NEVER, SMALL_BYTES
+from mcp_edge.jsonrpc import encode
+from mcp_edge.tokens import mint
+
+FORMAT = 1
+_SMALL_ASKED_BYTES = 2048
+"""What is asked may be so large in the record: the tool says it, and a form with its sealed state seldom is larger."""
+_NAMES = ("name", "uri", "ref")
+"""Params that say what is called: who resumes the stream must be allowed to call it."""
+_CALL, _ASKED = "call", "asked"
+_METHOD = 80
+
+
+@dataclass(slots=True)
+class Head:
+    """What a stream is about. Stored as JSON; fields that a newer release adds stay in it."""
+
+    session: str
+    principal: str
+    request_id: int | str
+    method: str
+    params: dict[str, Any] | None
+    version: str
+    again: bool
+    """Whether the request may be run again after its instance died."""
+    owner: str = ""
+    until: float = 0
+    """The lease: epoch seconds after which anybody may take over; 0 when it was given up."""
+    asked: dict[str, str] = field(default_factory=dict[str, str])
+    """While suspended: input key -> question id."""
+    requests: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    """While suspended: input key -> the server request that asks."""
+    state: str | None = None
+    """The sealed state that comes back with the answers."""
+    suspended: bool = False
+    began: float = 0
+    """Epoch seconds: a cancellation counts from then on, whoever runs the request."""
+    deadline: float = 0
+    """While suspended: epoch seconds after which no answer counts."""
+    digest: str = ""
+    """The tool's definition when it asked."""
+    annexes: dict[str, str] = field(default_factory=dict[str, str])
+    """`call` and `asked`, where they are large -> the name of the annex. Such a head has placeholders for them."""
+    v: int = FORMAT
+    unknown: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What a newer release wrote; not a field of the record itself."""
+    unstored: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """Annexes that are to be stored before the record, by name; not in the record, as all that follows."""
+    is_short: bool = False
+    """Whether the params here are not those of the call, but the placeholder of an annex that was not read."""
+    _in_record: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]], init=False)
+    _packed: dict[str, object] = field(default_factory=dict[str, object], init=False)
+
+    # -- what lies in annexes -----------------------------------------------------------------------------------------
+
+    def pack(self) -> int:
+        """Take what has become large out of the record; the bytes of the annexes that it newly needs.
+
+        It looks at what the client sent only when that begins or ceases to be needed, never for a heartbeat.
+        """
+        before, whole = len(self.unstored), self.again or self.suspended
+        if self._packed.get(_CALL) != whole and not (self._packed.get(_CALL) and _CALL in self.annexes):
+            names = self._names()
+            params = self.params if whole else names
+            call = {"request_id": self.request_id, "method": self.method, "params": params}
+            self._place(_CALL, call, SMALL_BYTES, whole)
+            if _CALL in self.annexes:
+                self._in_record = {**self._in_record, _CALL: self._placeholder(names)}
+        ids = tuple(self.asked.values()) if self.suspended else ()
+        if self._packed.get(_ASKED) != ids:
+            asked = {"asked": self.asked, "requests": self.requests, "state": self.state if self.suspended else None}
+            self._place(_ASKED, asked, _SMALL_ASKED_BYTES, ids)
+            if _ASKED in self.annexes:
+                self._in_record = {**self._in_record, _ASKED: {"asked": {}, "requests": {}, "state": None}}
+        return sum(len(value) for value in list(self.unstored.values())[before:])
+
+    def _place(self, part: str, value: dict[str, Any], most_bytes: int, sign: object) -> None:
+        """Put a part into the record, or where it is large into an annex. No dict is changed: copies share them."""
+        self._packed = {**self._packed, part: sign}
+        self._in_record = {**self._in_record, part: value}
+        self.annexes = {other: name for other, name in self.annexes.items() if other != part}
+        raw = encode(value)
+        if len(raw) > most_bytes:
+            name = mint()
+            self.annexes, self.unstored = {**self.annexes, part: name}, {**self.unstored, name: raw}
+
+    def _names(self) -> dict[str, Any] | None:
+        return None if self.params is None else {name: self.params[name] for name in _NAMES if name in self.params}
+
+    def _placeholder(self, names: dict[str, Any] | None) -> dict[str, Any]:
+        """What the record says of a call in an annex; without params, who resumes it has to look there."""
+        fits = len(self.method) <= _METHOD and len(encode([self.method, names])) <= SMALL_BYTES
+        request_id = self.request_id if len(encode(self.request_id)) <= SMALL_BYTES else ""
+        return {"request_id": request_id, "method": self.method[:_METHOD], "params": names if fits else None}
+
+    def fill(self, annexes: dict[str, bytes]) -> None:
+        """Put back what lies in annexes, given by their names. A call of which one is missing can only be ended."""
+        for name in self.annexes.values():
+            raw = annexes.get(name)
+            if raw is None:
+                self.again = self.suspended = False
+                continue
+            for key, value in json.loads(raw).items():
+                setattr(self, key, value)
+        self.is_short = False
+        self._packed = self._signs()
+
+    def _signs(self) -> dict[str, object]:
+        signs = {_CALL: self.again or self.suspended, _ASKED: tuple(self.asked.values())}
+        return {part: sign for part, sign in signs.items() if part in self.annexes}
+
+    # -- copies and bytes ---------------------------------------------------------------------------------------------
+
+    def restore(self, other: Head) -> None:
+        """Be as `other`, which a copy of this was made to be."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(other, each.name))
+
+    def without_annexes(self) -> Head:
+        """A copy of which nothing is stored."""
+        bare = copy(self)
+        bare.annexes, bare.unstored, bare._in_record, bare._packed = {}, {}, {}, {}
+        return bare
+
+    def dump(self) -> bytes:
+        """The record. The arguments are in it, or in an annex, only where they may be needed again."""
+        self.pack()
+        record = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _UNWRITTEN}
+        for part in self._in_record.values():
+            record |= part
+        if self.annexes:
+            record |= {"until": NEVER, "lease": self.until}
+        else:
+            del record["annexes"]
+        return encode({**self.unknown, **record})
+
+    @classmethod
+    def load(cls, raw: bytes) -> Head:
+        record: dict[str, Any] = json.loads(raw)
+        if "lease" in record:
+            record["until"] = record.pop("lease")
+        known = {
+            name: record.pop(name) for name in cls.__dataclass_fields__ if name in record and name not in _UNWRITTEN
+        }
+        head = cls(**known, unknown=record)
+        for part, names in ((_CALL, ("request_id", "method", "params")), (_ASKED, ("asked", "requests", "state"))):
+            if part in head.annexes:
+                head._in_record[part] = {name: getattr(head, name) for name in names}
+        head._packed = head._signs()
+        head.is_short = _CALL in head.annexes and head.params is None
+        return head
+
+
+_UNWRITTEN = {"unknown", "unstored", "is_short", "_in_record", "_packed"}
