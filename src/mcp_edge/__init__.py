@@ -1,6 +1,6 @@
 """mcp-edge: one stateless core for remote MCP servers, wrapped by each host. What a fork's tools use is here."""
 
-from mcp_edge.context import User, UserState, changes_bus, current_user, http, state
+from mcp_edge.context import User, UserState, changes_bus, current_user, http, http_public, state
 from mcp_edge.scopes import Scope, declare_scopes, requires
 from mcp_edge.upstream_api import Upstream, connected, upstream
 
@@ -14,6 +14,7 @@ __all__ = [
     "current_user",
     "declare_scopes",
     "http",
+    "http_public",
     "requires",
     "state",
     "upstream",

@@ -75,6 +75,15 @@ def http() -> httpx.AsyncClient:
     return current_call().platform.http()
 
 
+def http_public() -> httpx.AsyncClient:
+    """The host's HTTP client for URLs that a user names: it reaches the public internet over https and nothing else.
+
+    It refuses loopback, private networks and cloud metadata with `httpx.RequestError`, whatever name leads there, and
+    follows no redirect. It is shared: do not close it.
+    """
+    return current_call().platform.http_public()
+
+
 class UserState:
     """Records of the current user in the server's `RecordStore`: JSON values under text keys, unseen by other users."""
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Collection
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import anyio
 import httpx
 
+from mcp_edge import answer_body
 from mcp_edge.errors import UpstreamError
 
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
@@ -24,37 +26,43 @@ async def exchange(
     timeout_s: float,
     max_bytes: int,
     whose: str = "The upstream API",
+    codings: Collection[str] = (),
 ) -> httpx.Response:
     """The whole answer to `request`, whatever its status, with its body decoded and in memory.
 
-    Redirects are not followed, so that a credential reaches no other host.
+    Redirects are not followed, so that a credential reaches no other host. The answer is asked for as it is; one that
+    is compressed all the same is taken only in one of `codings`.
 
     Raises:
-        UpstreamError: no answer of at most `max_bytes` bytes came within `timeout_s` seconds. `whose` begins the
-            sentence.
+        UpstreamError: no answer of at most `max_bytes` bytes, once decoded, came within `timeout_s` seconds. `whose`
+            begins the sentence.
     """
+    answer_body.wanted(request, max_bytes=max_bytes, codings=codings)
     try:
         # httpx's own timeout starts anew with every read; an answer that trickles in needs this one.
         with anyio.fail_after(timeout_s):
             response = await client.send(request, stream=True, follow_redirects=False)
             try:
-                return await _read(response, max_bytes, whose)
+                await answer_body.bound(response)  # again, if the client has done it: it need not be one of ours
+                return await _read(response)
             finally:
                 await response.aclose()
+    except answer_body.AnswerTooLarge as e:
+        raise UpstreamError(f"{whose}'s answer is larger than {max_bytes} bytes.") from e
+    except httpx.DecodingError as e:
+        raise UpstreamError(f"{whose}'s answer is compressed in a way that is not taken, or broken.") from e
     except (TimeoutError, httpx.TimeoutException) as e:
         raise UpstreamError(f"{whose} did not answer within {timeout_s:g} seconds.") from e
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as e:  # the last: a name that no resolver takes
         raise UpstreamError(f"{whose} could not be reached, or broke off its answer.") from e
 
 
-async def _read(response: httpx.Response, max_bytes: int, whose: str) -> httpx.Response:
+async def _read(response: httpx.Response) -> httpx.Response:
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
-        if len(body) > max_bytes:
-            raise UpstreamError(f"{whose}'s answer is larger than {max_bytes} bytes.")
-    # These two describe the encoded body, which is gone.
-    headers = [(k, v) for k, v in response.headers.multi_items() if k not in ("content-encoding", "content-length")]
+    # The length is that of the encoded body, which is gone.
+    headers = [(k, v) for k, v in response.headers.multi_items() if k != "content-length"]
     return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
 
 

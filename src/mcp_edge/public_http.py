@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 import httpx
 
+from mcp_edge import answer_body
 from mcp_edge.ascii_text import lowered
 from mcp_edge.lookups import MOST_LOOKUPS, Busy, resolve
 
@@ -155,8 +156,14 @@ class PublicTransport(httpx.AsyncBaseTransport):
 def client(inner: httpx.AsyncBaseTransport | None = None, resolve: Resolve | None = resolve) -> httpx.AsyncClient:
     """A client without redirects, cookies, or proxies from the environment; whoever asks for it closes it.
 
-    No connection is kept: the next name at the same address must not be answered over this one's.
+    It takes of an answer what `answer_body` allows. No connection is kept: the next name at the same address must not
+    be answered over this one's.
     """
     if inner is None:
         inner = httpx.AsyncHTTPTransport(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
-    return httpx.AsyncClient(transport=PublicTransport(inner, resolve), trust_env=False, follow_redirects=False)
+    return httpx.AsyncClient(
+        transport=PublicTransport(inner, resolve),
+        trust_env=False,
+        follow_redirects=False,
+        event_hooks={"response": [answer_body.bound]},
+    )

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import httpx
 
+from mcp_edge.answer_body import CODINGS
 from mcp_edge.audit import decided
 from mcp_edge.context import User, current_call
 from mcp_edge.errors import UpstreamError
@@ -118,7 +119,9 @@ class Upstream:
             request = self.client.build_request(
                 method, url, params=params, json=json, headers=headers, timeout=timeout_s
             )
-            return await exchange(self.client, request, timeout_s=timeout_s, max_bytes=max_bytes)
+            return await exchange(
+                self.client, request, timeout_s=timeout_s, max_bytes=max_bytes, codings=CODINGS
+            )  # not every API that compresses asks whether it may
 
         own = self.credential
         if isinstance(own, str):

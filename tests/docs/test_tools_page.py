@@ -187,6 +187,23 @@ async def test_an_error_says_what_may_be_said(fleet: Fleet, wire: str) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/",
+        "https://127.0.0.1/",
+        "https://localhost/",
+        "https://169.254.169.254/",
+        "https://[::1]/",
+        "x",
+    ],
+)
+async def test_a_url_of_a_users_leads_to_nothing_that_is_not_public(fleet: Fleet, url: str) -> None:
+    async with client(fleet, HANDSHAKE) as c:
+        assert "This page cannot be had." in text(await c.call_tool("size_of", {"url": url}), failed=True)
+
+
+@pytest.mark.anyio
 async def test_a_bug_tells_the_client_the_name_of_the_tool_alone() -> None:
     page: dict[str, Any] = {}
     # Not in the fleet: its processes may not log a traceback, and this has to.

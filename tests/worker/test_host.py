@@ -7,13 +7,16 @@ import importlib
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
+from itertools import repeat
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
-from mcp_edge.errors import ConfigurationError
+from mcp_edge import Upstream
+from mcp_edge.answer_body import MAX_BYTES, AnswerTooLarge
+from mcp_edge.errors import ConfigurationError, UpstreamError
 from mcp_edge.platform import CallEvent
 
 Import = Callable[[str], Any]
@@ -44,18 +47,27 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Import]]:
         delattr(package, name)
 
 
-@pytest.mark.anyio
-async def test_fetch_asks_for_the_encodings_that_it_can_decode(host: tuple[Any, Import]) -> None:
-    """httpx would ask for deflate, which a Worker's `fetch` hands on as it is."""
-    js, load = host
-    sent: list[Any] = []
+class Reader:
+    """What `fetch` decodes of a body, part by part, without end."""
 
-    async def whole() -> Any:
-        return SimpleNamespace(to_bytes=lambda: b"{}")
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self.taken = 0
+
+        self.getReader = lambda: self
+
+    async def read(self) -> Any:
+        part = next(self._parts, None)
+        self.taken += len(part or b"")
+        return SimpleNamespace(done=part is None, value=SimpleNamespace(to_bytes=lambda: part))
+
+
+def answering(js: Any, body: Reader, sent: list[Any]) -> None:
+    """Let JavaScript's `fetch` give this body, and note what it was asked for."""
 
     async def fetch(url: str, options: dict[str, Any]) -> Any:
         sent.append((url, options["method"], dict(options["headers"])))
-        return SimpleNamespace(status=200, headers=[("content-encoding", "gzip"), ("etag", "1")], arrayBuffer=whole)
+        return SimpleNamespace(status=200, headers=[("content-encoding", "gzip"), ("etag", "1")], body=body)
 
     def copied(pairs: list[Any]) -> Any:
         return SimpleNamespace(to_py=lambda: pairs)
@@ -64,6 +76,33 @@ async def test_fetch_asks_for_the_encodings_that_it_can_decode(host: tuple[Any, 
     js.Object = SimpleNamespace(fromEntries=dict)
     js.Array = SimpleNamespace(from_=copied)
     js.fetch = fetch
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_has_no_end_is_read_no_further_than_its_request_allows(host: tuple[Any, Import]) -> None:
+    js, load = host
+    upstream = load("upstream")
+    for client in (upstream.client(), upstream.public_client()):
+        async with client:
+            for max_bytes, extensions in ((5000, {"max_bytes": 5000}), (MAX_BYTES, {})):
+                answering(js, body := Reader(repeat(b" " * 4096)), [])
+                with pytest.raises(AnswerTooLarge, match=f"larger than {max_bytes} bytes"):
+                    await client.get("https://api.example/x", extensions=extensions)
+                assert body.taken <= max_bytes + 4096
+    async with upstream.client() as client:
+        answering(js, body := Reader(repeat(b" " * 4096)), [])
+        with pytest.raises(UpstreamError, match="larger than 6000 bytes"):
+            await Upstream("https://api.example", "token", client).get("/x", max_bytes=6000)
+        assert body.taken == 8192
+
+
+@pytest.mark.anyio
+async def test_fetch_asks_for_the_encodings_that_it_can_decode(host: tuple[Any, Import]) -> None:
+    """httpx would ask for deflate, which a Worker's `fetch` hands on as it is."""
+    js, load = host
+    sent: list[Any] = []
+
+    answering(js, Reader(iter([b"{", b"}"])), sent)
     upstream = load("upstream")
     async with upstream.client() as client:
         answer: httpx.Response = await client.post("https://api.example/x", headers={"x-own": "1"}, json={})

@@ -10,22 +10,21 @@ import js
 from pyodide.ffi import JsException, jsnull, to_js
 
 from mcp_edge import http_client, public_http
+from mcp_edge.answer_body import MAX_BYTES
 from mcp_edge.cloudflare import budget
 
 _ITS_OWN = frozenset({"host", "content-length", "connection", "accept-encoding"})
 """What `fetch` itself decides: it asks for the encodings that it can decode, and httpx for others."""
 _DECODED = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 """What no longer holds once `fetch` has decoded the body."""
-PUBLIC_MAX_BYTES = 64 * 1024
-"""Whoever asks a stranger's server wants less, and is told of anything larger."""
 
 
 class FetchTransport(httpx.AsyncBaseTransport):
-    """A request is one `fetch`; its body and its answer are held in memory. Redirects and cookies are httpx's."""
+    """A request is one `fetch`; its body and its answer are held in memory. Redirects and cookies are httpx's.
 
-    def __init__(self, max_bytes: int | None = None) -> None:
-        """`max_bytes`: an answer is read no further than a part beyond it, however it was compressed."""
-        self._max_bytes = max_bytes
+    An answer is read no further than a part beyond what its request allows (`answer_body.bound`, which then refuses
+    it), however it was compressed: `fetch` decodes it part by part.
+    """
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request.
@@ -49,7 +48,7 @@ class FetchTransport(httpx.AsyncBaseTransport):
             async with asyncio.timeout(timeout_s):
                 budget.count()
                 answer = await js.fetch(str(request.url), to_js(options, dict_converter=js.Object.fromEntries))
-                content = await self._content(answer)
+                content = await _content(answer, request.extensions.get("max_bytes", MAX_BYTES))
         except TimeoutError as e:
             raise httpx.ReadTimeout(f"no answer in {timeout_s} s", request=request) from e
         except JsException as e:
@@ -59,16 +58,15 @@ class FetchTransport(httpx.AsyncBaseTransport):
         headers = [(k, v) for k, v in js.Array.from_(answer.headers).to_py() if k not in _DECODED]
         return httpx.Response(answer.status, headers=headers, content=content, request=request)
 
-    async def _content(self, answer: Any) -> bytes:
-        if self._max_bytes is None:
-            return (await answer.arrayBuffer()).to_bytes()
-        content = bytearray()
-        if answer.body is None or answer.body is jsnull:
-            return b""
-        reader = answer.body.getReader()
-        while len(content) <= self._max_bytes and not (part := await reader.read()).done:
-            content += part.value.to_bytes()
-        return bytes(content)  # what is left is dropped by the abort that follows
+
+async def _content(answer: Any, max_bytes: int) -> bytes:
+    content = bytearray()
+    if answer.body is None or answer.body is jsnull:
+        return b""
+    reader = answer.body.getReader()
+    while len(content) <= max_bytes and not (part := await reader.read()).done:
+        content += part.value.to_bytes()
+    return bytes(content)  # what is left is dropped by the abort that follows
 
 
 def client() -> httpx.AsyncClient:
@@ -78,4 +76,4 @@ def client() -> httpx.AsyncClient:
 
 def public_client() -> httpx.AsyncClient:
     """A client for URLs that strangers name. `fetch` resolves by itself and reaches the public internet alone."""
-    return public_http.client(FetchTransport(PUBLIC_MAX_BYTES), None)
+    return public_http.client(FetchTransport(), None)

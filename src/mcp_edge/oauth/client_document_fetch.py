@@ -14,6 +14,7 @@ import anyio
 import httpx
 
 from mcp_edge import public_http
+from mcp_edge.answer_body import AnswerTooLarge
 from mcp_edge.oauth import client_metadata
 from mcp_edge.oauth.client_metadata import ClientMetadata
 from mcp_edge.oauth.model import OAuthError
@@ -46,9 +47,11 @@ async def fetch(
         # httpx's own timeout starts anew with every read; an answer that trickles in needs this one.
         with anyio.fail_after(TIMEOUT_S):
             headers = {"accept": "application/json", "user-agent": "mcp-edge (OAuth client metadata)"}
-            async with http().stream("GET", url, headers=headers) as response:
+            async with http().stream("GET", url, headers=headers, extensions={"max_bytes": MAX_BYTES}) as response:
                 _check(url, response)
                 body = await _body(url, response)
+    except AnswerTooLarge as e:
+        raise _too_large(url) from e
     except public_http.NotPublic as e:
         raise refusal(url, "The client's document is not on a public server.", str(e)) from e
     except public_http.Busy:
@@ -79,8 +82,12 @@ async def _body(url: str, response: httpx.Response) -> bytes:
     async for part in response.aiter_bytes():
         body += part
         if len(body) > MAX_BYTES:
-            raise refusal(url, f"The client's document is larger than {MAX_BYTES} bytes.")
+            raise _too_large(url)
     return bytes(body)
+
+
+def _too_large(url: str) -> OAuthError:
+    return refusal(url, f"The client's document is larger than {MAX_BYTES} bytes.")
 
 
 def _document(url: str, body: bytes) -> dict[str, Any]:
