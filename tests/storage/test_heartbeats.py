@@ -64,7 +64,8 @@ def platform(store: Any, clock: Clock) -> Platform:
 def head(clock: Clock, large: dict[str, Any], **more: Any) -> Head:
     """A head of a call that may be run again."""
     given: dict[str, Any] = {"request_id": 1, "method": "tools/call", "params": {"name": "x"}, **large}
-    return Head("s" * 32, "user", version="2025-11-25", began=clock.now, **{"again": True, **given, **more})
+    fields: dict[str, Any] = {"again": True, **given, **more}
+    return Head("s" * 32, "user", version="2025-11-25", began=clock.now, **fields)
 
 
 SENT: dict[str, dict[str, Any]] = {
