@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from mcp_edge.ceilings import may_stay
 from mcp_edge.changes import MAX_URI_BYTES, uri_bytes
 from mcp_edge.context import User
-from mcp_edge.errors import BadRequest, NotFound, TooMany
+from mcp_edge.errors import BadRequest, NotFound, StoreUnavailable, TooMany
 from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
 from mcp_edge.quotas import Quotas
@@ -29,6 +29,8 @@ _KNOWN_BYTES = 4096
 _ELDEST = 16
 _SEEN = 64
 """So many that are too many are seen at once."""
+_ENDED_S = 3600
+"""Seconds for which it is known that a session was ended: more than any renewal takes."""
 MOST_SUBSCRIPTIONS = 256
 """URIs whose changes one session, or one stream that listens, may wait for."""
 
@@ -208,6 +210,15 @@ class Sessions:
         return [raw.decode("utf-8", "surrogatepass") for raw in found if raw is not None]
 
     async def _renew(self, raw: bytes, session: Session, now: float) -> None:
+        """Begin the session's life anew, unless it was ended meanwhile: who ends it leaves a mark before removing
+        anything, so either this look after the writes sees the mark, or the removal comes after the writes.
+
+        What remains: where this instance dies, or the store fails, between the writes and the look, a session that was
+        ended in the very same moment lives on until it expires or is ended again.
+
+        Raises:
+            NotFound: it was ended.
+        """
         ttl_s = self._platform.settings.session_ttl_s
         record = {**json.loads(raw), "expires": now + ttl_s}  # what a newer release wrote stays in it
         renewed = encode(record)
@@ -217,17 +228,36 @@ class Sessions:
             value = await self._records.get(key)
             if value is not None:
                 await self._records.put(key, value, ttl_s=ttl_s)
+        if await self._platform.atomics.get(_mark(session.key)) is not None:
+            await self._forget(self._roll(session.principal, session.created, session.key))
+            raise NotFound("Session not found: initialize again.", code=-32001)
 
     async def _belongings(self, key: str) -> list[str]:
         """The keys of what changes in a session; it lives and ends with the session."""
         return [f"level/{key}", *await self._records.list(f"subscription/{key}/", limit=MOST_SUBSCRIPTIONS)]
 
     async def _forget(self, roll: str) -> None:
+        """Remove a session and all that belongs to it. One removal that fails keeps no other from being made, and
+        leaves the session on its principal's list, the first there to give way; what belongs to it ends by itself.
+
+        Raises:
+            StoreUnavailable: something is left.
+        """
         key = roll.rpartition("-")[2]
-        await self._records.delete(f"session/{key}")
+        await self._platform.atomics.create(_mark(key), b"1", nonce=mint(), ttl_s=_ENDED_S)
+        failure: StoreUnavailable | None = None
+        try:
+            names = [*await self._belongings(key), f"session/{key}"]
+        except StoreUnavailable as e:
+            names, failure = [f"session/{key}"], e
+        for name in names:
+            try:
+                await self._records.delete(name)
+            except StoreUnavailable as e:
+                failure = e
+        if failure is not None:
+            raise failure
         await self._records.delete(roll)
-        for belonging in await self._belongings(key):
-            await self._records.delete(belonging)
 
     async def _after_all_others(self, principal: str, now: float) -> float:
         """`now`, or a little later: the list's order is that of creation, whatever the instances' clocks say."""
@@ -284,6 +314,10 @@ class Sessions:
             if len(raw) <= _KNOWN_BYTES:
                 self._clients[raw] = typed
         return typed
+
+
+def _mark(key: str) -> str:
+    return f"ended/{key}"
 
 
 def _list_of(principal: str) -> str:

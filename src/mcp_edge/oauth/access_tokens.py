@@ -91,6 +91,12 @@ class AccessTokens:
         await self._records.delete(f"token/{digest}")
         self._opened.pop(f"token/{digest}", None)
 
+    async def remove_rest(self, token: bytes) -> None:
+        """End what `find` does not know any more: a removal that broke off may have left it elsewhere."""
+        parts = token_format.parse_access_token(token)
+        if parts is not None and self._ring.tagged(_PURPOSE, *parts):
+            await self.remove(sha256(token).hexdigest())
+
     async def _open(self, key: str, raw: bytes, token: bytes) -> AccessToken | None:
         data = self._ring.open(_PURPOSE, raw, context=key.removeprefix("token/"), secret=token)
         if data is None:

@@ -50,8 +50,7 @@ async def _do(server: AuthorizationServer, request: Request, user: User, answer:
             if server.connections is not None:
                 await server.connections.forget(user.principal)
             # Last, so that whoever is cut off before can try again.
-            await server.browsers.sign_out_everywhere(user.principal)
-            await server.browsers.sign_out(request)
+            await server.browsers.sign_out_everywhere(request, user.principal)
             decided("sign-out everywhere", "allowed", principal=user.principal, address=address)
             return "/sign-in?return=%2Fapps"
         case _:

@@ -114,14 +114,19 @@ class Browsers:
         await self._end(request)
         self._set(request, self._session, "", max_age_s=0)
 
-    async def sign_out_everywhere(self, principal: str) -> None:
-        """Forget the user in every browser."""
+    async def sign_out_everywhere(self, request: Request, principal: str) -> None:
+        """Forget the user in every browser; in this one last, so that whoever is cut off before can try again."""
         await self._sign_outs.record(principal)
-        prefix = _index(principal)
-        while entries := await self._store.read(prefix):
+        prefix, value = _index(principal), cookies.value(request.pairs, self._session)
+        own = "" if value is None else prefix + _hash(value)
+        after = ""
+        while entries := await self._store.read(prefix, after=after):
             for entry in entries:
-                await self._store.delete(f"browser/{entry.key.removeprefix(prefix)}")
-                await self._store.delete(entry.key)
+                if entry.key != own:
+                    await self._store.delete(f"browser/{entry.key.removeprefix(prefix)}")
+                    await self._store.delete(entry.key)
+            after = entries[-1].key
+        await self.sign_out(request)
 
     def check_form(self, request: Request) -> None:
         """Refuse a POST that did not come from a page of ours.

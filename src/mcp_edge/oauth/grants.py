@@ -173,7 +173,9 @@ class Grants:
                 await self._store.finish(held.key, "revoked by its client")
             return
         found = await self._access.find(token.encode())
-        if found is not None and found.user.client == client.id:
+        if found is None:
+            await self._access.remove_rest(token.encode())
+        elif found.user.client == client.id:
             await self._access.remove(digest(token))
             decided("revoke", "allowed", principal=found.user.principal, client=client.id, reason="one access token")
 

@@ -16,6 +16,10 @@ from mcp_edge.storage.ports import RecordStore
 READ_BY_EVERY_REQUEST = ("session/", "token/")
 """Prefixes of session records and access tokens."""
 
+WRITTEN_ONCE = ("token/",)
+"""Prefixes of what nobody puts while it is deleted: KV takes one write of a key in a second, so that a second deletion
+would wait."""
+
 LATE_S = 90
 """Seconds for which `near` may still answer what it held before: KV's cache of 60, and 30 for a write to spread."""
 
@@ -56,17 +60,20 @@ class Cached:
     async def put(self, key: str, value: bytes, *, ttl_s: float | None = None) -> None:
         if key.startswith(self._prefixes):
             self._wrote(key)
-            # `near` first, and in `delete` last: so whichever of a put and a delete at the same time comes later in
-            # the truth, nothing stays in `near` alone. A failure here leaves every read to the truth.
+            # `near` first, and in `delete` last too: so whichever of a put and a delete at the same time comes later
+            # in the truth, nothing stays in `near` alone. A failure here leaves every read to the truth.
             with suppress(StoreUnavailable):
                 await self._near.put(key, value, ttl_s=ttl_s)
         await self._truth.put(key, value, ttl_s=ttl_s)
 
     async def delete(self, key: str) -> None:
-        await self._truth.delete(key)
         if key.startswith(self._prefixes):
             self._wrote(key)
+            # Before the truth: where this fails, the truth still has what whoever tries again will look for.
             await self._near.delete(key)
+        await self._truth.delete(key)
+        if key.startswith(self._prefixes) and not key.startswith(WRITTEN_ONCE):
+            await self._near.delete(key)  # a put may have come between
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 100) -> list[str]:
         return await self._truth.list(prefix, after=after, limit=limit)
