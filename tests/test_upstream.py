@@ -190,8 +190,9 @@ async def test_the_credential_is_not_in_the_repr() -> None:
         (User("https://issuer.test", "alice", tenant="acme"), "by principal"),
         (User("https://issuer.test", "alice", tenant="evil"), "the deployment's"),
         (User("keys", "bob"), "the deployment's"),
+        (User("https://evil.test", "https://issuer.test|acme|alice"), "the deployment's"),
     ],
-    ids=["subject", "principal", "the same subject of another tenant", "nobody's"],
+    ids=["subject", "principal", "the same subject of another tenant", "nobody's", "another's principal as subject"],
 )
 def test_a_credential_of_the_settings_is_for_the_user_whom_they_name(user: User, token: str) -> None:
     settings = Settings.from_env(

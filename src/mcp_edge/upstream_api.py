@@ -166,7 +166,8 @@ def upstream() -> Upstream:
     base_url, client = settings.upstream_url.rstrip("/"), call.platform.http()
     user = call.user
     own = settings.upstream_tokens.get(user.principal)
-    if own is None and not user.tenant:  # the same subject of another tenant is somebody else
+    # The same subject of another tenant is somebody else, and a subject may be the text of another's principal.
+    if own is None and not user.tenant and "|" not in user.subject:
         own = settings.upstream_tokens.get(user.subject)
     if own is None and accounts is not None and user.grant:
         return Upstream(base_url, OwnAccount(accounts, user), client)
