@@ -198,3 +198,16 @@ def test_processes_that_start_at_once_agree_on_the_secret(tmp_path: Path) -> Non
         process.stdin = None
     answers = {process.communicate(timeout=30)[0].strip() for process in started}
     assert answers == {(tmp_path / "mcp.db.secret").read_text().strip()}
+
+
+def test_the_secret_is_beside_a_database_in_the_home_folder_that_only_its_owner_enters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    with_secret(Settings(store="sqlite:~/data/mcp.db"))
+    assert (tmp_path / "home" / "data" / "mcp.db.secret").is_file()
+    assert list((tmp_path / "work").iterdir()) == []
+    assert (tmp_path / "home" / "data").stat().st_mode & 0o777 == 0o700
