@@ -107,6 +107,12 @@ def test_no_id_of_an_account_is_in_the_configuration() -> None:
     assert "account_id" not in config
 
 
+def test_no_environment_logs_urls_which_hold_codes_and_session_ids() -> None:
+    config: dict[str, Any] = tomllib.loads(CONFIG.read_text())
+    assert config["observability"]["logs"]["invocation_logs"] is False
+    assert not any("observability" in each for each in config["env"].values())  # they inherit it
+
+
 def test_the_date_selects_the_pyodide_that_the_tests_run() -> None:
     config: dict[str, Any] = tomllib.loads(CONFIG.read_text())
     assert config["compatibility_date"] >= "2026-09-08"
