@@ -13,6 +13,8 @@ from mcp.server.mcpserver import MCPServer
 from starlette.types import Receive, Scope, Send
 
 from mcp_edge import endpoint, jsonrpc, sse
+from mcp_edge.audit import SERVED, decided
+from mcp_edge.client_address import address_header
 from mcp_edge.core import Core
 from mcp_edge.credentials import refusal_headers
 from mcp_edge.errors import STATUS, CallerError, StoreUnavailable, TooMany, UpstreamError
@@ -54,6 +56,7 @@ class App:
     def __init__(self, create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> None:
         self._create_server = create_server
         self._guards = Guards(platform.settings)
+        self._address_header = address_header(platform.settings)
         self._gate = gate(platform, self._scopes)
         self._platform = replace(platform, accounts=self._gate.accounts)
         self._core: Core | None = None
@@ -61,7 +64,8 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            request = Request(scope, receive, send)
+            request = Request(scope, receive, send, self._address_header)
+            SERVED.set(request)
             try:
                 await self._serve(request)
             except CallerError as e:
@@ -92,6 +96,7 @@ class App:
         user = await self._gate.authenticator.authenticate(request)
         limiter = self._platform.limiter
         if limiter is not None and not await limiter.allow(user.principal):
+            decided(request.path, "refused", principal=user.principal, client=user.client, reason="rate limit")
             raise TooMany("Too many requests; try again in a minute.", headers={"retry-after": "60"})
         await route(self._core or await self.start(), request, user)
 

@@ -21,6 +21,7 @@ from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
 from mcp_edge.exchange import Exchange
 from mcp_edge.heads import Head
 from mcp_edge.link import MODERN, Link
+from mcp_edge.log_text import clipped
 from mcp_edge.platform import CallEvent
 from mcp_edge.reply import PlainReply
 from mcp_edge.results import Asked
@@ -207,14 +208,14 @@ def _record(
     core.platform.telemetry.call(
         CallEvent(
             version,
-            method if len(method) <= _LABEL else method[:_LABEL],
-            "" if type(name) is not str else name if len(name) <= _LABEL else name[:_LABEL],
+            clipped(method, _LABEL),
+            clipped(name, _LABEL) if type(name) is str else "",
             status,
             ms,
-            str(x.request_id)[:_LABEL],
+            clipped(str(x.request_id), _LABEL),
             x.session.key[:12] if x.session else "",
-            x.user.subject,
-            x.client,
-            x.user.client,
+            clipped(x.user.subject),
+            clipped(x.client),
+            clipped(x.user.client),
         )
     )

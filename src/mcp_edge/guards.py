@@ -12,6 +12,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from mcp_edge.ascii_text import listed, lowered, media_type, stripped
+from mcp_edge.audit import decided
 from mcp_edge.errors import BadRequest, Forbidden, Misdirected, NotAcceptable, UnsupportedMedia
 from mcp_edge.request import Header, Request
 from mcp_edge.settings import WEB_CLIENT_ORIGINS, Settings
@@ -66,7 +67,7 @@ class Guards:
                 _refuse_foreign(request)
         else:
             if origin not in self._good_origins:
-                self._check_origin(origin)
+                self._check_origin(request, origin)
             request.extra += [
                 (b"access-control-allow-origin", origin),
                 (b"access-control-expose-headers", _EXPOSED),
@@ -83,7 +84,7 @@ class Guards:
             _refuse_duplicates(request)
         host = request.raw.get(b"host", b"")
         if host not in self._good_hosts:
-            self._check_host(host)
+            self._check_host(request, host)
 
     def check_open(self, request: Request) -> None:
         """Admit or refuse a request to a path that needs no credential: other sites may lead a user there by a link,
@@ -102,20 +103,22 @@ class Guards:
         allowed = asked if 0 < len(asked) <= _MAX_ASKED_BYTES else b"*"
         await request.answer(204, headers=[*_PREFLIGHT, (b"access-control-allow-headers", allowed)])
 
-    def _check_host(self, host: bytes) -> None:
+    def _check_host(self, request: Request, host: bytes) -> None:
         parts = _AUTHORITY.fullmatch(lowered(host).decode("latin-1"))
         if parts is None or not (parts["host"] in _LOOPBACK or parts[0] in self._hosts or parts["host"] in self._hosts):
+            decided(request.path, "refused", reason=f"host {host.decode('latin-1')}")
             raise Misdirected(
                 "This Host is not served here: set MCP_PUBLIC_URL or MCP_ALLOWED_HOSTS if it should be.", code=-32000
             )
         _remember(self._good_hosts, host)
 
-    def _check_origin(self, origin: bytes) -> None:
+    def _check_origin(self, request: Request, origin: bytes) -> None:
         text = lowered(origin).decode("latin-1")
         scheme, _, authority = text.partition("://")
         parts = _AUTHORITY.fullmatch(authority)
         loopback = scheme in ("http", "https") and parts is not None and parts["host"] in _LOOPBACK
         if not (loopback or text in self._origins or (self._any_origin and parts is not None)):
+            decided(request.path, "refused", reason=f"origin {origin.decode('latin-1')}")
             raise Forbidden("This Origin may not call: MCP_ALLOWED_ORIGINS admits more.", code=-32000)
         _remember(self._good_origins, origin)
 
@@ -123,6 +126,7 @@ class Guards:
 def _refuse_foreign(request: Request) -> None:
     """Refuse what another site's page had a browser ask for."""
     if request.raw[b"sec-fetch-site"] not in _OWN_SITE:
+        decided(request.path, "refused", reason="a page of another site")
         raise Forbidden("Pages of other sites may not ask for this.", code=-32000)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from mcp_edge.ascii_text import digits
+from mcp_edge.client_address import client_address
 from mcp_edge.errors import BadRequest, MethodNotAllowed, TooLarge
 from mcp_edge.tokens import mint
 
@@ -29,6 +30,7 @@ class Request:
     """An ASGI request. `raw` holds the headers, names in lower case, the last of duplicates winning."""
 
     __slots__ = (
+        "_address_header",
         "_headers",
         "begun",
         "ended",
@@ -45,7 +47,8 @@ class Request:
         "trace",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, address_header: bytes | None = None) -> None:
+        """`address_header` is the one in which a trusted proxy states the client's address."""
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -60,6 +63,7 @@ class Request:
         """Headers that every answer to this request carries (CORS, `Connection: close`)."""
         self.begun = self.ended = False
         """Whether the response's status, and its end, were sent; or nobody is there any more to read the end."""
+        self._address_header = address_header
         self._headers: dict[str, str] | None = None
         self.trace: str | None = None
 
@@ -73,6 +77,10 @@ class Request:
     def values(self, name: bytes) -> list[bytes]:
         """Every value of the header `name`, in small letters, in their order."""
         return [value for key, value in self.pairs if key == name]
+
+    def address(self) -> str:
+        """The client's address; empty where nobody knows it."""
+        return client_address(self.scope, self.pairs, self._address_header)
 
     def trace_id(self) -> str:
         """The id under which a bug is logged and told to the client."""

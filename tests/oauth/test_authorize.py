@@ -411,7 +411,7 @@ async def test_a_stranger_whom_the_user_denies_is_told_so(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("client_id", "logged"),
-    [("nobody", "client=nobody"), ("n" * 5000, f"client={'n' * 200} "), ("a\nb", "client='a\\nb'")],
+    [("nobody", "client=nobody"), ("n" * 5000, f"client={'n' * 199}… "), ("a\nb", "client='a\\nb'")],
 )
 async def test_a_refusal_is_logged_with_the_client_that_was_asked_for(
     client_id: str, logged: str, caplog: pytest.LogCaptureFixture

@@ -194,7 +194,9 @@ async def test_a_key_that_is_not_valid_is_told_in_the_log_without_the_key(
             await a.send("POST", "/mcp", [("authorization", f"Bearer {key}")], b"{}").whole()
         await a.send("POST", "/mcp", [], b"{}").whole()  # how clients find out that they need one
 
-    assert [record.message for record in caplog.records] == ["what=/mcp outcome=refused reason='unknown key'"]
+    assert [record.message for record in caplog.records] == [
+        "what=/mcp outcome=refused address=127.0.0.1 reason='unknown key'"
+    ]
 
 
 async def test_a_key_in_the_query_is_ignored(edge: Deployment) -> None:

@@ -182,6 +182,7 @@ async def test_a_refusal_is_logged_with_who_and_why_and_nothing_secret(
         "what": "tools/call change",
         "outcome": "refused",
         "client": "client of ann",
+        "address": "127.0.0.1",
         "reason": "needs write, has read",
     }
 

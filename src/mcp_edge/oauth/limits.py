@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Literal
 
-from mcp_edge.ascii_text import lowered, stripped
 from mcp_edge.ceilings import update
+from mcp_edge.client_address import address_header, client_address
 from mcp_edge.errors import TooMany
 from mcp_edge.oauth import networks
 from mcp_edge.platform import Platform
@@ -65,21 +64,11 @@ class Limits:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        header = platform.settings.client_address_header
-        self._header = lowered(header).encode() if header else None
+        self._header = address_header(platform.settings)
 
     def address(self, request: Request) -> str:
-        """The client's address as the platform states it; never from a header that the client could write. Empty where
-        nobody knows it.
-
-        Where a trusted proxy states it in a header, the proxy's own entry is the last one of the last field; what comes
-        before it, the client may have written.
-        """
-        stated = ""
-        if self._header is not None:
-            fields = [value for name, value in request.pairs if lowered(name) == self._header]
-            stated = fields[-1].decode("latin-1").rpartition(",")[2] if fields else ""
-        return _read(stated) or _read((request.scope.get("client") or ("",))[0] or "")
+        """The client's address; empty where nobody knows it."""
+        return client_address(request.scope, request.pairs, self._header)
 
     async def check(self, request: Request, what: What) -> None:
         """Count an attempt of the request's address, and of the networks around it.
@@ -170,19 +159,3 @@ def _wait_s(before: int, now: int, seconds: float, limit: int) -> int:
         return 0
     room_at = 1 - (limit - 1 - now) / before if now < limit else 2 - (limit - 1) / now
     return max(1, math.ceil(room_at * WINDOW_S - seconds - _ROUNDING))
-
-
-def _read(text: str) -> str:
-    """An address in its one spelling, without a port; empty when it is none."""
-    text = stripped(text)
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return str(address)
