@@ -6,9 +6,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quote
 from typing import Any, Literal, Protocol
 
+from mcp_edge import audit
+from mcp_edge.log_text import MAX_CHARS, MAX_MESSAGE_CHARS, SPECIAL, bounded_trace, clipped, indented, printable, quoted
 from mcp_edge.platform import CallEvent
 
 Format = Literal["text", "json"]
@@ -22,10 +25,9 @@ LEVELS: Mapping[str, int] = {
 """The levels of `MCP_LOG_LEVEL`."""
 
 _KNOWN_LINES = 512
-_MAX_MESSAGE_CHARS = 8192
-_MAX_TRACE_CHARS = 32_768
-"""Of a log record: a library may quote what a client sent."""
 _INTERNAL_ERROR = "-32603"
+_UNNAMED = SPECIAL | {"="}
+"""What has to be quoted where no name stands before it: it could pass for a field with one."""
 _TEXT = (
     "{time} {level:<7} {wire:<10} {what} {status} {duration_ms:.1f} ms "
     "user={user} client={client} session={session} request={request_id}\n"
@@ -83,31 +85,32 @@ class LineSink:
         known = self._said.get(said)
         if known is None:
             known = (
-                f'"level":"{level}","event":"call","wire":{quote(e.wire)},"method":{quote(e.method)},'
-                f'"name":{quote(e.name)},"status":{quote(e.status)},"session":{quote(e.session)},'
-                f'"user":{quote(e.user)},"client":{quote(e.client)}'
+                f'"level":"{level}","event":"call","wire":{_field(e.wire)},"method":{_field(e.method)},'
+                f'"name":{_field(e.name)},"status":{_field(e.status)},"session":{_field(e.session)},'
+                f'"user":{_field(e.user)},"client":{_field(e.client)}'
             )
             if e.app:
-                known += f',"app":{quote(e.app)}'
+                known += f',"app":{_field(e.app)}'
             if len(self._said) >= _KNOWN_LINES:
                 self._said.clear()
             self._said[said] = known
+        request_id = e.request_id if len(e.request_id) <= MAX_CHARS else clipped(e.request_id)  # no call for most
         return (
-            f'{{"time":"{self._stamp()}",{known},"request_id":{quote(e.request_id)},"duration_ms":{e.duration_ms:.3f}}}\n'
+            f'{{"time":"{self._stamp()}",{known},"request_id":{quote(request_id)},"duration_ms":{e.duration_ms:.3f}}}\n'
         ).encode()
 
     def _text(self, event: CallEvent, level: str) -> bytes:
         line = _TEXT.format(
             time=self._stamp(),
             level=level,
-            wire=printable(event.wire),
-            what=f"{printable(event.method)} {printable(event.name)}".rstrip().ljust(28),
-            status=printable(event.status).ljust(10),
+            wire=_word(event.wire, _UNNAMED),
+            what=f"{_word(event.method, _UNNAMED)} {_word(event.name, _UNNAMED)}".rstrip().ljust(28),
+            status=_word(event.status, _UNNAMED).ljust(10),
             duration_ms=event.duration_ms,
-            user=printable(event.user),
-            client=printable(event.client),
-            session=event.session,
-            request_id=printable(event.request_id),
+            user=_word(event.user),
+            client=_word(event.client),
+            session=_word(event.session),
+            request_id=_word(event.request_id),
         )
         return line.encode()
 
@@ -121,31 +124,32 @@ class LineFormatter(logging.Formatter):
         self._clock = Clock()
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line of JSON, or one line of text followed by its traceback."""
+        """One line of JSON, or one line of text followed by its traceback, whose lines have a margin."""
         stamp, level = self._clock.stamp(record.created), record.levelname.lower()
-        message = _cut(record.getMessage().strip(), _MAX_MESSAGE_CHARS)
-        trace = _cut(self.formatException(record.exc_info), _MAX_TRACE_CHARS) if record.exc_info else ""
+        message = clipped(record.getMessage().strip(), MAX_MESSAGE_CHARS)
+        trace = bounded_trace(self.formatException(record.exc_info)) if record.exc_info else ""
         if not self._json:
-            line = f"{stamp} {level:<7} {record.name}: {printable(message)}"
-            return f"{line}\n{trace}" if trace else line
+            line = f"{stamp} {_word(level):<7} {_word(record.name)}: {printable(message)}"
+            return f"{line}\n{indented(trace)}" if trace else line
         fields: dict[str, Any] | None = getattr(record, "fields", None)
-        if fields is not None:  # a decision of `mcp_edge.audit`, whose message says the same in text
+        if fields is not None and record.name == audit.logger.name:  # its message says the same in text
             body = {"time": stamp, "level": level, "event": "decision", **fields}
         else:
-            body = {"time": stamp, "level": level, "event": "log", "logger": record.name, "message": message}
+            body = {"time": stamp, "level": level, "event": "log", "logger": clipped(record.name), "message": message}
         if trace:
             body["traceback"] = trace
         return json.dumps(body)
 
 
-def _cut(text: str, most: int) -> str:
-    """`text`, or its beginning and its end, where a traceback names the error."""
-    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
+def _field(value: str) -> str:
+    """A member's value in a line of JSON."""
+    return quote(clipped(value))
 
 
-def printable(text: str) -> str:
-    """`text` with control characters and lone surrogates escaped: what a client sends cannot forge a line."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
+@lru_cache(_KNOWN_LINES)
+def _word(value: str, special: frozenset[str] = SPECIAL) -> str:
+    """A field's value in a line of text."""
+    return quoted(clipped(value), special)
 
 
 def _level(status: str) -> str:

@@ -6,19 +6,24 @@ handler and no event of Lambda's.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Mapping
+from typing import Any, cast
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from mcp_edge.log_text import MAX_MESSAGE_CHARS, bounded_trace, clipped
 from mcp_edge.platform import CallEvent
 
 NAMESPACE = "mcp-edge"
 _OUTCOMES = frozenset({"ok", "tool_error", "cancelled", "suspended", "interrupted"})
 _LEFT = frozenset({"gone", "ended", "lost"})
 """Nobody waits any longer for the call at this instance: no more an error than a cancellation is."""
+_MAX_DEPTH = 5
+_MAX_MEMBERS = 100
 _QUIET = ("mcp", "mangum", "httpx", "httpcore", "botocore", "asyncio")
 """Loggers whose INFO says something for each request; the call line says it once."""
 
@@ -32,7 +37,13 @@ class PowertoolsSink:
         level = variables.get("MCP_LOG_LEVEL") or "info"
         # The service becomes the logger's name, which must be no library's; the function's could be anything.
         self.logger = Logger(
-            service=NAMESPACE, level=level.upper(), stream=sys.stdout, utc=True, function_name=function
+            service=NAMESPACE,
+            level=level.upper(),
+            stream=sys.stdout,
+            utc=True,
+            function_name=function,
+            json_serializer=_serialized,
+            json_deserializer=str,  # a message that looks like JSON is a message all the same
         )
         logging.getLogger(NAMESPACE).propagate = False
         root = logging.getLogger()
@@ -54,8 +65,29 @@ class PowertoolsSink:
         """
         outcome = event.status if event.status in _OUTCOMES else "cancelled" if event.status in _LEFT else "error"
         write = self.logger.error if event.status == "-32603" else self.logger.info
-        write("call", extra={"call": event._asdict()})
+        fields = event._asdict().items()
+        write("call", extra={"call": {name: clipped(v) if isinstance(v, str) else v for name, v in fields}})
         self._metrics.add_dimension("outcome", outcome)
         self._metrics.add_metric("Calls", MetricUnit.Count, 1)
         self._metrics.add_metric("Duration", MetricUnit.Milliseconds, event.duration_ms)
         self._metrics.flush_metrics()
+
+
+def _serialized(line: dict[str, Any]) -> str:
+    """One line of ASCII, so that no separator and no lone surrogate of a stranger's text needs a thought."""
+    if "exception" in line:
+        line = {**line, "exception": bounded_trace(str(line["exception"]))}
+    return json.dumps({name: v if name == "exception" else _bounded(v) for name, v in line.items()})
+
+
+def _bounded(value: Any, depth: int = 0) -> Any:
+    """A value that JSON has, its texts and lists cut where they are long."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, dict) and depth < _MAX_DEPTH:
+        members = list(cast("dict[Any, Any]", value).items())[:_MAX_MEMBERS]
+        return {clipped(str(name)): _bounded(member, depth + 1) for name, member in members}
+    if isinstance(value, (list, tuple)) and depth < _MAX_DEPTH:
+        items = list(cast("list[Any] | tuple[Any, ...]", value))
+        return [_bounded(item, depth + 1) for item in items[:_MAX_MEMBERS]]
+    return clipped(str(cast("object", value)), MAX_MESSAGE_CHARS)
