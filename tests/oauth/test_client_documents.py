@@ -349,6 +349,7 @@ async def test_only_what_is_read_is_kept() -> None:
     kept = await there.platform.records.get(key)
     assert kept is not None
     assert json.loads(kept) == {
+        "place": 0,
         "format": 2,
         "name": "Notes App",
         "redirect_uris": GOOD["redirect_uris"],

@@ -26,6 +26,7 @@ from mcp_edge.oauth.client_document_fetch import LEAST_FRESH_S, Unanswered, fetc
 from mcp_edge.oauth.client_metadata import ClientMetadata
 from mcp_edge.oauth.limits import Limits
 from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
+from mcp_edge.oauth.unused_clients import UnusedClients
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.tokens import short_hash
@@ -53,15 +54,18 @@ class _Kept:
     fresh_until: float
     used_at: float | None = None
     """When its client got tokens; None for never."""
+    place: int | None = None
+    """Among the clients that got none (`UnusedClients`)."""
 
 
 class ClientDocuments:
     """See the module."""
 
-    def __init__(self, platform: Platform, limits: Limits) -> None:
+    def __init__(self, platform: Platform, limits: Limits, unused: UnusedClients) -> None:
         self._platform = platform
         self._limits = limits
         self._places = _Places()
+        self._unused = unused
         public_url = platform.settings.public_url
         self._own_host = urlsplit(public_url).hostname if public_url else None
 
@@ -125,7 +129,7 @@ class ClientDocuments:
             if raw is not None and (record := json.loads(raw))["format"] == _FORMAT:
                 uris, kinds = tuple(record["redirect_uris"]), tuple(record["grant_types"])
                 told = ClientMetadata(record["name"], uris, kinds, "none", record["uri"])
-                return _Kept(told, record["fetched_at"], record["fresh_until"], record["used_at"])
+                return _Kept(told, record["fetched_at"], record["fresh_until"], record["used_at"], record.get("place"))
         return None
 
     async def _put(self, client_id: str, kept: _Kept) -> None:
@@ -140,8 +144,11 @@ class ClientDocuments:
             "fetched_at": kept.fetched_at,
             "fresh_until": kept.fresh_until,
             "used_at": kept.used_at,
+            "place": kept.place,
         }
         key, ttl_s = (_new_key(client_id), NEW_TTL_S) if kept.used_at is None else (_key(client_id), CLIENT_TTL_S)
+        if kept.used_at is None and (kept.place is None or await self._unused.is_old(kept.place)):
+            record["place"] = await self._unused.admit(key, len(json.dumps(record)))
         await self._platform.records.put(key, json.dumps(record).encode(), ttl_s=ttl_s)
 
     async def _renewed(self, client_id: str, kept: _Kept, request: Request) -> _Kept:
@@ -180,7 +187,8 @@ class ClientDocuments:
                 raise _busy() from e
         now, used_at = self._platform.clock(), kept.used_at if kept is not None else None
         # A new one is looked at soon again, so that its short life reaches from any /authorize to its end.
-        fetched = _Kept(told, now, now + (LEAST_FRESH_S if used_at is None else fresh_s), used_at)
+        fresh_until = now + (LEAST_FRESH_S if used_at is None else fresh_s)
+        fetched = _Kept(told, now, fresh_until, used_at, None if kept is None else kept.place)
         await self._put(client_id, fetched)
         return fetched
 

@@ -12,6 +12,7 @@ from mcp_edge.oauth.client_documents import SCHEME, ClientDocuments
 from mcp_edge.oauth.limits import Limits
 from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
 from mcp_edge.oauth.registered_clients import RegisteredClients
+from mcp_edge.oauth.unused_clients import UnusedClients
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.settings import Settings
@@ -31,8 +32,9 @@ class Clients:
         ways = platform.settings.registration
         self._clock = platform.clock
         self._static = static_clients(platform.settings)
-        self._documents = ClientDocuments(platform, limits) if "cimd" in ways else None
-        self._registered = RegisteredClients(platform) if "dcr" in ways else None
+        unused = UnusedClients(platform)
+        self._documents = ClientDocuments(platform, limits, unused) if "cimd" in ways else None
+        self._registered = RegisteredClients(platform, unused) if "dcr" in ways else None
 
     async def find(self, client_id: str) -> Client | None:
         """The client as it is known here, or None. Nothing is fetched: whoever has a grant of it does not depend on

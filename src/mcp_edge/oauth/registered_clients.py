@@ -1,8 +1,9 @@
 """Clients that registered themselves (RFC 7591), and their records.
 
-Anybody may register, so a registration is worth little: until it gets tokens it is kept for a day. A public client's id
-is a digest of what it said, so the same registration twice makes one record; a confidential one gets an id and a secret
-of its own each time, because a new secret must not take an older one's place.
+Anybody may register, so a registration is worth little: until it gets tokens it is kept for a day, and no longer than
+there is room (`unused_clients`). What got tokens is kept apart, where nothing that strangers do reaches it. A public
+client's id is a digest of what it said, so the same registration twice makes one record; a confidential one gets an id
+and a secret of its own each time, because a new secret must not take an older one's place.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from mcp_edge.oauth import client_metadata, redirects
 from mcp_edge.oauth.client_metadata import ClientMetadata
 from mcp_edge.oauth.model import CLIENT_TTL_S, AuthMethod, Client
+from mcp_edge.oauth.unused_clients import UnusedClients
 from mcp_edge.platform import Platform
 from mcp_edge.tokens import short_hash
 
@@ -28,8 +30,9 @@ _ID = re.compile(r"dcr_[0-9a-f]{32}")
 class RegisteredClients:
     """See the module."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, unused: UnusedClients) -> None:
         self._platform = platform
+        self._unused = unused
 
     async def find(self, client_id: str) -> Client | None:
         """The client, or None. To be asked for is no use of it: anybody can ask."""
@@ -41,6 +44,8 @@ class RegisteredClients:
         record = await self._get(client_id)
         if record is not None:
             await self._put({**record, "renewed_at": self._platform.clock()})
+            if record["renewed_at"] is None:
+                await self._platform.records.delete(_new_key(client_id))
 
     async def add(self, document: dict[str, Any]) -> dict[str, Any]:
         """Register, and the document of the answer (RFC 7591 §3.2.1).
@@ -53,13 +58,15 @@ class RegisteredClients:
         if method != "none":
             secret = f"mes_{secrets.token_hex(32)}"
             record = self._record(f"dcr_{secrets.token_hex(16)}", told, method, secret)
-            await self._put(record)
+            await self._admit(record)
             # Zero: it does not expire as long as it is used.
             return {**_answer(record), "client_secret": secret, "client_secret_expires_at": 0}
         record = self._record(f"dcr_{_digest(told)}", told, method, "")
         known = await self._get(record["client_id"])
         if known is None:
-            await self._put(record)
+            await self._admit(record)
+        elif known["renewed_at"] is None and await self._unused.is_old(known.get("place")):
+            await self._admit(known)  # or its place would be somebody else's soon
         elif known["renewed_at"] is None:
             await self._put(known)  # its day begins anew
         return _answer(known or record)
@@ -81,13 +88,21 @@ class RegisteredClients:
     async def _get(self, client_id: str) -> dict[str, Any] | None:
         if not _ID.fullmatch(client_id):
             return None
-        raw = await self._platform.records.get(_key(client_id))
-        record: dict[str, Any] | None = None if raw is None else json.loads(raw)
-        return record if record is not None and record["format"] == _FORMAT else None
+        for key in (_key(client_id), _new_key(client_id)):
+            raw = await self._platform.records.get(key)
+            if raw is not None and (record := json.loads(raw))["format"] == _FORMAT:
+                return record
+        return None
+
+    async def _admit(self, record: dict[str, Any]) -> None:
+        """Keep a registration that got no tokens yet, in the place of the oldest ones."""
+        size = len(json.dumps(record))
+        await self._put({**record, "place": await self._unused.admit(_new_key(record["client_id"]), size)})
 
     async def _put(self, record: dict[str, Any]) -> None:
-        ttl_s = UNUSED_TTL_S if record["renewed_at"] is None else CLIENT_TTL_S
-        await self._platform.records.put(_key(record["client_id"]), json.dumps(record).encode(), ttl_s=ttl_s)
+        client_id, unused = record["client_id"], record["renewed_at"] is None
+        key, ttl_s = (_new_key(client_id), UNUSED_TTL_S) if unused else (_key(client_id), CLIENT_TTL_S)
+        await self._platform.records.put(key, json.dumps(record).encode(), ttl_s=ttl_s)
 
 
 def _default_method(told: ClientMetadata) -> AuthMethod:
@@ -134,3 +149,7 @@ def _answer(record: dict[str, Any]) -> dict[str, Any]:
 
 def _key(client_id: str) -> str:
     return f"client/{short_hash(client_id)}"
+
+
+def _new_key(client_id: str) -> str:
+    return f"{_key(client_id)}/new"
