@@ -21,7 +21,7 @@ from mcp_edge.errors import STATUS, CallerError, StoreUnavailable, TooMany, Upst
 from mcp_edge.gate import gate
 from mcp_edge.guards import Guards
 from mcp_edge.platform import Platform
-from mcp_edge.request import Gone, Header, Request
+from mcp_edge.request import PRINCIPAL, Gone, Header, Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.wires import http_sse
@@ -94,6 +94,7 @@ class App:
             await self._guards.preflight(request)
             return
         user = await self._gate.authenticator.authenticate(request)
+        request.scope[PRINCIPAL] = user.principal
         limiter = self._platform.limiter
         if limiter is not None and not await limiter.allow(user.principal):
             decided(request.path, "refused", principal=user.principal, client=user.client, reason="rate limit")

@@ -20,6 +20,10 @@ from mcp_edge.tokens import mint
 JSON = b"application/json"
 BODY_TIMEOUT_S = 30
 Header = tuple[bytes, bytes]
+PRINCIPAL = "mcp_edge.principal"
+"""In the scope, once it is known: whose request it is. The server bounds what waits for one user to read."""
+TAKEN = "mcp_edge.taken"
+"""In the scope's state, where the server can tell: a function that returns how many bytes its client has taken."""
 
 
 class Gone(Exception):

@@ -171,6 +171,18 @@ class Settings(BaseModel):
         default=60, gt=0, description="Seconds after which a held stream checks its credential again."
     )
     drain_s: float = Field(default=5, ge=0, description="Seconds between SIGTERM and the end of listening.")
+    stall_s: float = Field(
+        default=30,
+        gt=0,
+        description="With `mcp-edge serve`: seconds after which a client that takes nothing of what waits for it is "
+        "cut off.",
+    )
+    max_connections: int = Field(
+        default=2048,
+        ge=2,
+        description="With `mcp-edge serve`: connections to one process, half of them from one network. Idle ones give "
+        "way; when all are busy, new ones get 503.",
+    )
     max_sessions: int = Field(default=1000, ge=1, description="Sessions per principal; the oldest one gives way.")
     max_streams: int = Field(
         default=256,

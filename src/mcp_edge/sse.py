@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from mcp_edge.request import Header, Request
+from mcp_edge.request import TAKEN, Header, Request
 
 STALL_S = 10
+"""How long a reader may take nothing of what waits for it."""
 RETRY_MS = 500
 KEEPALIVE = b": keep-alive\n\n"
 
@@ -76,9 +77,22 @@ class Writer:
 
     async def _send(self, message: dict[str, object]) -> None:
         try:
-            async with asyncio.timeout(STALL_S):
-                await self.request.send(message)
+            while True:
+                taken = self._taken()
+                try:
+                    async with asyncio.timeout(STALL_S):
+                        await self.request.send(message)
+                    break
+                except TimeoutError:
+                    if self._taken() == taken:  # no slow reader, who takes a little now and then
+                        raise
         except (TimeoutError, OSError):
             # A reader that stalls is let go; a logged stream stays resumable.
             self.detached = self.request.ended = True
         self.last_sent = time.monotonic()
+
+    def _taken(self) -> int:
+        """Bytes that the client has taken so far, where the server can tell. Such a server sends nothing of a message
+        whose sending was cancelled, so that it may be sent again."""
+        tell = self.request.scope.get("state", {}).get(TAKEN)
+        return tell() if tell is not None else 0

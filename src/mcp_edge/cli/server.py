@@ -6,20 +6,23 @@ import asyncio
 import gc
 import logging
 import random
+import resource
 import signal
 import socket
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mcp_edge.cli.connections import FAREWELLS, Connections
 from mcp_edge.cli.drain import HURRY, grace_s
+from mcp_edge.cli.http_protocol import EdgeProtocol
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.platform import Platform
 
@@ -34,6 +37,8 @@ HEAD_S = 15.0
 """How long the head of a request may take to arrive, at least; at most it is twice that."""
 SILENT_S = 1.0
 """How long a connection that was accepted last may take to send its first request."""
+RESERVED = 128
+"""Descriptors for everything but connections."""
 _HANDLED = (signal.SIGTERM, signal.SIGINT, HURRY)
 
 
@@ -54,10 +59,12 @@ class EdgeServer(uvicorn.Server):
         self._hurried = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._drain_s = platform.settings.drain_s
+        self._connections = Connections(platform.settings.max_connections)
+        self._direct = platform.settings.client_address_header is None
         config = uvicorn.Config(
             self._call,
             interface="asgi3",
-            http="h11",  # httptools rejects header white space that HTTP allows
+            http=cast("type[EdgeProtocol]", self._connection),
             loop="asyncio",
             ws="none",
             lifespan="off",
@@ -107,10 +114,12 @@ class EdgeServer(uvicorn.Server):
     async def main_loop(self) -> None:
         """Serve until a signal comes, then go on listening while balancers learn of it."""
         gc.collect()
+        _allow_descriptors(self._platform.settings.max_connections + FAREWELLS + RESERVED)
         gc.freeze()  # what was imported lives as long as the process: the collector need not look at it again
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._sweep)
             tasks.start_soon(self._close_silent)
+            tasks.start_soon(self._end_stalled)
             if self._worker_of is not None:
                 tasks.start_soon(self._leave_with_supervisor, self._worker_of)
             await super().main_loop()
@@ -146,9 +155,12 @@ class EdgeServer(uvicorn.Server):
         ):
             await anyio.sleep(0.01)
 
-    def _protocol(self) -> asyncio.Protocol:
-        make: Any = self.config.http_protocol_class
-        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+    def _protocol(self) -> asyncio.BaseProtocol:
+        return self._connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    def _connection(self, **parts: Any) -> EdgeProtocol:
+        """Made by uvicorn as if it were a class."""
+        return EdgeProtocol(self._connections, direct=self._direct, **parts)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -183,6 +195,14 @@ class EdgeServer(uvicorn.Server):
                     connection.transport.close()
             before = silent
 
+    async def _end_stalled(self) -> None:
+        """Close connections whose clients do not read: neither uvicorn nor asyncio has a limit for that."""
+        after_s = self._platform.settings.stall_s
+        connections = cast("set[EdgeProtocol]", self.server_state.connections)
+        while True:
+            await anyio.sleep(after_s / 4)
+            self._connections.end_stalled(connections, now=time.monotonic(), after_s=after_s)
+
     async def _sweep(self) -> None:
         while True:
             await anyio.sleep(SWEEP_S * random.uniform(0.8, 1.2))  # noqa: S311  # jitter, not a secret
@@ -192,6 +212,14 @@ class EdgeServer(uvicorn.Server):
                         pass
             except StoreUnavailable as e:
                 log.warning("expired records were not removed: %s", e)
+
+
+def _allow_descriptors(count: int) -> None:
+    """Raise the limit of open files to `count`, as far as the system allows: often it is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _silent(connection: Any) -> bool:

@@ -1,0 +1,272 @@
+"""What of a connection's bytes h11 gets to see: one request at a time, its head checked, its chunks joined.
+
+h11 is correct and slow: a field costs it 4 µs, a chunk 10. What a stranger sends is bounded here before h11 looks at
+it, and what other parsers read differently (RFC 9112 §11.2) is refused. It knows no socket and no clock.
+"""
+
+from __future__ import annotations
+
+import re
+
+import h11
+
+MAX_LINE = 16 * 1024
+"""Bytes of a request line. RFC 9112 §3 recommends to support 8,000."""
+MAX_HEAD = 32 * 1024
+"""Bytes of a request's head: room for long tokens and cookies, and as much as proxies in front pass on."""
+MAX_FIELDS = 100
+"""Fields of a request's head. Browsers send 25; each proxy adds a few."""
+MAX_EXCESS = 16 * 1024
+"""Bytes by which the framing of a body may outweigh its data (as in Go since CVE-2023-39326)."""
+MAX_CHUNK_LINE = 4096
+"""Bytes of a chunk's size with its extensions, or of a trailer field."""
+MAX_UNREAD = 16 * 1024 * 1024
+"""Bytes of a body that are read after the answer to it has begun."""
+
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r\n")
+_TRAILER = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*)?\r\n")
+_MALFORMED = "The request is not valid HTTP/1.1."
+_UNDER_WAY = (h11.SEND_BODY, h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+
+
+class Connection(h11.Connection):
+    """An h11 connection of a server that is handed no more than what has been checked."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, MAX_HEAD)
+        self._raw = bytearray()
+        """Received, and not yet handed to h11."""
+        self._chunks: Chunks | None = None
+        self._length = 0
+        """Bytes that are missing of a body whose length was declared."""
+        self._unread = 0
+        self.held = False
+        """Whether the next request has to wait: the client has not read what it asked for."""
+        self.sent = 0
+        """Bytes of answers, handed out to be written."""
+        self.refusal: tuple[int, str] | None = None
+        """The status and the message for the client, once it has sent something that cannot be served."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether the client may still be sending what nobody is going to read."""
+        return self.refusal is not None or self.their_state is h11.SEND_BODY or bool(self._raw)
+
+    def receive_data(self, data: bytes) -> None:
+        """Keep what the client has sent until `next_event` asks for it."""
+        self._raw += data
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """The next event, as in h11.
+
+        Raises:
+            h11.RemoteProtocolError: the client sent what cannot be served; `refusal` says why.
+        """
+        state = self.their_state
+        if state is h11.IDLE:
+            if not self._raw:
+                return h11.NEED_DATA
+            if self.held:
+                return h11.PAUSED
+            if not (head := self._head()):
+                return h11.NEED_DATA
+            super().receive_data(head)
+        elif state is h11.SEND_BODY:
+            if self._raw and (body := self._body()):  # to h11, nothing would mean the end
+                super().receive_data(body)
+        elif state is h11.DONE:
+            return h11.PAUSED if self._raw else h11.NEED_DATA
+        elif state is h11.MUST_CLOSE or state is h11.CLOSED:
+            self._raw.clear()  # nothing that follows the last request counts (RFC 9112 §9.6)
+        try:
+            return super().next_event()
+        except h11.RemoteProtocolError as e:
+            self.refusal = self.refusal or (431 if e.error_status_hint == 431 else 400, _MALFORMED)
+            raise
+
+    def send(self, event: h11.Event) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride] # overloaded there
+        """As in h11; an answer to a request that has not ended is the connection's last (RFC 9112 §9.3)."""
+        if type(event) is h11.Response and self.their_state is h11.SEND_BODY:
+            headers = [field for field in event.headers if field[0] != b"connection"]
+            headers.append((b"connection", b"close"))
+            event = h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)
+        output = super().send(event) or b""
+        self.sent += len(output)
+        return output
+
+    # -- the head --------------------------------------------------------------------------------------------------
+
+    def _head(self) -> bytes:
+        """The head of a request, once it is whole and has passed, and its body if that has come with it."""
+        raw = self._raw
+        end = raw.find(b"\r\n\r\n", 0, MAX_HEAD) + 4
+        if end == 3:
+            self._check_beginning()
+            return b""
+        head = bytes(raw[:end])
+        lines = head.count(b"\r\n")
+        if lines > MAX_FIELDS + 2:
+            raise self._refuse(f"The request has more than {MAX_FIELDS} header fields.", 431)
+        # A bare LF, a bare CR and a folded line are read differently by different parsers (RFC 9112 §2.2, §5.2).
+        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\n " in head or b"\n\t" in head:
+            raise self._refuse(_MALFORMED)
+        line = head[: head.index(b"\r")]
+        if len(line) > MAX_LINE:
+            raise self._refuse(f"The request line has more than {MAX_LINE} bytes.", 414)
+        parts = line.split(b" ")
+        if len(parts) != 3 or parts[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
+            raise self._refuse(_MALFORMED)
+        if not parts[1].startswith(b"/"):
+            raise self._refuse("The request's target must be a path.")
+        self._frame(head.lower(), old=parts[2] == b"HTTP/1.0")
+        if self._length <= len(raw) - end:  # the body is there, too
+            end, self._length = end + self._length, 0
+            head = bytes(raw[:end])
+        del raw[:end]
+        return head
+
+    def _check_beginning(self) -> None:
+        """Refuse a head that has not ended and never will, or not in time."""
+        raw = self._raw
+        newline = raw.find(b"\n")
+        if newline < 0 and len(raw) > MAX_LINE:
+            raise self._refuse(f"The request line has more than {MAX_LINE} bytes.", 414)
+        if len(raw) >= MAX_HEAD:
+            raise self._refuse(f"The request's head has more than {MAX_HEAD} bytes.", 431)
+        if raw.count(b"\n") > MAX_FIELDS + 1:
+            raise self._refuse(f"The request has more than {MAX_FIELDS} header fields.", 431)
+        if raw[0] < 0x21 or raw.count(b"\n") != raw.count(b"\r\n"):
+            raise self._refuse(_MALFORMED)
+
+    def _frame(self, head: bytes, *, old: bool) -> None:
+        """Learn how long the body is. `head` is in small letters.
+
+        Whatever could be read in two ways is refused (RFC 9112 §6.1, §6.3), with 400 where §6.1 has 501 for some.
+        """
+        lengths, codings = head.count(b"\ncontent-length:"), head.count(b"\ntransfer-encoding:")
+        self._chunks, self._length, self._unread = None, 0, 0
+        if lengths + codings > 1 or (codings and old):
+            raise self._refuse("The length of the request's body is stated in two ways, or in one that is not valid.")
+        if lengths:
+            length = _value(head, b"\ncontent-length:")
+            if not length.isdigit() or len(length) > 18:
+                raise self._refuse("The Content-Length is not valid.")
+            self._length = int(length)
+        elif codings:
+            if _value(head, b"\ntransfer-encoding:") != b"chunked":
+                raise self._refuse("The only Transfer-Encoding here is `chunked`.")
+            self._chunks = Chunks()
+
+    # -- the body --------------------------------------------------------------------------------------------------
+
+    def _body(self) -> bytes:
+        """What has arrived of the body, in one piece."""
+        size = len(self._raw)
+        if self._chunks is not None:
+            try:
+                handed = self._chunks.take(self._raw)
+            except ValueError as e:
+                raise self._refuse(str(e)) from None
+        else:
+            handed = bytes(self._raw[: self._length])
+            self._length -= len(handed)
+            del self._raw[: len(handed)]
+        if self.our_state in _UNDER_WAY:
+            self._unread += size - len(self._raw)
+            if self._unread > MAX_UNREAD:
+                raise self._refuse("The body goes on although it was answered.")
+        return handed
+
+    def _refuse(self, message: str, status: int = 400) -> h11.RemoteProtocolError:
+        self.refusal = status, message
+        return h11.RemoteProtocolError(message, error_status_hint=status)
+
+
+class Chunks:
+    """A chunked body as it arrives (RFC 9112 §7.1), with its framing weighed against its data."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        """Bytes that are missing of the chunk that has begun."""
+        self._ends = False
+        """Whether the end of a chunk's last line is still to come."""
+        self._trailers = False
+        self._ended = False
+        self._excess = 0
+
+    def take(self, raw: bytearray) -> bytes:
+        """Remove from `raw` what is whole, and return its data as one chunk; extensions and trailers are dropped.
+
+        Raises:
+            ValueError: it is malformed, or has more framing than data.
+        """
+        data: list[bytearray] = []
+        at, had_ended = 0, self._ended
+        while at < len(raw) and not self._ended:
+            before = at
+            if self._left:
+                data.append(raw[at : at + self._left])
+                at += len(data[-1])
+                self._left -= len(data[-1])
+            elif self._ends:
+                at = self._line_end(raw, at)
+            elif self._trailers:
+                at = self._trailer(raw, at)
+            else:
+                at = self._sizes(raw, at, data)
+            if at == before:
+                break
+        del raw[:at]
+        body = b"".join(data)
+        return (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (
+            b"0\r\n\r\n" if self._ended > had_ended else b""
+        )
+
+    def _sizes(self, raw: bytearray, at: int, data: list[bytearray]) -> int:
+        """Read chunks that are whole, and the size of the first one that is not."""
+        while (line := _CHUNK.match(raw, at, at + MAX_CHUNK_LINE)) is not None:
+            begin = line.end()
+            size = int(line[1], 16)
+            self._weigh(begin - at + 2 - size)
+            end = begin + size
+            if not size:
+                self._trailers = True
+                return begin
+            if not raw.startswith(b"\r\n", end):
+                self._left, self._ends = size, True
+                return begin
+            data.append(raw[begin:end])
+            at = end + 2
+        if raw.find(b"\n", at, at + MAX_CHUNK_LINE) >= 0 or len(raw) - at > MAX_CHUNK_LINE:
+            raise ValueError("A chunk of the body is malformed.")
+        return at
+
+    def _line_end(self, raw: bytearray, at: int) -> int:
+        """Read what follows the data of a chunk."""
+        if raw.startswith(b"\r\n", at):
+            self._ends = False
+            return at + 2
+        if raw[at] != ord("\r") or len(raw) > at + 1:
+            raise ValueError("A chunk of the body is malformed.")
+        return at
+
+    def _trailer(self, raw: bytearray, at: int) -> int:
+        """Read a trailer field, or the empty line that ends the body."""
+        line = _TRAILER.match(raw, at, at + MAX_CHUNK_LINE)
+        if line is None:
+            if raw.find(b"\n", at) >= 0 or len(raw) - at > MAX_CHUNK_LINE:
+                raise ValueError("A trailer field is malformed.")
+            return at
+        self._weigh(line.end() - at)
+        self._ended = line.end() == at + 2
+        return line.end()
+
+    def _weigh(self, excess: int) -> None:
+        self._excess = max(0, self._excess + excess)
+        if self._excess > MAX_EXCESS:
+            raise ValueError("The body has more framing than data.")
+
+
+def _value(head: bytes, field: bytes) -> bytes:
+    begin = head.index(field) + len(field)
+    return head[begin : head.index(b"\r", begin)].strip(b" \t")

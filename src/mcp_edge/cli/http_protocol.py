@@ -1,0 +1,156 @@
+"""uvicorn's HTTP protocol, with bounds on what strangers may make of a connection. It knows no route.
+
+What it relies on inside uvicorn and asyncio is listed in tests/cli/test_http_protocol.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, cast
+
+import h11
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+
+from mcp_edge.cli.connections import Connections, network_of
+from mcp_edge.cli.http_framing import Connection
+from mcp_edge.cli.http_transport import Transport
+from mcp_edge.request import PRINCIPAL, TAKEN
+
+READ_BYTES = 64 * 1024
+"""How much of one connection is read before the others have their turn; asyncio would take four times as much."""
+FULL = "The server has as many connections as it may; try again."
+_BUFFER = bytearray(READ_BYTES)
+_VIEW = memoryview(_BUFFER)
+
+
+class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
+    """One connection. What arrives is read into one buffer of all connections, and copied at once."""
+
+    conn: Connection
+    transport: Transport  # pyright: ignore[reportIncompatibleVariableOverride] # what uvicorn uses of it
+
+    def __init__(self, connections: Connections, *, direct: bool, **parts: Any) -> None:
+        """`direct` says that clients connect to this process themselves: an address stands for one of them."""
+        super().__init__(**parts)
+        self.conn = Connection()
+        self.network = ""
+        self._connections = connections
+        self._direct = direct
+        self.app_state = {**self.app_state, TAKEN: self._tell_taken}  # uvicorn copies it into each request's scope
+
+    @property
+    def principal(self) -> str:
+        """Whose request was the last one; empty where nobody asked."""
+        return self.scope.get(PRINCIPAL, "") if self.scope else ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is a request, or an answer that the client has not taken."""
+        answering = self.cycle is not None and not self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison] # None before the first
+        return answering or bool(self.transport.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the client has not taken."""
+        return self.transport.waiting
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the client has taken so far."""
+        return self.conn.sent - self.transport.untaken
+
+    def _tell_taken(self) -> int:
+        return self.taken
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
+
+    # -- called by asyncio -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # as uvicorn's
+        """Take a place, if there is one."""
+        wrapped = Transport(transport, lambda: self.conn.unread)
+        super().connection_made(cast("asyncio.Transport", wrapped))
+        if self._direct and self.client is not None:
+            self.network = network_of(self.client[0])
+        if not self._connections.admit(self):
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        if self._connections.crowded:
+            self.transport.abort()
+        else:
+            self._refuse(503, FULL, [(b"retry-after", b"5")])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        self.transport.lost()
+        self._unset_keepalive_if_required()
+        self._connections.lost(self)
+        super().connection_lost(exc)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read into."""
+        return _VIEW
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        if self.transport.closing:
+            self.transport.drop(nbytes)
+        else:
+            self.data_received(bytes(_VIEW[:nbytes]))
+
+    def pause_writing(self) -> None:
+        """The client does not keep up: it may not ask for more."""
+        super().pause_writing()
+        self.conn.held = True
+        self._connections.slow(self)
+
+    def resume_writing(self) -> None:
+        """It has read most of what it asked for."""
+        super().resume_writing()
+        self.conn.held = False
+        self._connections.caught_up(self)
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.handle_events()
+
+    # -- called by uvicorn -----------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """The answer is sent."""
+        self._connections.answered(self)
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the client has sent, with the status that fits."""
+        if self.cycle is not None and not self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison] # None before the first
+            self.cycle.disconnected = True  # its app sends nothing more
+            self.cycle.message_event.set()
+        status, message = self.conn.refusal or (400, msg)
+        self._refuse(status, message)
+
+    def _refuse(self, status: int, message: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        """Answer, unless an answer has begun, and close."""
+        self.conn.refusal = status, message
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = json.dumps({"error": message}).encode()
+            fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+            fields += [(b"connection", b"close"), *(headers or [])]
+            start = h11.Response(status_code=status, headers=fields, reason=STATUS_PHRASES[status])
+            for event in (start, h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event))
+        self.transport.close()
+
+    def shutdown(self) -> None:
+        """The process is about to end: let go who has had the last answer."""
+        if self.transport.is_closing():
+            if not self.transport.waiting:
+                self.transport.abort()
+        else:
+            super().shutdown()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: a server may ignore an Upgrade (RFC 9110 §7.8), and Java asks for h2c with every request."""
