@@ -106,7 +106,7 @@ class Permissions:
                 ref = member(params, "ref")
                 if member(ref, "type") == "ref/prompt":
                     return self._of_prompt(member(ref, "name"))
-                return await (reading or self.reading()).needed(member(ref, "uri"))
+                return await (reading or self.reading()).needed_to_complete(member(ref, "uri"))
             case _:
                 return _FREE
 
@@ -155,16 +155,26 @@ class Reading:
         """What a resource needs, found as the SDK finds it: by its URI, else the first template that matches."""
         if type(uri) is not str:
             return _FREE
+        if (resource := (await self._listed()).get(uri)) is not None:
+            return needs_of(resource.meta)
+        for template in self._templates:
+            if _parsed(template.uri_template).match(uri) is not None:
+                return needs_of(template.meta)
+        return _FREE
+
+    async def needed_to_complete(self, uri: Any) -> frozenset[str]:
+        """What the template needs that is named by its text, which a template before it may match as a URI."""
+        await self._listed()
+        named = (needs_of(template.meta) for template in self._templates if template.uri_template == uri)
+        found = next(named, None)
+        return await self.needed(uri) if found is None else found
+
+    async def _listed(self) -> dict[str, t.Resource]:
         if self._resources is None:
             self._templates = await self._server.list_resource_templates()
             listed = await self._server.list_resources()
             self._resources = {resource.uri: resource for resource in reversed(listed)}
-        if (resource := self._resources.get(uri)) is not None:
-            return needs_of(resource.meta)
-        for template in self._templates:
-            if template.uri_template == uri or _parsed(template.uri_template).match(uri) is not None:
-                return needs_of(template.meta)
-        return _FREE
+        return self._resources
 
 
 @lru_cache(1024)

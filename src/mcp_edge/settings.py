@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -37,6 +38,8 @@ _NOT_PRIVATE = frozenset(
      "vbscript", "view-source", "ws", "wss")
 )  # fmt: skip
 """Schemes that a browser or a system reads itself."""
+OF_NOTHING = frozenset(sha256(text).hexdigest() for text in (b"", b"\n", b"\r\n"))
+"""What a shell makes of a variable that is not set."""
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 """One scope (RFC 6749 §3.3)."""
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -260,6 +263,8 @@ class Settings(BaseModel):
             digest, limited, scopes = key.partition(":")
             if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
                 raise ValueError(f"the key of entry {n} must be a SHA-256 in hex, as `mcp-edge keys create` prints it")
+            if digest in OF_NOTHING:
+                raise ValueError(f"the key of entry {n} is the SHA-256 of an empty text")
             if limited and not all(_SCOPE.fullmatch(scope) for scope in scopes.split(" ")):
                 raise ValueError(f"the scopes of entry {n} must be words with one space between them")
         return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mcp_edge.ascii_text import lowered
 
@@ -42,6 +42,15 @@ class Urls:
         host, slash, path = rest.partition("/")
         found = f"{lowered(scheme)}{mark}{lowered(host)}{slash}{path}".removesuffix("/")
         return found if found in self.resources else None
+
+    def is_own(self, uri: str) -> bool:
+        """Whether `uri` may lead to a page of ours.
+
+        What a browser makes of `..` and `%2e` is not guessed: on our origin every path counts that has ours in it.
+        """
+        parts = urlsplit(uri)
+        origin = f"{lowered(parts.scheme)}://{lowered(parts.netloc)}"
+        return origin in (self.origin, self.origin + ":443") and self.base_path in unquote(parts.path)
 
     @property
     def base_path(self) -> str:

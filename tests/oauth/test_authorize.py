@@ -424,3 +424,14 @@ async def test_a_refusal_is_logged_with_the_client_that_was_asked_for(
     assert [line.startswith("what=authorize outcome=refused client=") for line in lines] == [True, True]
     assert logged in lines[0]
     assert "client=app " in lines[1]
+
+
+async def test_no_answer_is_sent_to_this_server_itself() -> None:
+    """A page elsewhere could make it one of our own that sends the browser through another app's consent."""
+    own = "https://mcp.example/authorize?client_id=other"
+    edge = deploy(clients=({**CLIENT, "redirect_uris": [own]},))
+    async with edge.visitor() as browser:
+        page = await browser.visit("/authorize", **Asking(redirect_uri=own).query)
+
+    assert (page.status, page.left) == (400, "")
+    assert "to this server itself" in page.text

@@ -85,6 +85,8 @@ async def test_a_client_with_a_document_can_be_known_beforehand() -> None:
         ({**WEB, "client_id": 7}, "client_id"),
         ({**WEB, "client_id": "web", "client_secret": "x"}, "client_secret_sha256 takes the place"),
         ({**WEB, "client_id": "web", "client_secret_sha256": "x"}, "SHA-256 in hex"),
+        ({**WEB, "client_id": "web", "client_secret_sha256": sha256(b"").hexdigest()}, "of an empty text"),
+        ({**WEB, "client_id": "web", "client_secret_sha256": sha256(b"\n").hexdigest()}, "of an empty text"),
         ({**WEB, "client_id": "web", "client_secret_sha256": SECRET_SHA256.upper()}, "SHA-256 in hex"),
         (
             {**WEB, "client_id": "web", "client_secret_sha256": SECRET_SHA256, "token_endpoint_auth_method": "none"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mcp_edge.oauth import redirects
+from mcp_edge.urls import Urls
 
 HONEST = [
     "https://claude.ai/api/mcp/auth_callback",
@@ -163,3 +164,22 @@ def test_nothing_is_allowed_to_a_client_that_registered_nothing() -> None:
 
 def test_what_was_stored_before_a_rule_was_made_still_cannot_be_used_to_vary() -> None:
     assert not redirects.allowed("http://evil.example:2/cb", ("http://evil.example/cb",))
+
+
+@pytest.mark.parametrize(
+    ("issuer", "uri", "own"),
+    [
+        ("https://mcp.example", "https://mcp.example/authorize?client_id=x", True),
+        ("https://mcp.example", "HTTPS://MCP.example/cb", True),
+        ("https://mcp.example", "https://mcp.example:443/cb", True),
+        ("https://example.com/mcp", "https://example.com/app/../mcp/authorize", True),
+        ("https://example.com/mcp", "https://example.com/%6dcp/authorize", True),
+        ("https://example.com/mcp", "https://example.com/app/cb", False),
+        ("https://mcp.example", "https://app.example/cb?to=https://mcp.example/", False),
+        ("https://mcp.example", "https://mcp.example.org/cb", False),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:33418/cb", False),
+        ("https://mcp.example", "cursor://mcp.example/cb", False),
+    ],
+)
+def test_an_address_of_this_server_is_told_from_an_apps(issuer: str, uri: str, own: bool) -> None:
+    assert Urls(issuer).is_own(uri) is own

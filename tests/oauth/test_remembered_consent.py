@@ -49,7 +49,7 @@ async def test_the_same_request_of_the_same_user_passes(everywhere: Deploy) -> N
 
 async def test_a_page_elsewhere_cannot_send_the_user_through(everywhere: Deploy) -> None:
     browser = await allowed_once(everywhere())
-    for site in ("cross-site", "same-site", "", "None", "none, none"):
+    for site in ("cross-site", "same-site", "same-origin", "", "None", "none, none"):
         assert not passed(await consent_page(browser, Asking(), site=site))
     assert passed(await consent_page(browser, Asking(), site="none"))
 
@@ -93,11 +93,12 @@ async def test_anything_else_is_asked(everywhere: Deploy) -> None:
     assert passed(await consent_page(browser, Asking(), site="none"))
 
 
-async def test_an_app_on_another_port_of_loopback_is_asked_for(everywhere: Deploy) -> None:
+async def test_an_app_on_loopback_is_asked_for_each_time(everywhere: Deploy) -> None:
+    """Any program can listen there, once the app does not (RFC 8252 §8.6)."""
     browser = await allowed_once(everywhere(), Asking(redirect_uri="http://127.0.0.1:1111/callback"))
 
     assert not passed(await consent_page(browser, Asking(redirect_uri="http://127.0.0.1:2222/callback"), site="none"))
-    assert passed(await consent_page(browser, Asking(redirect_uri="http://127.0.0.1:1111/callback"), site="none"))
+    assert not passed(await consent_page(browser, Asking(redirect_uri="http://127.0.0.1:1111/callback"), site="none"))
 
 
 async def test_another_user_is_asked(everywhere: Deploy) -> None:

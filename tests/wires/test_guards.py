@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from hashlib import sha256
 
 import pytest
 
-from mcp_edge.settings import WEB_CLIENT_ORIGINS
+from mcp_edge.errors import ConfigurationError
+from mcp_edge.settings import WEB_CLIENT_ORIGINS, Settings
 from tests.wires.clauses import clause
 from tests.wires.deployment import MODERN, Deployment, bearer, request, text
 
@@ -234,3 +236,10 @@ async def test_an_unknown_key_learns_nothing_of_a_session(edge: Deployment) -> N
     unknown = await a.post(request("ping"), [("mcp-session-id", "nothing"), *bearer("wrong")]).whole()
 
     assert known == unknown
+
+
+@pytest.mark.parametrize("nothing", [b"", b"\n", b"\r\n"])
+def test_the_digest_of_nothing_is_no_key(nothing: bytes) -> None:
+    """A shell makes it of a variable that is not set, and then everybody would have the key."""
+    with pytest.raises(ConfigurationError, match="entry 1 is the SHA-256 of an empty text"):
+        Settings.from_env({"MCP_AUTH": "keys", "MCP_KEYS": f"alice:{sha256(nothing).hexdigest()}"})

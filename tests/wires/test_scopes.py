@@ -15,6 +15,7 @@ from mcp_edge.changes import Change, Changes
 from mcp_edge.credentials import BearerKeys
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.gate import Gate
+from mcp_edge.permissions import Permissions
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
 from tests.wires import deployment
@@ -527,3 +528,25 @@ def test_a_requirement_names_something() -> None:
         requires()
     assert requires("a", "b") == {"mcp-edge/scopes": ["a", "b"]}
     assert json_of(requires("a")) == b'{"mcp-edge/scopes": ["a"]}'
+
+
+async def test_a_template_that_is_named_is_not_taken_for_one_before_it_that_matches_its_text() -> None:
+    server = MCPServer[Any]("templates")
+
+    @server.resource("files://{+path}", meta=requires("pub"))
+    def file(path: str) -> str:
+        return path
+
+    @server.resource("files://hr/{employee}", meta=requires("hr"))
+    def employee(employee: str) -> str:
+        return employee
+
+    declare_scopes(server, Scope("pub", "Files"), Scope("hr", "Personnel"))
+    needed = Permissions(server, lambda _: None).needed
+
+    def of(uri: str) -> dict[str, Any]:
+        return {"ref": {"type": "ref/resource", "uri": uri}, "argument": {"name": "employee", "value": ""}}
+
+    assert await needed("completion/complete", of("files://hr/{employee}")) == {"hr"}
+    assert await needed("completion/complete", of("files://{+path}")) == {"pub"}
+    assert await needed("resources/read", {"uri": "files://hr/{employee}"}) == {"pub"}  # the SDK reads the first

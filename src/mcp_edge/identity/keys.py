@@ -32,9 +32,9 @@ class Keys:
         Raises:
             Refused: it is nobody's, or made for another server.
         """
-        digest = sha256(f"{self._issuer}\n{stripped(value)}".encode("utf-8", "surrogatepass")).digest()
-        user = self._users.get(digest)
-        if user is None:
+        key = stripped(value)
+        user = self._users.get(sha256(f"{self._issuer}\n{key}".encode("utf-8", "surrogatepass")).digest())
+        if user is None or not key:
             raise Refused("This access key is not valid here.", "no such key")
         return user
 

@@ -90,6 +90,8 @@ async def _destination(server: AuthorizationServer, request: Request, asked: Par
         redirect_uri = client.redirect_uris[0]
     if not redirects.allowed(redirect_uri, client.redirect_uris, server.settings.redirect_schemes):
         raise OAuthError("invalid_request", "The app wants the answer sent to an address that it has not registered.")
+    if server.urls.is_own(redirect_uri):
+        raise OAuthError("invalid_request", "The app wants the answer sent to this server itself, where no app is.")
     return client, redirect_uri
 
 

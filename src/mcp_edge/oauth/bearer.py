@@ -49,7 +49,7 @@ class BearerTokens:
             raise challenges.missing(self._urls, request.path, (await self._scopes()).baseline)
         token = sent.strip(b" \t")
         user = await self._grants().user(token.decode("latin-1"), self._audiences[request.path])
-        if user is None and self._keys:
+        if user is None and self._keys and token:
             user = await self._by_key(token)
         if user is not None:
             return user

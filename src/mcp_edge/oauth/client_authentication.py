@@ -31,7 +31,7 @@ async def authenticate_client(server: AuthorizationServer, request: Request, for
         raise _invalid(basic, f"unknown client {client_id}")
     if client.auth_method == "none" and secret:
         raise _invalid(basic, f"{client_id} is public, but sent a secret")
-    if client.auth_method != "none" and not hmac.compare_digest(client.secret_hash, digest(secret)):
+    if client.auth_method != "none" and not (secret and hmac.compare_digest(client.secret_hash, digest(secret))):
         raise _invalid(basic, f"wrong secret of {client_id}" if secret else f"no secret of {client_id}")
     return client
 

@@ -15,7 +15,7 @@ from mcp_edge.oauth.registered_clients import RegisteredClients
 from mcp_edge.oauth.unused_clients import UnusedClients
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
-from mcp_edge.settings import Settings
+from mcp_edge.settings import OF_NOTHING, Settings
 
 _STATIC_ID = re.compile(r"[!-~]{1,1000}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -103,6 +103,8 @@ def _static(document: dict[str, Any], schemes: Collection[str]) -> Client:
         raise OAuthError("", "client_secret_sha256 takes the place of client_secret: the SHA-256 of it in hex.")
     if digest != "" and not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
         raise OAuthError("", "client_secret_sha256 is a SHA-256 in hex.")
+    if digest in OF_NOTHING:
+        raise OAuthError("", "client_secret_sha256 is the SHA-256 of an empty text.")
     told = client_metadata.read(document, schemes)
     method = told.auth_method or ("client_secret_basic" if digest else "none")
     if (method == "none") != (digest == ""):

@@ -1,7 +1,7 @@
 """Consent that is remembered: for the same client, redirect URI, resource, scopes and user, and for thirty days.
 
-The redirect URI is remembered with its port, so an app on loopback, which nobody can tell from another (RFC 8252 §8.6),
-is asked for again. The records are in the `AtomicStore`: what a user has taken back is gone at once.
+An app on loopback or behind a scheme of its own, which nobody can tell from another, is asked for each time
+(RFC 8252 §8.6). The records are in the `AtomicStore`: what a user has taken back is gone at once.
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ async def recalled(
 
     It is shown to who gave less than was asked for: the app may be back because that was not enough. And to who comes
     back to a request that is answered, by the Back button say: its PKCE challenge is known, and no app uses one twice.
-    A page of another site could send the browser here, so only a navigation that the user began (an address typed, a
-    link from outside the browser) or one of our own passes without it. And to a private-use scheme, which any program
-    can claim for itself (RFC 8252 §8.6).
+    A page could send the browser here, so only a navigation that the user began (an address typed, a link from outside
+    the browser) passes without it; one of our own does not, which a redirect of a page may have begun. And what leads
+    to a program on the user's machine is always asked for: any other program can listen there, or claim the scheme
+    (RFC 8252 §8.6).
     """
-    if redirects.is_private(wanted.redirect_uri):
+    if redirects.is_native(wanted.redirect_uri):
         return None
-    if request.raw.get(b"sec-fetch-site") not in (b"none", b"same-origin"):
+    if request.raw.get(b"sec-fetch-site") != b"none":
         return None
     if request.raw.get(b"sec-fetch-dest") != b"document":
         return None
