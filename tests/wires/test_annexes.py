@@ -18,6 +18,8 @@ from tests.wires.test_streams import LEASE_S, final
 pytestmark = pytest.mark.anyio
 
 LARGE = 300_000
+LONGEST_ID = "i" * 8192
+"""The longest that a request may have."""
 PAD = {"unread": "y" * LARGE}
 ANN: dict[str, Any] = {"action": "accept", "content": {"name": "Ann"}}
 
@@ -57,12 +59,13 @@ async def test_a_running_call_writes_little_with_each_heartbeat(edge: Deployment
     session, beats = await a.initialize(), swapped(a, "stream/")
     params: dict[str, Any] = {"name": "look_up", "arguments": {"topic": "x"}, "_meta": {"progressToken": "p"}}
     params["arguments" if part == "arguments" else "_meta"] |= PAD if part != "id" else {}
-    call = session.request(a, "tools/call", params, id="i" * LARGE if part == "id" else 1)
+    call = session.request(a, "tools/call", params, id=LONGEST_ID if part == "id" else 1)
     await call.message()
     await soon(lambda: len(beats) > 2)
 
     assert max(beats) < 2048
-    assert LARGE < await stored(edge, "annex/") < LARGE + 1000
+    size = len(LONGEST_ID) if part == "id" else LARGE
+    assert size < await stored(edge, "annex/") < size + 1000
     edge.desk.gate("A").set()
     assert text((await call.messages())[-1]) == "x by A"
 
@@ -181,13 +184,13 @@ async def test_a_suspended_call_goes_on_elsewhere_with_all_its_arguments(edge: D
 async def test_a_call_that_may_not_run_again_is_said_to_be_interrupted_under_its_id(edge: Deployment) -> None:
     a, b = edge.pair()
     session = await a.initialize()
-    call = session.call(a, "change", {"topic": "x", **PAD}, id="i" * LARGE, token="p")
+    call = session.call(a, "change", {"topic": "x", **PAD}, id=LONGEST_ID, token="p")
     await call.message()
     a.cable.cut()
     edge.clock.advance(LEASE_S + 1)
     answer = (await session.get(b, call.last_id).messages())[-1]
 
-    assert (answer["id"], answer["error"]["data"]["interrupted"]) == ("i" * LARGE, True)
+    assert (answer["id"], answer["error"]["data"]["interrupted"]) == (LONGEST_ID, True)
 
 
 @pytest.mark.parametrize("dead", ["running", "before its annex"])
