@@ -41,7 +41,7 @@ deploy-tools: $(WRANGLER) $(LAMBDA)/.installed $(WORKER)/.installed
 
 # `wrangler deploy` runs it first.
 worker-packages: $(WORKER)/.installed
-	@$(WORKER)/bin/python worker/packages.py
+	@$(WORKER)/bin/python requirements/vendor_worker.py
 
 # A venv is made once; each lock is a stamp in it. What builds the project (hatchling) is in every lock, so that
 # nothing is fetched without a hash. A lock is whole, so pip resolves nothing (--no-deps): pip before 23.3 does not apply

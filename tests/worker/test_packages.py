@@ -30,7 +30,7 @@ pathlib.Path("python_modules").mkdir()
 
 @pytest.fixture(scope="module")
 def packages() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("worker_packages", ROOT / "worker" / "packages.py")
+    spec = importlib.util.spec_from_file_location("worker_packages", ROOT / "requirements" / "vendor_worker.py")
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules["worker_packages"] = importlib.util.module_from_spec(spec)

@@ -1,7 +1,7 @@
 """Vendors the Worker's packages for `wrangler deploy`: the releases and files of `requirements/`, or none.
 
 `pywrangler sync` resolves ranges and takes what it finds. Here it finds what is pinned, and whatever else it brings is
-removed before wrangler uploads anything. Not uploaded itself: only `entry.py` is.
+removed before wrangler uploads anything.
 """
 
 from __future__ import annotations
