@@ -135,7 +135,7 @@ async def test_the_newest_session_is_never_the_one_that_gives_way(platform: Plat
 async def test_of_subscriptions_at_once_no_more_are_left_than_there_may_be(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_edge.sessions._MOST_SUBSCRIPTIONS", 8)
+    monkeypatch.setattr("mcp_edge.sessions.MOST_SUBSCRIPTIONS", 8)
     sessions = Sessions(platform, Signer([b"k" * 32]))
     session = await opening(platform)
     await let_in([sessions.subscribe(session, f"note://{n}") for n in range(40)])

@@ -70,7 +70,7 @@ async def test_a_call_right_after_initialize_is_one_read_of_d1_where_the_session
     assert edge.spent() == {"DB.raw": 1}
 
 
-async def test_a_session_is_opened_and_ended_with_one_write_of_kv_each(edge: Costs) -> None:
+async def test_a_session_is_opened_with_one_write_of_kv_and_ended_with_two(edge: Costs) -> None:
     a, _ = edge.pair()
     await (await a.initialize()).delete(a)  # makes the tables
     edge.spent()
@@ -80,4 +80,5 @@ async def test_a_session_is_opened_and_ended_with_one_write_of_kv_each(edge: Cos
     assert (await session.delete(a)).status < 300
     ended = edge.spent()
     assert (opened.pop("DB.raw") <= 4, ended.pop("DB.raw") <= 6) == (True, True)
-    assert (opened, ended) == ({"KV.put": 1}, {"KV.get": 1, "KV.delete": 1})
+    # Before the truth, so that a failure can be tried again; and after it, since a renewal may have come between.
+    assert (opened, ended) == ({"KV.put": 1}, {"KV.get": 1, "KV.delete": 2})
