@@ -53,7 +53,7 @@ OWN = {
     ("settings.py", "upper"),  # the names of our own options
     ("cloudflare/environment.py", "upper"),  # the same
     ("exposure.py", "lower"),  # how weak an operator's secret is
-    ("exposure.py", "strip"),  # a file that this server wrote
+    ("arguments.py", "title"),  # an attribute of pydantic's error
 }
 UNICODE = {
     "lower", "upper", "casefold", "title", "capitalize", "swapcase", "expandtabs", "splitlines",

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Collection, Iterator
 
 import httpx
 
+from mcp_edge.ascii_text import lowered, stripped
+
 CODINGS = ("gzip", "deflate")
 """What can be undone (RFC 9110 §8.4.1)."""
 MAX_BYTES = 16 * 1024 * 1024
@@ -131,7 +133,7 @@ def _coding(response: httpx.Response, allowed: Collection[str]) -> str:
     """
     named = response.headers.get_list("content-encoding", split_commas=True)
     codings = [
-        name for name in (name.strip().lower().removeprefix("x-") for name in named) if name not in ("", "identity")
+        name for name in (lowered(stripped(name)).removeprefix("x-") for name in named) if name not in ("", "identity")
     ]
     if not codings:
         return ""

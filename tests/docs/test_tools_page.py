@@ -250,7 +250,7 @@ def documented_lives() -> Iterator[tuple[str, tuple[float, float]]]:
     for name, life in re.findall(r"^\| `([a-z]+)/.*\| ([^|]+) \|$", page, re.MULTILINE):
         options = [Settings.model_fields[name.lower()].default for name in re.findall(r"`MCP_(\w+)`", life)]
         times = [float(number) * units[unit] for number, unit in re.findall(r"(\d+) (\w+)", life)]
-        if life == "as its head":  # whose first part is the head's
+        if life.startswith("as its "):  # another record's life, or one whose first part is that of a record above
             continue
         if life in ("no end", "as the tool says"):
             yield name, (math.inf if life == "no end" else 0, math.inf)

@@ -147,7 +147,7 @@ BAD_ANSWERS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "not the promised compression": (
         {"stream": IteratorStream([b"not gzip"]), "headers": {"content-encoding": "gzip"}},
-        "The upstream API could not be reached, or broke off its answer.",
+        "The upstream API's answer is compressed in a way that is not taken, or broken.",
     ),
 }
 
