@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from mcp_edge.cli.server import EdgeServer
+from mcp_edge.cli.server import SILENT_S, EdgeServer
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
@@ -150,15 +150,21 @@ def await_closed(address: tuple[str, int]) -> None:
     with suppress(ConnectionError):  # the last one may still be taken by the kernel
         while True:
             socket.create_connection(address, timeout=10).close()
+            time.sleep(0.01)  # a queue that is full would hold the next one for a second
 
 
-def test_a_request_that_has_begun_to_arrive_is_served_after_the_listener_has_closed(tmp_path: Path) -> None:
-    with Fleet(app=APP, count=1, store=f"sqlite:{tmp_path}/mcp.db", env={"MCP_DRAIN_S": "0"}) as fleet:
+@pytest.mark.parametrize(("drain_s", "pause_s"), [(0, 0), (4, 2 * SILENT_S)], ids=["at once", "later"])
+def test_a_request_that_has_begun_to_arrive_is_served_after_the_listener_has_closed(
+    tmp_path: Path, drain_s: int, pause_s: float
+) -> None:
+    env = {"MCP_DRAIN_S": str(drain_s)}
+    with Fleet(app=APP, count=1, store=f"sqlite:{tmp_path}/mcp.db", env=env) as fleet:
         address = ("127.0.0.1", fleet.ports[0])
         with socket.create_connection(address, timeout=10) as slow:
             slow.sendall(b"GET /healthz HTTP/1.1\r\n")
             fleet.terminate(0)
             await_closed(address)
+            time.sleep(pause_s)
             slow.sendall(b"Host: 127.0.0.1\r\n\r\n")
             assert slow.recv(4096).startswith(b"HTTP/1.1 200 OK")
         assert fleet.wait(0) == 0

@@ -52,6 +52,11 @@ class Connection(h11.Connection):
         """Whether the client may still be sending what nobody is going to read."""
         return self.refusal is not None or self.their_state is h11.SEND_BODY or bool(self._raw)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a request's head has arrived."""
+        return self.their_state is h11.IDLE and bool(self._raw)
+
     def receive_data(self, data: bytes) -> None:
         """Keep what the client has sent until `next_event` asks for it."""
         self._raw += data

@@ -1,6 +1,6 @@
 """uvicorn's HTTP protocol, with bounds on what strangers may make of a connection. It knows no route.
 
-What it relies on inside uvicorn and asyncio is listed in tests/cli/test_http_protocol.py.
+What it relies on inside uvicorn and asyncio is listed in tests/cli/test_uvicorn_internals.py.
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
         """Whether there is a request, or an answer that the client has not taken."""
         answering = self.cycle is not None and not self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison] # None before the first
         return answering or bool(self.transport.waiting)
+
+    @property
+    def arriving(self) -> bool:
+        """Whether a part of a request's head is there."""
+        return self.conn.begun and not self.transport.closing
 
     @property
     def waiting(self) -> int:

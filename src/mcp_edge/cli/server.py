@@ -36,7 +36,9 @@ KEEP_ALIVE_S = 75
 HEAD_S = 15.0
 """How long the head of a request may take to arrive, at least; at most it is twice that."""
 SILENT_S = 1.0
-"""How long a connection that was accepted last may take to send its first request."""
+"""How long a connection that was accepted last may take to begin its first request."""
+TURNS_OF_ACCEPT = 3
+"""Turns of asyncio's loop from the accepted socket to `connection_made`: a task, the transport, the call."""
 RESERVED = 128
 """Descriptors for everything but connections."""
 _HANDLED = (signal.SIGTERM, signal.SIGINT, HURRY)
@@ -148,12 +150,20 @@ class EdgeServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for connection in queued:
             await loop.connect_accepted_socket(self._protocol, connection)
-        deadline = time.monotonic() + (0 if self.force_exit else SILENT_S)
-        await anyio.lowlevel.checkpoint()  # connections that the loop itself accepted last are made in its next turn
-        while time.monotonic() < deadline and any(  # noqa: ASYNC110  # uvicorn announces no first request
-            getattr(connection, "cycle", None) is None for connection in self.server_state.connections
-        ):
-            await anyio.sleep(0.01)
+        for _ in range(TURNS_OF_ACCEPT):  # what the loop itself accepted last is no connection yet
+            await anyio.lowlevel.checkpoint()
+        closed = time.monotonic()
+        grace = grace_s(self._drain_s)
+        while not self.force_exit and self._arriving(time.monotonic() - closed, grace / 2):  # noqa: ASYNC110
+            await anyio.sleep(0.01)  # uvicorn announces no request
+        self.config.timeout_graceful_shutdown = grace - (time.monotonic() - closed)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _arriving(self, since_s: float, most_s: float) -> bool:
+        """Whether a first request may still come, or any has begun to. `since_s` ago the listener was closed."""
+        connections = cast("set[EdgeProtocol]", self.server_state.connections)
+        if since_s < SILENT_S and any(connection.cycle is None for connection in connections):  # pyright: ignore[reportUnnecessaryComparison] # None before the first
+            return True
+        return since_s < most_s and any(connection.arriving for connection in connections)
 
     def _protocol(self) -> asyncio.BaseProtocol:
         return self._connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
