@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 
+import h11
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from mcp_edge.cli.http_framing import Connection
 from tests.cli.edge import echo, serving
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +44,38 @@ def status(answer: bytes) -> int:
     """That of the only response in `answer`."""
     assert answer.count(b"HTTP/1.1 ") == 1, answer
     return int(answer.split(b" ", 2)[1])
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "first"),
+    [([(b"content-length", b"4")], 0), ([(b"x-note", b"content-length: 4")], 1)],
+    ids=["stated", "a stream"],
+)
+async def test_a_head_goes_out_with_the_body_that_follows_at_once(
+    fields: list[tuple[bytes, bytes]], first: int
+) -> None:
+    connection = Connection()
+    connection.receive_data(GET)
+    while connection.their_state is not h11.DONE:
+        connection.next_event()
+    head = connection.send(h11.Response(status_code=200, headers=fields, reason=b"OK"))
+    assert head.count(b"HTTP/1.1 200 OK") == first
+    body = connection.send(h11.Data(data=b"none"))
+    assert body.count(b"HTTP/1.1 200 OK") == 1 - first
+    assert b"none" in body
+    assert b"HTTP/1.1" not in connection.send(h11.EndOfMessage())
+
+
+async def test_a_head_goes_out_without_a_body_too() -> None:
+    connection = Connection()
+    connection.receive_data(GET)
+    while connection.their_state is not h11.DONE:
+        connection.next_event()
+    assert connection.send(h11.Response(status_code=404, headers=[(b"content-length", b"0")])) == b""
+    assert connection.send(h11.EndOfMessage()).startswith(b"HTTP/1.1 404 ")
 
 
 # -- bodies in chunks -------------------------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ class Connection(h11.Connection):
         """Whether the next request has to wait: the client has not read what it asked for."""
         self.sent = 0
         """Bytes of answers, handed out to be written."""
+        self._answer = b""
+        """The head of an answer whose body is to follow at once: one packet, one call of the system."""
         self.refusal: tuple[int, str] | None = None
         """The status and the message for the client, once it has sent something that cannot be served."""
 
@@ -90,12 +92,22 @@ class Connection(h11.Connection):
             raise
 
     def send(self, event: h11.Event) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride] # overloaded there
-        """As in h11; an answer to a request that has not ended is the connection's last (RFC 9112 §9.3)."""
-        if type(event) is h11.Response and self.their_state is h11.SEND_BODY:
-            headers = [field for field in event.headers if field[0] != b"connection"]
-            headers.append((b"connection", b"close"))
-            event = h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)
-        output = super().send(event) or b""
+        """As in h11, but a head that states the length of its body is handed out together with it.
+
+        An answer to a request that has not ended is the connection's last (RFC 9112 §9.3).
+        """
+        if type(event) is h11.Response:
+            if self.their_state is h11.SEND_BODY:
+                headers = [field for field in event.headers if field[0] != b"connection"]
+                headers.append((b"connection", b"close"))
+                event = h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)
+            output = super().send(event) or b""
+            if b"\r\ncontent-length: " in output:
+                self._answer = output
+                return b""
+        else:
+            output = self._answer + (super().send(event) or b"")
+            self._answer = b""
         self.sent += len(output)
         return output
 
