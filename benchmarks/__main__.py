@@ -18,7 +18,7 @@ PARTS = {
     "http": "benchmarks.throughput",
     "import": "benchmarks.imports",
     "growth": "benchmarks.growth",
-    "worst": "benchmarks.worst_calls",
+    "worst": "benchmarks.worst",
     "lambda": "benchmarks.invocations",
     "worker": "benchmarks.worker",
 }

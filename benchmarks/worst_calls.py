@@ -1,29 +1,15 @@
-"""The worst that one caller can send, and what it costs all others: how long they wait, how much memory is gone.
-
-Each row is a server of its own (`mcp-edge serve` with the template's tools, on loopback), one call, and `/healthz`
-asked all the time meanwhile. A row is one entry of `CALLS`: a name and what makes the attack, a function of the port.
-"""
+"""The worst calls: what one caller can put into one request, by name. `benchmarks.worst` sends them."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from benchmarks.process import free_port, started
-from benchmarks.report import Part, Row, Target, at_most, progress
 from benchmarks.wire import CLIENT, HANDSHAKE, MODERN
 
-MOST_WAIT_S = 0.3
-MOST_GROWTH_MIB = 100
 DEADLINE_S = 60
 
 Attack = Callable[[int], str]
@@ -55,7 +41,7 @@ def modern(body: dict[str, Any]) -> Attack:
     named = params.get("uri" if body["method"] == "resources/read" else "name")
     if isinstance(named, str):
         headers["mcp-name"] = named[:200]
-    return partial(_post, body=json.dumps({**body, "params": params}).encode(), headers=headers)
+    return partial(post, body=json.dumps({**body, "params": params}).encode(), headers=headers)
 
 
 def handshake(body: Any, version: str = HANDSHAKE) -> Attack:
@@ -64,20 +50,20 @@ def handshake(body: Any, version: str = HANDSHAKE) -> Attack:
 
     def attack(port: int) -> str:
         opening = {"protocolVersion": version, "capabilities": {}, "clientInfo": CLIENT}
-        connection = _connection(port)
-        connection.request("POST", "/mcp", json.dumps(message("initialize", opening)), _HEADERS)
+        connection = connection_to(port)
+        connection.request("POST", "/mcp", json.dumps(message("initialize", opening)), HEADERS)
         session = connection.getresponse()
         session.read()
         connection.close()
         headers = {"mcp-session-id": session.headers["mcp-session-id"], "mcp-protocol-version": version}
-        return _post(port, body=raw, headers=headers)
+        return post(port, body=raw, headers=headers)
 
     return attack
 
 
 def alone(body: dict[str, Any]) -> Attack:
     """Send a request without a session."""
-    return partial(_post, body=json.dumps(body).encode(), headers={})
+    return partial(post, body=json.dumps(body).encode(), headers={})
 
 
 def posted(body: dict[str, Any]) -> Attack:
@@ -85,14 +71,14 @@ def posted(body: dict[str, Any]) -> Attack:
     raw = json.dumps(body).encode()
 
     def attack(port: int) -> str:
-        stream = _connection(port)
+        stream = connection_to(port)
         stream.request("GET", "/sse", headers={"accept": "text/event-stream"})
         events = stream.getresponse()
         path = _data_of(events).decode()
         opening = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": CLIENT}
-        _post(port, body=json.dumps(message("initialize", opening, 0)).encode(), headers={}, path=path)
+        post(port, body=json.dumps(message("initialize", opening, 0)).encode(), headers={}, path=path)
         _data_of(events)
-        said = _post(port, body=raw, headers={}, path=path)
+        said = post(port, body=raw, headers={}, path=path)
         if said.startswith("202"):
             said = f"202, then {len(_data_of(events)):,} B"
         events.close()
@@ -134,17 +120,19 @@ CALLS: Mapping[str, Callable[[], Attack]] = {
 
 # -- sending -----------------------------------------------------------------------------------------------------------
 
-_HEADERS = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+HEADERS = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 
 
-def _connection(port: int) -> http.client.HTTPConnection:
+def connection_to(port: int) -> http.client.HTTPConnection:
+    """A connection to the server at a port."""
     return http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
 
 
-def _post(port: int, *, body: bytes, headers: Mapping[str, str], path: str = "/mcp") -> str:
-    connection = _connection(port)
+def post(port: int, *, body: bytes, headers: Mapping[str, str], path: str = "/mcp") -> str:
+    """What became of a POST: its status and the size of its answer."""
+    connection = connection_to(port)
     try:
-        connection.request("POST", path, body, {**_HEADERS, **headers})
+        connection.request("POST", path, body, {**HEADERS, **headers})
         response = connection.getresponse()
         size = len(response.read())
         return f"{response.status}, {size:,} B"
@@ -158,110 +146,3 @@ def _data_of(events: http.client.HTTPResponse) -> bytes:
         if line.startswith(b"data: "):
             return line[6:].strip()
     raise RuntimeError("the stream has ended")
-
-
-# -- measuring ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one call cost the others."""
-
-    said: str
-    wait_s: float
-    """The longest that `/healthz` had to wait."""
-    growth_mib: float | None
-    """The process's peak over what it had before; None where the system does not say."""
-
-
-def measure(attack: Attack, store: str, env: Mapping[str, str]) -> Cost:
-    """Attack a fresh server."""
-    port = free_port()
-    arguments = ["-m", "mcp_edge.cli", "serve", "--port", str(port), "--store", store]
-    with started(arguments, port, env) as pid:
-        for _ in range(3):
-            _ask(port)
-        _post(port, body=json.dumps(message("ping", {})).encode(), headers={})  # it starts at its first request
-        before = _memory(pid, "VmRSS")
-        ended = threading.Event()
-        waits: list[float] = []
-        watching = threading.Thread(target=_watch, args=(port, ended, waits))
-        watching.start()
-        try:
-            said = attack(port)
-        except (OSError, http.client.HTTPException) as e:
-            said = f"{type(e).__name__}"
-        finally:
-            time.sleep(0.2)  # what is done after the answer counts as well
-            ended.set()
-            watching.join()
-        peak = _memory(pid, "VmHWM")
-    return Cost(said, max(waits), None if before is None or peak is None else peak - before)
-
-
-def _watch(port: int, ended: threading.Event, waits: list[float]) -> None:
-    while not ended.is_set():
-        waits.append(_ask(port))
-        time.sleep(0.005)
-
-
-def _ask(port: int) -> float:
-    began = time.perf_counter()
-    connection = _connection(port)
-    try:
-        connection.request("GET", "/healthz")
-        connection.getresponse().read()
-    finally:
-        connection.close()
-    return time.perf_counter() - began
-
-
-def _memory(pid: int, name: str) -> float | None:
-    """A line of the process's status in MiB."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    except OSError:
-        return None
-    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(f"{name}:")), None)
-
-
-@contextmanager
-def _stores(*, quick: bool) -> Generator[dict[str, tuple[str, dict[str, str]]]]:
-    """Name -> the store and what its server has to know."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        found: dict[str, tuple[str, dict[str, str]]] = {"SQLite": (f"sqlite:{folder}/bench.db", {})}
-        if not quick:
-            from benchmarks.invocations import table
-
-            env = stack.enter_context(table())
-            found["DynamoDB"] = (env.pop("MCP_STORE"), env)
-        yield found
-
-
-def run(*, quick: bool) -> Part:
-    """Every call on every store."""
-    rows: list[Row] = []
-    data: dict[str, dict[str, Any]] = {}
-    with _stores(quick=quick) as stores:
-        for name, (store, env) in stores.items():
-            progress(f"worst: {len(CALLS)} calls on {name}")
-            for what, cost in _costs(store, env):
-                data[f"{what}, {name}"] = {"said": cost.said, "wait_s": cost.wait_s, "growth_mib": cost.growth_mib}
-                memory = "" if cost.growth_mib is None else f"+{cost.growth_mib:.0f} MiB"
-                rows.append(Row("worst", f"{what}, {name}", f"{cost.wait_s * 1000:.0f} ms", memory, cost.said))
-    return Part(rows, _targets(data), data)
-
-
-def _costs(store: str, env: Mapping[str, str]) -> Iterator[tuple[str, Cost]]:
-    for what, attack in CALLS.items():
-        yield what, measure(attack(), store, env)
-
-
-def _targets(data: Mapping[str, Mapping[str, Any]]) -> list[Target]:
-    waits = [each["wait_s"] for each in data.values()]
-    growths = [each["growth_mib"] for each in data.values() if each["growth_mib"] is not None]
-    return [
-        at_most("others wait during the worst call", max(waits, default=None), MOST_WAIT_S, "s"),
-        at_most("the process grows by the worst call", max(growths, default=None), MOST_GROWTH_MIB, "MiB", digits=0),
-    ]

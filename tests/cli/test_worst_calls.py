@@ -9,7 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from benchmarks.worst_calls import CALLS, MOST_GROWTH_MIB, measure
+from benchmarks.worst import MOST_GROWTH_MIB, measure
+from benchmarks.worst_calls import CALLS
 from mcp_edge.storage.dynamodb_table import create_table
 from tests.support.ministack import CREDENTIALS, ministack
 
