@@ -30,7 +30,7 @@ def issuer(edge: Deployment) -> Issuer:
 
 @pytest.fixture
 def a(edge: Deployment, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> Instance:
-    monkeypatch.setattr(deployment, "server_of", scoped_server)
+    monkeypatch.setattr(deployment, "create_server", scoped_server)
     client = httpx.AsyncClient(transport=httpx.MockTransport(issuer))
     return edge.instance("A", {"http": lambda: client}, auth="jwt", jwt_issuer=issuer.url, public_url=HERE)
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from pydantic import SecretStr
+from starlette.types import Receive, Scope, Send
 
 from mcp_edge.app import create_app
 from mcp_edge.errors import StoreUnavailable
@@ -19,7 +20,7 @@ from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
 from mcp_edge.storage.ports import Entry
 from tests.storage.clock import Clock
 from tests.wires.asgi import Answer, Call, Headers
-from tests.wires.server import Desk, server_of
+from tests.wires.server import HERE, Desk, create_server
 
 MODERN = "2026-07-28"
 HANDSHAKE = ("2025-03-26", "2025-06-18", "2025-11-25")
@@ -155,8 +156,14 @@ class Instance:
             drain=self.drain,
             **platform,
         )
-        self.app = create_app(server_of(deployment.desk, name), self.platform)
+        self._desk = deployment.desk
+        self._app = create_app(create_server, self.platform)
         self.calls: list[Call] = []
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI app; its tools know where they run."""
+        HERE.set((self._desk, self.name))
+        await self._app(scope, receive, send)
 
     def send(
         self,

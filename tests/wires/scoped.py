@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 from mcp.server import CacheHint
@@ -17,7 +17,7 @@ from mcp_edge.errors import Unauthenticated
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
-from tests.wires.server import Desk
+from tests.wires.server import gate, runs
 
 SCOPES = (
     Scope("read", "read", read_only=True),
@@ -61,23 +61,19 @@ def _who() -> Elicit[Name]:
     return Elicit("Who are you?", Name)
 
 
-def scoped_server(desk: Desk, instance: str) -> Callable[[Settings], MCPServer[Any]]:
-    """`create_server` of the instance with that name."""
-
-    def create_server(settings: Settings) -> MCPServer[Any]:
-        del settings
-        public = CacheHint(ttl_ms=1000, scope="public")
-        hints: Any = {"tools/list": public, "prompts/list": public, "resources/read": public}
-        server: MCPServer[Any] = MCPServer("scoped", version="1.0.0", subscriptions=changes_bus(), cache_hints=hints)
-        declare_scopes(server, *SCOPES, prompts={"secret": ("read",)})
-        _tools(server, desk, instance)
-        _others(server)
-        return server
-
-    return create_server
+def scoped_server(settings: Settings) -> MCPServer[Any]:
+    """`create_server` of every instance."""
+    del settings
+    public = CacheHint(ttl_ms=1000, scope="public")
+    hints: Any = {"tools/list": public, "prompts/list": public, "resources/read": public}
+    server: MCPServer[Any] = MCPServer("scoped", version="1.0.0", subscriptions=changes_bus(), cache_hints=hints)
+    declare_scopes(server, *SCOPES, prompts={"secret": ("read",)})
+    _tools(server)
+    _others(server)
+    return server
 
 
-def _tools(server: MCPServer[Any], desk: Desk, instance: str) -> None:
+def _tools(server: MCPServer[Any]) -> None:
     @server.tool(structured_output=False)
     def free() -> str:
         """Needs nothing."""
@@ -91,7 +87,7 @@ def _tools(server: MCPServer[Any], desk: Desk, instance: str) -> None:
     @server.tool(structured_output=False, meta=requires("write"))
     def change() -> str:
         """Says that it ran."""
-        desk.runs.append(f"{instance}:change")
+        runs("change")
         return "changed"
 
     @server.tool(structured_output=False, meta=requires("write", "audit"))
@@ -102,14 +98,14 @@ def _tools(server: MCPServer[Any], desk: Desk, instance: str) -> None:
     @server.tool(structured_output=False, meta=requires("write"))
     async def rename(answer: Annotated[ElicitationResult[Name], Resolve(_who)]) -> str:
         """Asks first."""
-        desk.runs.append(f"{instance}:rename")
+        runs("rename")
         return f"now {answer.data.name}" if isinstance(answer, AcceptedElicitation) else answer.action
 
     @server.tool(structured_output=False, meta=requires("read"))
     async def slow() -> str:
         """Waits at the gate."""
-        desk.runs.append(f"{instance}:slow")
-        await desk.gate(instance).wait()
+        runs("slow")
+        await gate()
         return "done"
 
     @server.tool(structured_output=False)

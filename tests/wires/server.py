@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable
+from contextvars import ContextVar
+from functools import cache
 from typing import Annotated, Any
 
 from mcp import MCPDeprecationWarning
 from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, MCPServer, Resolve
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     Annotations,
@@ -54,6 +56,10 @@ class Desk:
         return self._gates.setdefault(name, asyncio.Event())
 
 
+HERE: ContextVar[tuple[Desk, str]] = ContextVar("here")
+"""The desk, and the name of the instance that runs a tool. A tool costs 1.5 ms to make, so all instances share it."""
+
+
 class Name(BaseModel):
     """A form of one field."""
 
@@ -70,21 +76,40 @@ class Sum(BaseModel):
     sum: int
 
 
-def server_of(desk: Desk, instance: str) -> Callable[[Settings], MCPServer[Any]]:
-    """`create_server` of the instance with that name."""
+def create_server(settings: Settings) -> MCPServer[Any]:
+    """The server of every instance. Its tools find out by `HERE` which one runs them."""
+    del settings
+    server = MCPServer[Any]("wires", version="1.0.0", tools=_tools(), subscriptions=changes_bus())
+    _others(server)
+    return server
 
-    def create_server(settings: Settings) -> MCPServer[Any]:
-        del settings
-        server = MCPServer("wires", version="1.0.0", subscriptions=changes_bus())
-        _plain_tools(server)
-        _odd_tools(server)
-        _waiting_tools(server, desk, instance)
-        _emitting_tools(server)
-        _asking_tools(server, desk, instance)
-        _others(server)
-        return server
 
-    return create_server
+@cache
+def _tools() -> list[Tool]:
+    server = MCPServer[Any]("tools")
+    _plain_tools(server)
+    _odd_tools(server)
+    _waiting_tools(server)
+    _emitting_tools(server)
+    _asking_tools(server)
+    return server._tool_manager.list_tools()  # pyright: ignore[reportPrivateUsage]  # the public ones are no `Tool`
+
+
+async def gate() -> None:
+    """Wait where the waiting tools of this instance wait."""
+    desk, instance = HERE.get()
+    await desk.gate(instance).wait()
+
+
+def runs(tool: str) -> None:
+    """A tool of this instance has begun."""
+    desk, instance = HERE.get()
+    desk.runs.append(f"{instance}:{tool}")
+
+
+def _ends(tool: str, how: str) -> None:
+    desk, instance = HERE.get()
+    desk.ends.append(f"{instance}:{tool}:{how}")
 
 
 def _plain_tools(server: MCPServer[Any]) -> None:
@@ -169,17 +194,17 @@ def _odd_tools(server: MCPServer[Any]) -> None:
         raise MCPError(code, "Refused.", {"why": "because"})
 
 
-def _waiting_tools(server: MCPServer[Any], desk: Desk, instance: str) -> None:
+def _waiting_tools(server: MCPServer[Any]) -> None:
     async def wait(ctx: Context, tool: str, topic: str) -> str:
-        desk.runs.append(f"{instance}:{tool}")
+        runs(tool)
         try:
             await ctx.report_progress(0, 1, topic)
-            await desk.gate(instance).wait()
+            await gate()
         except asyncio.CancelledError:
-            desk.ends.append(f"{instance}:{tool}:cancelled")
+            _ends(tool, "cancelled")
             raise
-        desk.ends.append(f"{instance}:{tool}:done")
-        return f"{topic} by {instance}"
+        _ends(tool, "done")
+        return f"{topic} by {HERE.get()[1]}"
 
     @server.tool(structured_output=False, annotations=ToolAnnotations(read_only_hint=True))
     async def look_up(topic: str, ctx: Context) -> str:
@@ -201,16 +226,16 @@ def _waiting_tools(server: MCPServer[Any], desk: Desk, instance: str) -> None:
         """Answers although it is cancelled."""
         await ctx.report_progress(0, 1)
         try:
-            await desk.gate(instance).wait()
+            await gate()
         except asyncio.CancelledError:
-            desk.ends.append(f"{instance}:stubborn:cancelled")
+            _ends("stubborn", "cancelled")
         return "all the same"
 
     @server.tool(structured_output=False)
     async def leave_early(ctx: Context) -> str:
         """Closes its stream before it has its answer."""
         await ctx.close_sse_stream()
-        await desk.gate(instance).wait()
+        await gate()
         return "late"
 
     @server.tool(structured_output=False)
@@ -218,7 +243,7 @@ def _waiting_tools(server: MCPServer[Any], desk: Desk, instance: str) -> None:
         """Reports progress faster than it is sent, then waits."""
         for n in range(1, 101):
             await ctx.report_progress(n, 100)
-        await desk.gate(instance).wait()
+        await gate()
         return "rushed"
 
 
@@ -258,17 +283,17 @@ def _emitting_tools(server: MCPServer[Any]) -> None:
         return "touched"
 
 
-def _asking_tools(server: MCPServer[Any], desk: Desk, instance: str) -> None:
+def _asking_tools(server: MCPServer[Any]) -> None:
     @server.tool(structured_output=False)
     async def greet(answer: Annotated[ElicitationResult[Name], Resolve(_who)]) -> str:
         """Asks by a resolver: suspended."""
-        desk.runs.append(f"{instance}:greet")
+        runs("greet")
         return f"Hello, {answer.data.name}!" if isinstance(answer, AcceptedElicitation) else answer.action
 
     @server.tool(structured_output=False)
     async def greet_now(ctx: Context) -> str:
         """Asks while it runs: held."""
-        desk.runs.append(f"{instance}:greet_now")
+        runs("greet_now")
         answer = await ctx.elicit("Who are you?", Name)
         return f"Hello, {answer.data.name}!" if isinstance(answer, AcceptedElicitation) else answer.action
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from mcp_edge.settings import Settings
 from tests.wires.asgi import Call, Headers
 from tests.wires.deployment import BOTH, ENVELOPE, HANDSHAKE, MODERN, NAMED, Deployment, json_of, request
-from tests.wires.server import Desk, server_of
+from tests.wires.server import HERE, Desk, create_server
 
 pytestmark = pytest.mark.anyio
 
@@ -128,7 +128,8 @@ async def final(call: Call) -> tuple[int, Any]:
 @asynccontextmanager
 async def sdk() -> AsyncGenerator[ASGIApp]:
     """The SDK's own app with the same tools."""
-    server = server_of(Desk(), "A")(Settings())
+    HERE.set((Desk(), "A"))
+    server = create_server(Settings())
     app = server.streamable_http_app(stateless_http=True, json_response=True)
     async with server.session_manager.run():
         yield app

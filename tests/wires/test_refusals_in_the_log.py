@@ -103,7 +103,7 @@ def a(edge: Deployment, monkeypatch: pytest.MonkeyPatch) -> Instance:
         return Gate(badges)
 
     monkeypatch.setattr("mcp_edge.app.gate", gate)
-    monkeypatch.setattr(deployment, "server_of", scoped_server)
+    monkeypatch.setattr(deployment, "create_server", scoped_server)
     return edge.instance("A", auth="keys", **PROXY)
 
 

@@ -60,7 +60,7 @@ def badges(monkeypatch: pytest.MonkeyPatch) -> Badges:
         return Gate(badges)
 
     monkeypatch.setattr("mcp_edge.app.gate", gate)
-    monkeypatch.setattr(deployment, "server_of", scoped_server)
+    monkeypatch.setattr(deployment, "create_server", scoped_server)
     return badges
 
 
