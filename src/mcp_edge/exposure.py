@@ -48,11 +48,14 @@ def is_loopback(host: str) -> bool:
 
 
 def exposed_names(settings: Settings) -> list[str]:
-    """Where others than this machine may reach the server, by its settings: the public URL, and each allowed host."""
+    """Where others than this machine may reach the server, by its settings: the public URL, each allowed host, and
+    behind the proxy whose headers are read."""
     hosts = [_host(entry) for entry in settings.allowed_hosts]
     public = settings.public_url
     own = [public] if public and not is_loopback(urlsplit(public).hostname or "") else []
-    return own + [host for host in hosts if not is_loopback(host)]
+    proxy = settings.client_address_header or settings.certificate_header
+    behind = [f"the proxy that sends {proxy}"] if proxy else []
+    return own + [host for host in hosts if not is_loopback(host)] + behind
 
 
 def _host(authority: str) -> str:
@@ -81,7 +84,7 @@ def refuse_unsafe(settings: Settings, host: str, *, insecure: bool) -> None:
     if settings.auth == "none" and not insecure:
         _refuse_open(settings, names[:1] if bound_here else [host])
     if names or not bound_here:
-        _refuse_exposed(settings, names, bound_here=bound_here)
+        _refuse_exposed(settings, names, bound_here=bound_here, insecure=insecure)
 
 
 def refuse_short(settings: Settings) -> None:
@@ -123,18 +126,15 @@ def _is_local(origin: str) -> bool:
     return scheme.lower() in ("http", "https") and is_loopback(_host(authority))
 
 
-def _refuse_exposed(settings: Settings, names: list[str], *, bound_here: bool) -> None:
+def _refuse_exposed(settings: Settings, names: list[str], *, bound_here: bool, insecure: bool) -> None:
     """Refuse what is good enough for this machine alone."""
     if settings.auth == "oauth" and settings.identity == "dev":
         raise ConfigurationError(
             "MCP_IDENTITY=dev lets everybody be whom they like, so it serves loopback only. Set MCP_IDENTITY to "
             "github, sentry, oidc or keys."
         )
-    if names and urlsplit(settings.public_url or "").scheme == "http" and settings.auth not in ("none", "keys"):
-        raise ConfigurationError(
-            f"{settings.public_url} is not https, which OAuth asks for: every token could be read on its way. Put TLS "
-            "in front of the server and set MCP_PUBLIC_URL to its https URL."
-        )
+    if urlsplit(settings.public_url or "").scheme == "http":
+        _refuse_readable(settings, names, insecure=insecure)
     if not settings.secret_keys and not bound_here:
         raise ConfigurationError(
             f"Outside loopback MCP_SECRET_KEYS is required, the same for every instance. {_ADVICE}"
@@ -143,6 +143,21 @@ def _refuse_exposed(settings: Settings, names: list[str], *, bound_here: bool) -
         fault = weakness(secret.get_secret_value())
         if fault:
             raise _weak(position, fault)
+
+
+def _refuse_readable(settings: Settings, names: list[str], *, insecure: bool) -> None:
+    """Refuse credentials that anybody on their way could read (RFC 6750 §5.3, MCP authorization)."""
+    instead = "Put TLS in front of the server and set MCP_PUBLIC_URL to its https URL"
+    if names and settings.auth not in ("none", "keys"):
+        raise ConfigurationError(
+            f"{settings.public_url} is not https, which OAuth asks for: every token could be read on its way. "
+            f"{instead}."
+        )
+    if settings.public_url in names and settings.auth == "keys" and not insecure:
+        raise ConfigurationError(
+            f"{settings.public_url} is not https: every key could be read on its way. {instead}, or pass --insecure "
+            "where the network itself is trusted."
+        )
 
 
 def weakness(secret: str) -> str:

@@ -45,6 +45,12 @@ def _pairs(value: object) -> object:
     return pairs
 
 
+def _ways(value: object) -> object:
+    """As `_split`; `none` alone is no way at all, since an empty variable counts as absent."""
+    parts = _split(value)
+    return () if parts == ("none",) else parts
+
+
 def _documents(value: object) -> object:
     """A JSON list of objects."""
     return _json(value) if isinstance(value, str) else value
@@ -52,14 +58,22 @@ def _documents(value: object) -> object:
 
 def _json(text: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError("is JSON that is nested too deeply") from None
 
 
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names differ: of two values for one name, each reader may take another."""
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("is JSON with the same name twice in one object")
+    return found
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Users = Annotated[tuple[str, ...], BeforeValidator(_split_whole)]
-Ways = Annotated[tuple[Literal["cimd", "dcr"], ...], BeforeValidator(_split)]
+Ways = Annotated[tuple[Literal["cimd", "dcr"], ...], BeforeValidator(_ways)]
 Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
 Documents = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_documents)]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]

@@ -103,7 +103,7 @@ class Settings(BaseModel):
     registration: Ways = Field(
         default=("cimd", "dcr"),
         description="How unknown OAuth clients make themselves known: `cimd` (a document at their URL) and `dcr` "
-        "(RFC 7591).",
+        "(RFC 7591); `none`: not at all.",
     )
     redirect_schemes: Words = Field(
         default=(),
@@ -257,6 +257,7 @@ class Settings(BaseModel):
     @field_validator("keys")
     @classmethod
     def _hashed(cls, value: dict[str, str]) -> dict[str, str]:
+        digests: set[str] = set()
         for n, (name, key) in enumerate(value.items(), start=1):
             if not name.isprintable() or not name.strip(" "):
                 raise ValueError(f"the name of entry {n} has characters that cannot be seen")
@@ -265,6 +266,9 @@ class Settings(BaseModel):
                 raise ValueError(f"the key of entry {n} must be a SHA-256 in hex, as `mcp-edge keys create` prints it")
             if digest in OF_NOTHING:
                 raise ValueError(f"the key of entry {n} is the SHA-256 of an empty text")
+            if digest in digests:
+                raise ValueError(f"the key of entry {n} is also that of an entry before it")
+            digests.add(digest)
             if limited and not all(_SCOPE.fullmatch(scope) for scope in scopes.split(" ")):
                 raise ValueError(f"the scopes of entry {n} must be words with one space between them")
         return value

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,12 +87,12 @@ def store(tmp_path: Path) -> str:
 
 @contextmanager
 def serving(
-    cwd: Path, *options: str, env: dict[str, str] | None = None
+    cwd: Path, *options: str, env: dict[str, str] | None = None, command: Sequence[str] = PREFIX
 ) -> Generator[tuple[subprocess.Popen[str], str]]:
     """A server started by hand; its process group ends with the context."""
     port = free_port()
     process = subprocess.Popen(
-        [*PREFIX, "serve", "--port", str(port), *options],
+        [*command, "serve", "--port", str(port), *options],
         cwd=cwd,
         env=clean_env(env),
         stdout=subprocess.PIPE,

@@ -1,4 +1,8 @@
-"""`--app module:function`: the server's constructor, imported as `python -m` would from the current folder."""
+"""`--app module:function`: the server's constructor.
+
+An IDE starts servers in the folder of whatever project is open. So the current folder is looked at last, and for the
+app that the command line names alone: nothing in it may stand for a module that is installed.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
+from mcp_edge.cli.main import DEFAULT_APP
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.settings import Settings
 
@@ -23,9 +28,9 @@ def load(app: str) -> Callable[[Settings], MCPServer[Any]]:
     """
     module_name, colon, name = app.partition(":")
     if not (module_name and colon and name):
-        raise ConfigurationError(f"--app {app}: write MODULE:FUNCTION, such as my_server.server:create_server.")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        raise ConfigurationError(f"--app {app}: write MODULE:FUNCTION, such as {DEFAULT_APP}.")
+    if app != DEFAULT_APP and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as e:

@@ -9,6 +9,8 @@ from importlib import import_module
 
 from mcp_edge.errors import ConfigurationError
 
+DEFAULT_APP = "my_server.server:create_server"
+"""The fork's own server, which is installed with it."""
 EXIT_REFUSED = 2
 """Exit code of a command line or settings that cannot work."""
 
@@ -49,7 +51,7 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--app", default="my_server.server:create_server", metavar="MODULE:FUNCTION", help="default: %(default)s")
+    add("--app", default=DEFAULT_APP, metavar="MODULE:FUNCTION", help="default: %(default)s")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=_port, default=8000, help="port to listen on, 0 for any (default: %(default)s)")
     add("--store", metavar="URL", help="sqlite:PATH, dynamodb:TABLE or memory: (MCP_STORE)")

@@ -18,6 +18,7 @@ import httpx
 from mcp_edge import http_client, public_http
 from mcp_edge.cli.banner import banner, base_url
 from mcp_edge.cli.loading import load
+from mcp_edge.cli.own_machine import is_for_this_machine, without_proxies
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.exposure import exposed_names, is_loopback, refuse_short, refuse_unsafe, with_secret
 from mcp_edge.platform import Platform
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         anyio.run(_over_stdio, args.app, settings)
         return 0
     if sock is not None:
-        anyio.run(_over_http, args.app, settings, sock, args.parent_fd)
+        anyio.run(_over_http, args, settings, sock, args.parent_fd)
         return 0
     return _listen(args, settings)
 
@@ -75,7 +76,7 @@ def _listen(args: argparse.Namespace, settings: Settings) -> int:
     sock = listener(args.host, args.port)
     text = banner(args.app, settings, args.host, sock.getsockname()[1])
     if args.workers == 1 and not args.reload:
-        anyio.run(_over_http, args.app, settings, sock, None, text)
+        anyio.run(_over_http, args, settings, sock, None, text)
         return 0
     print(text, flush=True)
     if args.reload:
@@ -105,7 +106,11 @@ def listener(host: str, port: int) -> socket.socket:
 
 
 async def _over_http(
-    app: str, settings: Settings, sock: socket.socket, parent_fd: int | None, announcement: str = ""
+    args: argparse.Namespace,
+    settings: Settings,
+    sock: socket.socket,
+    parent_fd: int | None,
+    announcement: str = "",
 ) -> None:
     from mcp_edge.app import create_app
     from mcp_edge.cli.server import EdgeServer
@@ -113,14 +118,15 @@ async def _over_http(
     host, port, *_ = sock.getsockname()
     if settings.public_url is None and is_loopback(host) and not exposed_names(settings):
         settings = settings.model_copy(update={"public_url": base_url(settings, host, port)})
-    server = load(app)(settings)  # now, so that its errors end the process rather than the first request
+    server = load(args.app)(settings)  # now, so that its errors end the process rather than the first request
     async with _platform(settings) as platform:
         asgi = create_app(lambda _: server, platform)
         await asgi.start()  # in this task, which outlives every request: a lifespan may hold a task group
         try:
             if announcement:
                 print(announcement, flush=True)
-            await EdgeServer(asgi, platform, worker_of=parent_fd).serve(sockets=[sock])
+            guarded = without_proxies(asgi) if is_for_this_machine(settings) and not args.insecure else asgi
+            await EdgeServer(guarded, platform, worker_of=parent_fd).serve(sockets=[sock])
         finally:
             await asgi.stop()
 

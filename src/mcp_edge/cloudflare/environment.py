@@ -43,6 +43,11 @@ def variables(env: Any) -> dict[str, str]:
     return {name: value for name in names if (value := variable(env, name))}
 
 
+def names(env: Any) -> list[str]:
+    """The names of everything in `env`. The SDK's wrapper lists none, so they are those of what it wraps."""
+    return dir(getattr(env, "_env", env))
+
+
 def binding(env: Any, name: str) -> Any:
     """A binding without the wrapper of the Workers SDK, whose conversions cost more than the call; None if absent."""
     found = getattr(env, name, None)

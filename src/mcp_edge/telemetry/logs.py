@@ -8,8 +8,10 @@ import sys
 
 from mcp_edge.telemetry.lines import LEVELS, Format, LineFormatter
 
-_QUIET = ("mcp", "httpx", "httpcore", "botocore", "asyncio")
+_QUIET = ("mcp", "mangum", "httpx", "httpcore", "botocore", "asyncio")
 """Loggers whose INFO says something for each request; the call line says it once."""
+_NEVER_DEBUG = ("botocore.auth", "botocore.endpoint", "botocore.httpsession", "httpcore")
+"""Loggers whose DEBUG holds headers: session tokens, cookies, signatures."""
 
 
 def standard_error() -> io.FileIO:
@@ -32,3 +34,5 @@ def quiet(level: str) -> None:
     """Keep the libraries' lines for each request out, unless `level` is `debug`."""
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else max(LEVELS[level], logging.WARNING))
+    for name in _NEVER_DEBUG:
+        logging.getLogger(name).setLevel(max(LEVELS[level], logging.INFO))

@@ -17,6 +17,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from mcp_edge.log_text import MAX_MESSAGE_CHARS, bounded_trace, clipped
 from mcp_edge.platform import CallEvent
+from mcp_edge.telemetry.logs import quiet
 
 NAMESPACE = "mcp-edge"
 _OUTCOMES = frozenset({"ok", "tool_error", "cancelled", "suspended", "interrupted"})
@@ -24,8 +25,6 @@ _LEFT = frozenset({"gone", "ended", "lost"})
 """Nobody waits any longer for the call at this instance: no more an error than a cancellation is."""
 _MAX_DEPTH = 5
 _MAX_MEMBERS = 100
-_QUIET = ("mcp", "mangum", "httpx", "httpcore", "botocore", "asyncio")
-"""Loggers whose INFO says something for each request; the call line says it once."""
 
 
 class PowertoolsSink:
@@ -49,8 +48,7 @@ class PowertoolsSink:
         root = logging.getLogger()
         root.handlers[:] = self.logger.handlers  # the records of all libraries take the same form
         root.setLevel(level.upper())
-        for name in _QUIET:
-            logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+        quiet(level)
         self._metrics = EphemeralMetrics(namespace=NAMESPACE, service=function)
 
     def invocation(self, request_id: str) -> None:
