@@ -39,8 +39,8 @@ class Doors:
     async def find(self, key: str, user: User) -> Door | None:
         """The stream under `key` that this user's app has opened, as long as it can be held or resumed."""
         raw = await self._platform.records.get(f"door/{key}")
-        if raw is None or not raw.startswith(b"{"):  # a release before this one wrote the principal alone
-            return Door(True, True) if raw == user.principal.encode() else None
+        if raw is None or not raw.startswith(b"{"):  # the principal alone: no app has opened it
+            return Door(True, True) if raw == user.principal.encode() and not user.client else None
         record = json.loads(raw)
         if record["principal"] != user.principal or record["app"] != user.client:
             return None

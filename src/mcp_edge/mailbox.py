@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from mcp_edge import jsonrpc
 from mcp_edge.annexes import NEVER, SMALL_BYTES, Annexes
@@ -48,7 +48,8 @@ class Letter:
     app: str | None
     """The OAuth client that posted it; None where a release before this one took the message."""
     scopes: frozenset[str] | None
-    """What the credential with which it was posted allows; the stream may have been opened with another one."""
+    """What the credential with which it was posted allows, None where nothing is restricted; the stream may have been
+    opened with another one."""
     version: int = 0
     """Of the lease."""
     annex: Annexes | None = None
@@ -76,8 +77,7 @@ class Mailbox:
         Raises:
             TooMany: nobody has taken the last ones, or the user has stored too much in this hour.
         """
-        prefix, scopes = f"inbox/{self._session}/", user.scopes
-        more = {_APP: user.client, _SCOPES: None if scopes is None else sorted(scopes)}
+        prefix, more = f"inbox/{self._session}/", {_APP: user.client, _SCOPES: _names(user.scopes)}
         body = jsonrpc.encode({**message, **more})
         most, most_bytes = _AWAY_MOST, _AWAY_BYTES
         if held:
@@ -101,7 +101,7 @@ class Mailbox:
             if not entry.value:
                 continue  # somebody took it just now
             message: dict[str, Any] = jsonrpc.parse(entry.value)
-            app, scopes = message.pop(_APP, None), _set(message.pop(_SCOPES, None))
+            app, scopes = message.pop(_APP, None), _allowed(message, _SCOPES)
             letter = Letter(entry.key[len(prefix) :], message, self._platform.clock(), app, scopes)
             if "id" in letter.message and not await self._begin(letter, len(entry.value)):
                 continue  # somebody runs it, or died before it had left the inbox
@@ -197,7 +197,7 @@ class Mailbox:
         message: dict[str, Any] = jsonrpc.parse(raw)
         for more in (_APP, _SCOPES):
             message.pop(more, None)
-        letter = Letter(name, message, began, note.get("app"), _set(note.get("scopes")))
+        letter = Letter(name, message, began, note.get("app"), _allowed(note, "scopes"))
         if len(raw) > SMALL_BYTES:
             letter.annex = self._annex(began)
             if "message" in note:  # a release that knew no annexes wrote the note
@@ -245,8 +245,7 @@ class Mailbox:
         note: dict[str, Any] = {"v": 1, "owner": self._owner, "until": until, "began": letter.began}
         if letter.app is not None:
             note["app"] = letter.app
-        if letter.scopes is not None:
-            note["scopes"] = sorted(letter.scopes)
+        note["scopes"] = _names(letter.scopes)
         if letter.annex is not None:
             return jsonrpc.encode({**note, "until": NEVER, "lease": until})
         return jsonrpc.encode({**note, "message": letter.message})
@@ -260,5 +259,14 @@ def _size(entries: list[Entry]) -> int:
     return sum(len(entry.value) for entry in entries)
 
 
-def _set(names: list[str] | None) -> frozenset[str] | None:
-    return None if names is None else frozenset(names)
+def _names(scopes: frozenset[str] | None) -> list[str] | None:
+    """What a record says of them; null where nothing is restricted."""
+    return None if scopes is None else sorted(scopes)
+
+
+def _allowed(record: dict[str, Any], member: str) -> frozenset[str] | None:
+    """Take the member that says what is allowed out of a record; where it is missing or no list, nothing is."""
+    names = record.pop(member, ())
+    if names is None:
+        return None
+    return frozenset(cast("list[str]", names)) if isinstance(names, list) else frozenset()

@@ -45,8 +45,8 @@ class Session:
     key: str
     """The hash of its id: the name of everything stored for it."""
     principal: str
-    app: str | None
-    """The OAuth client that opened it, empty where there is none; None in a record of an older release."""
+    app: str
+    """The OAuth client that opened it, empty where there is none."""
     version: str
     client: t.InitializeRequestParams
     label: str
@@ -56,7 +56,7 @@ class Session:
 
     def is_of(self, user: User) -> bool:
         """Whether it is this user's, at the app that opened it."""
-        return self.principal == user.principal and (self.app is None or self.app == user.client)
+        return self.principal == user.principal and self.app == user.client
 
 
 class Sessions:
@@ -291,7 +291,7 @@ class Sessions:
         session = Session(
             key=record["key"],
             principal=record["principal"],
-            app=record.get("app"),
+            app=record.get("app", ""),  # what names no app is no app's
             version=record["version"],
             client=client,
             label=f"{client.client_info.name}/{client.client_info.version}"[:80],
