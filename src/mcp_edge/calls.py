@@ -24,6 +24,7 @@ from mcp_edge.link import MODERN, Link
 from mcp_edge.log_text import clipped
 from mcp_edge.platform import CallEvent
 from mcp_edge.reply import PlainReply
+from mcp_edge.request import Header, Request
 from mcp_edge.results import Asked
 from mcp_edge.streams import LeaseLost
 from mcp_edge.suspended import Released, SuspendableReply
@@ -110,7 +111,7 @@ async def _clean_up(link: Link, x: Exchange) -> None:
     try:
         await link.aclose()
     except Exception:
-        logger.exception("request %s: its clean-up failed", x.request.trace_id())
+        logger.exception("request %s: its clean-up failed", x.trace_id())
 
 
 def _heed(reply: PlainReply) -> None:
@@ -169,23 +170,27 @@ def failure(e: Exception, core: Core, x: Exchange, *, modern: bool) -> tuple[int
             code, message = jsonrpc.INVALID_PARAMS, wrong
         case CallerError():
             code, message, data, http = e.code, e.message, e.data, STATUS[type(e)]
-            if not x.request.begun:
-                x.request.extra += core.headers_of(e, x.request)
+            _add_headers(x.request, core.headers_of(e, x.request))
         case StoreUnavailable():
-            logger.error("request %s: %s", x.request.trace_id(), e)
+            logger.error("request %s: %s", x.trace_id(), e)
             code, message, http = jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.", 503
-            if not x.request.begun:
-                x.request.extra.append((b"retry-after", b"2"))
+            _add_headers(x.request, [(b"retry-after", b"2")])
         case EdgeError():
             code, message = jsonrpc.INTERNAL_ERROR, str(e)
         case _:
-            trace = x.request.trace_id()
+            trace = x.trace_id()
             logger.error("request %s failed", trace, exc_info=e)
             code, message = jsonrpc.INTERNAL_ERROR, f"Internal error (request {trace})"
     if modern and http == 200:
         http = ERROR_CODE_HTTP_STATUS.get(code, 200)
     status = "interrupted" if isinstance(e, Interrupted) else str(code)
     return http, jsonrpc.error(x.request_id, code, message, data), status
+
+
+def _add_headers(request: Request, headers: list[Header]) -> None:
+    """Say them in the response's head, unless it is sent; once, for however many calls of a batch."""
+    if not request.begun:
+        request.extra += [header for header in headers if header not in request.extra]
 
 
 def _wrong_argument(e: ValueError) -> str | None:

@@ -94,16 +94,18 @@ class Place:
         if not (await self._is_ours() and await self._swap(self._version)):
             await self.take(self._most)
 
-    async def give_back(self) -> None:
-        """Leave the place to others, unless it is somebody else's by now."""
-        if await self._is_ours():
+    async def give_back(self, *, for_all: bool = False) -> None:
+        """Leave the place to others, unless it is somebody else's by now; `for_all` who have its name, where nothing is
+        left that it was for."""
+        if await self._is_ours(whoever=for_all):
             await self._store.delete(self._key)
         self._key = ""
 
-    async def _is_ours(self) -> bool:
-        """Whether nobody has taken the place since. The version alone does not say it: it begins anew with a taker."""
+    async def _is_ours(self, *, whoever: bool = False) -> bool:
+        """Whether nobody has taken the place since; with `whoever`, nobody of another name. The version alone does not
+        say it: it begins anew with a taker."""
         entry = await self._store.get(self._key) if self._key else None
-        return entry is not None and (entry.value, entry.version) == (self._name, self._version)
+        return entry is not None and entry.value == self._name and (whoever or entry.version == self._version)
 
     def _free(self, taken: set[str], most: int) -> str:
         """A free place, by chance: who looks for one at the same time should try another."""

@@ -23,6 +23,7 @@ from mcp_edge.context import User
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.sessions import LEVELS, Session, Sessions
+from mcp_edge.tokens import mint
 
 
 class CannotAsk(NoBackChannelError):
@@ -74,7 +75,7 @@ class Exchange:
 
     __slots__ = (
         "_cancel", "_changes", "_least", "_progress_token", "_sessions",
-        "client", "failed", "platform", "reply", "request", "request_id", "resumed", "session", "user",
+        "_trace", "client", "failed", "platform", "reply", "request", "request_id", "resumed", "session", "user",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +107,12 @@ class Exchange:
         self._progress_token = _progress_token(params)
         self._least: int | None = None
         self._cancel: anyio.Event | None = None
+        self._trace = ""
+
+    def trace_id(self) -> str:
+        """The id under which a bug is logged and told to the client: each call of one request has its own."""
+        self._trace = self._trace or mint()[:16]
+        return self._trace
 
     # -- the SDK's DispatchContext ---------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import asyncio
 from types import TracebackType
 
 from mcp_edge import sse
+from mcp_edge.ceilings import update
 from mcp_edge.context import User
 from mcp_edge.core import Core
 from mcp_edge.errors import TooMany
@@ -46,6 +47,10 @@ class Held:
         if self._hold is not None:
             await self._hold.release()
 
+    def leave_place(self) -> None:
+        """Leave the place to what goes on under the same name: it must not be free in between."""
+        self._hold = None
+
     async def let_go(self) -> None:
         """Stop watching the connection; somebody else does from now on."""
         if self._leaving is not None:
@@ -82,28 +87,28 @@ class Held:
 
 
 class Sole:
-    """The one holder of a session's stream: the newest takes it, an older one sees that and closes.
+    """The one reader of a stream: the newest takes it, an older one sees that and closes.
 
     A client that comes back may be quicker than the instance that has yet to notice its leaving.
     """
 
-    def __init__(self, platform: Platform, session: str) -> None:
+    def __init__(self, platform: Platform, stream: str) -> None:
+        """`stream` is the session whose own it is, or the call's."""
         self._store = platform.atomics
         self._ttl_s = platform.stream_budget_s + HOLD_S  # nobody holds one for longer
         self._nonce = mint().encode()
-        self._key = f"listener/{session}"
+        self._key = f"listener/{stream}"
 
     async def take(self) -> None:
-        """Become the holder."""
-        while True:
-            entry = await self._store.get(self._key)
-            if entry is None:
-                if await self._store.create(self._key, self._nonce, nonce=mint(), ttl_s=self._ttl_s):
-                    return
-            elif await self._store.swap(self._key, self._nonce, version=entry.version, nonce=mint(), ttl_s=self._ttl_s):
-                return
+        """Become the reader, unless so many others do just now that one of them is newer."""
+        await update(self._store, self._key, lambda _: self._nonce, ttl_s=self._ttl_s)
 
     async def is_mine(self) -> bool:
-        """Whether nobody newer holds it."""
+        """Whether nobody newer reads it."""
         entry = await self._store.get(self._key)
         return entry is not None and entry.value == self._nonce
+
+    async def is_anothers(self) -> bool:
+        """Whether somebody else reads it; False where it was never taken."""
+        entry = await self._store.get(self._key)
+        return entry is not None and entry.value != self._nonce

@@ -15,6 +15,7 @@ from mcp_edge.cancellations import was_cancelled
 from mcp_edge.context import User
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.heads import Head
+from mcp_edge.held import Sole
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
@@ -38,6 +39,7 @@ class LoggedReply(PlainReply):
 
     _head: Head | None = None
     _journal: Journal | None = None
+    _sole: Sole | None = None
     _beat_at = 0.0
     _checked_at = 0.0
 
@@ -63,9 +65,9 @@ class LoggedReply(PlainReply):
             )
         return self._head
 
-    def adopt(self, journal: Journal) -> None:
-        """Go on with a stream that was taken over; its reader is attached already."""
-        self._journal, self._head = journal, journal.head
+    def adopt(self, journal: Journal, sole: Sole) -> None:
+        """Go on with a stream that was taken over; its reader is attached already, and is `sole`."""
+        self._journal, self._head, self._sole = journal, journal.head, sole
         self._started_at = journal.head.began or self._started_at
         self._keep()
 
@@ -133,10 +135,12 @@ class LoggedReply(PlainReply):
     async def _append_last(self, kind: bytes, data: bytes) -> str | None:
         """What the call has done is done: while the store is away, the client that is there is told all the same."""
         try:
-            return await self._append(kind, data)
+            event_id = await self._append(kind, data)
         except StoreUnavailable as e:
             logger.warning("the end of a stream is not logged: %s", e)
             return None
+        self._over = event_id is not None
+        return event_id
 
     async def _count(self) -> None:
         """Count what was logged here against the principal's quota."""
@@ -208,8 +212,16 @@ class LoggedReply(PlainReply):
             elif self._journal is not None and self.running:
                 async with self.writer.lock:
                     await self._journal.beat()
+                await self._give_way(self._journal)
         if self.platform.drain.draining and not self.writer.detached:
             await self._close_early()
+
+    async def _give_way(self, journal: Journal) -> None:
+        """End the response where the stream has another reader by now: it has one, the newest."""
+        if self.platform.streaming and not self.writer.detached:
+            self._sole = self._sole or Sole(self.platform, journal.stream)
+            if await self._sole.is_anothers():
+                await self._close_early()
 
     async def _may_go_on(self) -> bool:
         """Whether the session still exists and the credential is still good, which is asked less often."""

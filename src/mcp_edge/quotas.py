@@ -55,9 +55,9 @@ class Hold:
                 return
             self._renewed_at = now
 
-    async def release(self) -> None:
-        """Count no more."""
-        await self._place.give_back()
+    async def release(self, *, for_all: bool = False) -> None:
+        """Count no more; or nobody does `for_all` who share the name: what it names has ended."""
+        await self._place.give_back(for_all=for_all)
 
     def _refusal(self) -> TooMany:
         return TooMany(f"Too many open {self._kind} (at most {self._most}).", headers={"retry-after": "5"})

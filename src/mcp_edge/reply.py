@@ -45,6 +45,10 @@ class PlainReply:
     """What the client is told where the call was cancelled because it may not be held."""
     running = True
     """Whether the call may be cancelled; False from the moment its answer is known."""
+    _kind = "streams"
+    """Of what the response is one, for the quota."""
+    _over = False
+    """Whether the call has ended for whoever else reads or runs it."""
     _user: User | None = None
     _task: asyncio.Task[Any] | None = None
     _keeper: asyncio.Task[None] | None = None
@@ -229,7 +233,7 @@ class PlainReply:
                 self._keeper.exception()  # retrieved: a failed keeper has cancelled nothing and lost nothing
         if self._place is not None:
             with suppress(StoreUnavailable):  # it counts for a while longer
-                await self._place.release()
+                await self._place.release(for_all=self._over)
 
     # -- the quota ----------------------------------------------------------------------------------------------------
 
@@ -240,7 +244,7 @@ class PlainReply:
             TooMany: there are as many as may be held.
         """
         if self._place is None and self._user is not None:
-            self._place = Quotas(self.platform).place("streams", self._user.principal, self._name)
+            self._place = Quotas(self.platform).place(self._kind, self._user.principal, self._name)
             try:
                 await self._place.take(self.platform.settings.max_streams)
             except BaseException:
@@ -262,8 +266,9 @@ class PlainReply:
 
     @property
     def _name(self) -> str:
-        """The name under which the response counts: once, whatever it answers."""
-        return self.request.trace_id()
+        """The name under which the call counts wherever it goes on; empty where it goes on nowhere else. Calls of one
+        request share none: each counts."""
+        return ""
 
     # -- progress -----------------------------------------------------------------------------------------------------
 

@@ -190,7 +190,8 @@ class Settings(BaseModel):
     max_streams: int = Field(
         default=256,
         ge=1,
-        description="Streams that a principal may hold open: to listen, to resume, or for calls that take a while.",
+        description="Streams that a principal may hold open: to listen, to resume, or for calls that take a while, "
+        "each of a batch. On HTTP+SSE as many calls may be under way besides.",
     )
     max_questions: int = Field(default=64, ge=1, description="Questions that may be open per principal.")
     max_log_bytes: int = Field(

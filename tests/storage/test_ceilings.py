@@ -10,6 +10,7 @@ import pytest
 
 from mcp_edge.context import User
 from mcp_edge.errors import TooMany
+from mcp_edge.held import Sole
 from mcp_edge.platform import Platform
 from mcp_edge.quotas import HOLD_S, Hold, Quotas
 from mcp_edge.sessions import Sessions
@@ -74,6 +75,30 @@ async def test_what_has_a_name_has_one_place_whoever_takes_it_and_its_last_holde
     await hold(platform)
 
     assert len(others) == 3
+
+
+async def test_what_has_ended_counts_for_nobody_who_has_its_name(platform: Platform) -> None:
+    first, *others = [await hold(platform, name) for name in ("stream", "b", "c", "d")]
+    reader = await hold(platform, "stream")
+    await first.release(for_all=True)
+    await hold(platform)
+    await reader.release()
+    with pytest.raises(TooMany):
+        await hold(platform)
+
+    assert len(others) == 3
+
+
+async def test_of_many_who_take_a_stream_at_once_one_is_its_reader(platform: Platform) -> None:
+    readers = [Sole(platform, "stream") for _ in range(40)]
+    await asyncio.gather(*(reader.take() for reader in readers))
+    mine = [await reader.is_mine() for reader in readers]
+    anothers = [await reader.is_anothers() for reader in readers]
+    await (newest := Sole(platform, "stream")).take()
+
+    assert (sum(mine), sum(anothers)) == (1, 39)
+    assert [await newest.is_mine(), await Sole(platform, "other").is_anothers()] == [True, False]
+    assert not any([await reader.is_mine() for reader in readers])
 
 
 async def test_who_slept_until_its_place_was_anothers_holds_nothing_more_and_takes_nothing_back(

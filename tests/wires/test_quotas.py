@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from mcp_edge.quotas import HOLD_S
-from tests.wires.asgi import Call
+from tests.wires.asgi import Call, Event
 from tests.wires.deployment import Deployment, Instance, Session, request, text
+from tests.wires.test_http_sse import STREAM, Client
 
 pytestmark = pytest.mark.anyio
 
 TOPIC = {"topic": "x"}
+EMPTY = Event()
+TOLD = {"Too many calls at once (at most 2).", "Too many open calls (at most 2)."}
 REFUSED = {"code": -32600, "message": "Too many open streams (at most 1)."}
 
 
@@ -132,15 +135,60 @@ async def test_a_call_that_was_taken_over_keeps_its_place(edge: Deployment) -> N
     assert text((await resumed.messages())[-1]) == "x by B"
 
 
-async def test_a_batch_counts_once(edge: Deployment) -> None:
-    a = edge.instance("A", max_streams=1, quiet_s=0.001)
+@pytest.mark.parametrize("most", [1, 2, 64])
+async def test_each_call_of_a_batch_counts(edge: Deployment, most: int) -> None:
+    a = edge.instance("A", max_streams=most, quiet_s=0.001)
     session = await a.initialize("2025-03-26")
-    calls = [request("tools/call", {"name": "change", "arguments": TOPIC}, id=n) for n in range(3)]
+    calls = [request("tools/call", {"name": "change", "arguments": TOPIC}, id=n) for n in range(64)]
     batch = session.post(a, calls)
-    await held(edge)
+    await held(edge, most)
+    await edge.until(lambda: len(edge.desk.ends) == 64 - most)
     edge.desk.gate("A").set()
+    answer = await batch.whole()
+    messages: list[Any] = json.loads(answer.body)
 
-    assert [text(message) for message in json.loads((await batch.whole()).body)] == ["x by A"] * 3
+    assert [message["id"] for message in messages] == list(range(64))
+    assert [text(message) for message in messages if "result" in message] == ["x by A"] * most
+    told = {"code": -32600, "message": f"Too many open streams (at most {most})."}
+    assert [message["error"] for message in messages if "error" in message] == [told] * (64 - most)
+    assert ("retry-after" in answer.headers) == (most < 64)
+    assert await edge.atomics.read("hold/") == []
+
+
+async def test_a_batch_of_quick_calls_costs_no_place_however_long_it_is(edge: Deployment) -> None:
+    a = edge.instance("A", max_streams=1)
+    session = await a.initialize("2025-03-26")
+    calls = [request("tools/call", {"name": "echo", "arguments": {"text": "x"}}, id=n) for n in range(64)]
+    answer = await session.post(a, calls).whole()
+
+    assert [text(message) for message in json.loads(answer.body)] == ["x"] * 64
+
+
+async def resumed_often(session: Session, at: list[Instance], event_id: str, times: int) -> list[Call]:
+    """So many resumptions of one stream, each before the last has ended."""
+    return [await session.get(at[n % len(at)], event_id).start() for n in range(times)]
+
+
+async def test_resumptions_of_one_call_have_one_place_and_one_connection_the_newest(edge: Deployment) -> None:
+    a, b = edge.pair(max_streams=2, lease_s=1)
+    session = await a.initialize()
+    call = session.call(a, "change", TOPIC, token="p")
+    event = await call.event()
+    assert event is not None
+    assert event.id is not None
+    await held(edge)
+    readers = await resumed_often(session, [a, b], event.id, 300)
+    await edge.until(lambda: all(each.ended for each in (call, *readers[:-1])))
+    places = await edge.atomics.read("hold/")
+    ends = [(await reader.rest())[-1] for reader in readers[:-1]]
+    edge.desk.gate("A").set()
+    newest = [text(message) for message in await readers[-1].messages() if "result" in message]
+    back = [text(message) for message in await session.get(b, ends[0].id).messages() if "result" in message]
+
+    assert len(places) == 1
+    assert {(end.retry_ms, end.data) for end in ends} == {(500, "")}
+    assert (newest, back) == (["x by A"], ["x by A"])
+    assert edge.desk.runs == ["A:change"]
 
 
 @ERAS
@@ -165,3 +213,63 @@ async def test_a_call_where_responses_are_buffered_is_refused_with_a_status(edge
 
     assert (refused.status, refused.headers["retry-after"], refused.json["error"]) == (429, "5", REFUSED)
     assert text((await first.whole()).json) == "x by A"
+
+
+async def test_a_reader_that_leaves_takes_no_place_from_the_call_that_it_read(edge: Deployment) -> None:
+    a, b = edge.pair(max_streams=1)
+    session = await a.initialize()
+    call = session.call(a, "change", TOPIC, token="p")
+    event = await call.event()
+    assert event is not None
+    await held(edge)
+    reader = await session.get(b, event.id).start()
+    await reader.disconnect()
+    await reader.gone()
+    refused = (await session.call(b, "change", TOPIC, id=2, token="p").messages())[-1]
+    edge.desk.gate("A").set()
+    answered = text((await call.messages())[-1])
+    await call.gone()
+
+    assert (refused["error"], answered) == (REFUSED, "x by A")
+    assert await edge.atomics.read("hold/") == []
+
+
+async def test_a_stream_of_http_sse_that_is_resumed_has_one_place_however_often(edge: Deployment) -> None:
+    a, b = edge.pair(max_streams=1)
+    client = await Client(a, b).open()
+    last = client.stream.last_id
+    streams = [client.stream]
+    for n in range(100):
+        streams.append(await [b, a][n % 2].send("GET", "/sse", [*STREAM, ("last-event-id", last)]).start())
+    await edge.until(lambda: all(stream.ended for stream in streams[:-1]))
+    await client.call("echo", {"text": "to the newest"}, id=2)
+
+    assert [stream.status for stream in streams] == [200] * 101
+    assert (await streams[-1].event() or EMPTY).kind == "endpoint"
+    assert text(await streams[-1].message()) == "to the newest"
+    assert len(await edge.atomics.read("hold/")) == 1
+
+
+async def test_calls_of_http_sse_count_on_whichever_stream_they_were_begun(edge: Deployment) -> None:
+    a, b = edge.pair(max_streams=2)
+    client = await Client(a, b).open()
+    for n in range(2):
+        await client.call("change", TOPIC, id=n)
+    await held(edge, 3)  # the stream's, too
+    newer = await b.send("GET", "/sse", [*STREAM, ("last-event-id", client.stream.last_id)]).start()
+    await newer.event()
+    for n in range(2, 5):
+        await client.call("change", TOPIC, id=n)
+    refused = [await newer.message() for _ in range(3)]
+    other = await Client(a, b).open()
+    await other.call("change", TOPIC, id=5)
+    refused.append(await other.stream.message())
+    edge.desk.gate("A").set()
+    answers = [await newer.message() for _ in range(2)]
+    await held(edge, 2)
+    await client.call("echo", {"text": "after"}, id=6)
+
+    assert sorted(message["id"] for message in refused) == [2, 3, 4, 5]
+    assert {message["error"]["message"] for message in refused} <= TOLD
+    assert sorted(message["id"] for message in answers) == [0, 1]
+    assert text(await newer.message()) == "after"

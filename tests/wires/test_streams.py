@@ -299,7 +299,9 @@ async def test_the_lease_of_a_living_call_is_renewed(edge: Deployment, monkeypat
     assert edge.desk.runs == ["A:look_up"]
 
 
-async def test_two_readers_of_a_dead_call_run_it_once(edge: Deployment) -> None:
+async def test_several_readers_of_a_dead_call_run_it_once_and_who_gave_way_comes_back_for_the_answer(
+    edge: Deployment,
+) -> None:
     a, b = edge.pair()
     c = edge.instance("C")
     session = await a.initialize()
@@ -310,8 +312,12 @@ async def test_two_readers_of_a_dead_call_run_it_once(edge: Deployment) -> None:
     await edge.until(lambda: len(edge.desk.runs) == 2)
     for name in "BC":
         edge.desk.gate(name).set()
-    answers = {final(await reader.rest()) for reader in readers}
+    ends = [await reader.rest() for reader in readers]
+    back = [await session.get(b, events[-1].id).rest() for events in ends if '"result"' not in events[-1].data]
+    answers = {final(events) for events in (*ends, *back) if '"result"' in events[-1].data}
 
+    assert len(back) < 3
+    assert [('"result"' in events[-1].data) for events in back] == [True] * len(back)
     assert len(edge.desk.runs) == 2
     assert len(answers) == 1
 
@@ -388,14 +394,15 @@ async def test_a_reader_that_stalls_is_detached_and_can_resume(
 async def test_a_resumed_stream_ends_with_retry_when_its_budget_is_used_up(edge: Deployment) -> None:
     a, b = edge.instance("A"), edge.instance("B", {"stream_budget_s": 5})
     session = await a.initialize()
-    call, seen = await begun(edge, session, a, "change")
+    _, seen = await begun(edge, session, a, "change")
     resumed = await session.get(b, seen).start()
     edge.clock.advance(5.5)
     events = await resumed.rest()
+    again = await session.get(a, events[-1].id).start()
     edge.desk.gate("A").set()
 
     assert (events[-1].id, events[-1].retry_ms, events[-1].data) == (seen, 500, "")
-    assert final(await call.rest()) == "x by A"
+    assert final(await again.rest()) == "x by A"
 
 
 async def test_over_the_byte_quota_calls_are_answered_without_a_log(edge: Deployment) -> None:

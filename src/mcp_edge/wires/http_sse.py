@@ -24,6 +24,7 @@ from mcp_edge.errors import BadRequest, EdgeError, MethodNotAllowed, NotFound, S
 from mcp_edge.held import Held
 from mcp_edge.mailbox import Mailbox
 from mcp_edge.request import Request
+from mcp_edge.tokens import short_hash
 from mcp_edge.wires.http_sse_stream import Overtaken, Stream
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
     if not resumes:
         session_id, number = core.sessions.mint(), "0"
     writer = sse.Writer(request)
-    async with Held(core, request, user, writer) as line:
+    async with Held(core, request, user, writer, short_hash(session_id)) as line:
         stream = Stream(core, request, user, writer, session_id, int(number))
         await stream.open(resumes=resumes)
         async with anyio.create_task_group() as group:
@@ -90,7 +91,7 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
                     if not await line.goes_on():
                         break
             except Overtaken:
-                pass
+                await writer.end(sse.retry())
             except StoreUnavailable as e:
                 logger.warning("the store is away; the stream ends, its calls go on: %s", e)
                 await writer.end(sse.retry())

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 class StreamReply(PlainReply):
     """The answer to one request on a shared stream: nothing here begins or ends a response."""
 
+    _kind = "calls"
+
     def __init__(self, core: Core, stream: Stream, session: Session | None, letter: Letter | None = None) -> None:
         super().__init__(stream.request, core.platform)
         self._core = core
@@ -37,6 +39,12 @@ class StreamReply(PlainReply):
     def can_ask(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # read-only here
         """Whether the session is open."""
         return self._session is not None
+
+    async def keep_place(self) -> None:
+        """Count among the calls that the user has under way, from now on."""
+        await self._keep_place()
+        if not self.running:
+            await self._join()  # it ended meanwhile
 
     async def emit(self, message: bytes, *, progress: bool = False) -> None:
         """Send one message on the stream."""
@@ -63,10 +71,16 @@ class StreamReply(PlainReply):
         except StoreUnavailable as e:
             self.untold = True
             logger.warning("a response was not stored: %s", e)
+        await self._join()
 
     async def abandon(self) -> None:
         """A cancelled request has no response."""
         self._settle()
+        await self._join()
+
+    @property
+    def _name(self) -> str:
+        return self._letter.name if self._letter is not None else ""
 
     def _waits(self) -> None:
         """The stream is open already: there is no quiet period."""

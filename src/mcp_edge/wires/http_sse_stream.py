@@ -169,10 +169,11 @@ class Stream:
                 await self._writer.send(sse.frame(message, f"{self._id}:{number}"))
 
     async def _look_after(self, group: anyio.abc.TaskGroup | None) -> None:
-        """Cancel what was cancelled; keep the leases of what runs here; take up what a lost instance left."""
+        """Cancel what was cancelled; count what runs here and keep its leases; take up what a lost instance left."""
         for reply, letter in list(self._calls.values()):
             if await was_cancelled(self._core.platform, self._key, letter.message["id"], letter.began):
                 reply.cancel("cancelled")
+            await reply.keep_place()
         lease_s = self._core.platform.settings.lease_s
         if time.monotonic() - self._beat_at < lease_s / 3:
             return

@@ -9,6 +9,7 @@ from mcp_edge.changes import METHODS, Change, Cursor
 from mcp_edge.context import User
 from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest, MethodNotAllowed
+from mcp_edge.heads import Head
 from mcp_edge.held import Held, Sole
 from mcp_edge.logged import PRIMED_SINCE
 from mcp_edge.request import Request
@@ -95,19 +96,10 @@ async def messages_of(core: Core, user: User, session: Session, change: Change) 
 
 async def _resume(core: Core, request: Request, user: User, session: Session, log: Log) -> None:
     """Replay what followed on that stream, then tail it; run its call on when nobody does."""
-    found = await log.head()
-    if found is None or found[0].session != session.key or found[0].principal != user.principal:
-        raise BadRequest("The Last-Event-ID is unknown: its stream has ended long ago or is not yours.", code=-32000)
-    if found[0].is_short:
-        await log.fill(found[0])
-    await core.kernel.permissions.check(user, found[0].method, found[0].params)
-    last = await log.last_seen()
-    if last is None:
-        raise BadRequest("The Last-Event-ID is unknown: no such event was sent.", code=-32000)
-    if last in (FINAL, END):
-        raise MethodNotAllowed("The stream has ended; there is nothing to resume.", headers=_POST_ONLY)
-    writer = sse.Writer(request)
+    head = await _to_resume(core, user, session, log)
+    writer, sole = sse.Writer(request), Sole(core.platform, log.stream)
     async with Held(core, request, user, writer, log.stream) as line:
+        await sole.take()
         await writer.start()
         async for _ in (looking := Pauses(core.platform)):
             before = log.seq
@@ -115,7 +107,9 @@ async def _resume(core: Core, request: Request, user: User, session: Session, lo
                 return
             if log.seq != before:
                 looking.soon()
-            if not await line.goes_on():
+            if not await line.goes_on() or not await sole.is_mine():
+                if core.platform.clock() < head.until:
+                    line.leave_place()
                 await writer.end(sse.priming(f"{log.stream}.{log.seq}"))
                 return
             found = await log.head()
@@ -129,8 +123,30 @@ async def _resume(core: Core, request: Request, user: User, session: Session, lo
             if journal is not None:
                 if not await _replay(log, writer):
                     await line.let_go()
-                    await _run_on(core, request, user, session, journal, writer)
+                    await _run_on(core, request, user, session, journal, writer, sole)
                 return
+
+
+async def _to_resume(core: Core, user: User, session: Session, log: Log) -> Head:
+    """The head of the stream, if there is something to resume.
+
+    Raises:
+        BadRequest: there is no such stream, or event of it, in this session.
+        InsufficientScope: the user may not do what was asked for.
+        MethodNotAllowed: the stream has ended.
+    """
+    found = await log.head()
+    if found is None or found[0].session != session.key or found[0].principal != user.principal:
+        raise BadRequest("The Last-Event-ID is unknown: its stream has ended long ago or is not yours.", code=-32000)
+    if found[0].is_short:
+        await log.fill(found[0])
+    await core.kernel.permissions.check(user, found[0].method, found[0].params)
+    last = await log.last_seen()
+    if last is None:
+        raise BadRequest("The Last-Event-ID is unknown: no such event was sent.", code=-32000)
+    if last in (FINAL, END):
+        raise MethodNotAllowed("The stream has ended; there is nothing to resume.", headers=_POST_ONLY)
+    return found[0]
 
 
 async def _replay(log: Log, writer: sse.Writer) -> bool:
@@ -149,12 +165,12 @@ async def _replay(log: Log, writer: sse.Writer) -> bool:
 
 
 async def _run_on(
-    core: Core, request: Request, user: User, session: Session, journal: Journal, writer: sse.Writer
+    core: Core, request: Request, user: User, session: Session, journal: Journal, writer: sse.Writer, sole: Sole
 ) -> None:
     """Be the instance that runs the call from here."""
     head = journal.head
     reply = SuspendableReply(request, core, user, session, (head.method, head.params, head.request_id), writer)
-    reply.adopt(journal)
+    reply.adopt(journal, sole)
     if await was_cancelled(core.platform, session.key, head.request_id, head.began):
         reply.why = "cancelled"
         await reply.abandon()
