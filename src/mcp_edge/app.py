@@ -21,6 +21,7 @@ from mcp_edge.errors import STATUS, CallerError, StoreUnavailable, TooMany, Upst
 from mcp_edge.gate import gate
 from mcp_edge.guards import Guards
 from mcp_edge.platform import Platform
+from mcp_edge.readiness import Readiness
 from mcp_edge.request import PRINCIPAL, Gone, Header, Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
@@ -61,6 +62,7 @@ class App:
         self._platform = replace(platform, accounts=self._gate.accounts)
         self._core: Core | None = None
         self._starting_at = -PATIENCE_S
+        self._ready = Readiness(self._read_store, platform.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -115,12 +117,16 @@ class App:
             await request.answer(404, b'{"error":"There is nothing here. The MCP endpoint is /mcp."}')
 
     async def _readiness(self, request: Request) -> None:
-        if self._platform.drain.draining:
+        if not self._platform.drain.draining:
+            await self._ready.check()
+        if self._platform.drain.draining:  # perhaps since a moment ago
             await request.answer(503, b'{"status":"draining"}')
-            return
+        else:
+            await request.answer(200, b'{"status":"ready"}')
+
+    async def _read_store(self) -> None:
         await self.start()
         await self._platform.records.get("ready")
-        await request.answer(200, b'{"status":"ready"}')
 
     async def start(self) -> Core:
         """Make the server and enter its lifespan, which otherwise happens at its first request.

@@ -13,6 +13,7 @@ from mcp.server.mcpserver import MCPServer
 from pydantic import SecretStr
 
 from mcp_edge import app as app_module
+from mcp_edge import readiness
 from mcp_edge.app import PATIENCE_S, App, create_app
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
@@ -34,7 +35,8 @@ def ready(app: App) -> Call:
 
 
 async def test_a_start_whose_request_was_dropped_is_made_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "PATIENCE_S", 0.02)
+    for module in (app_module, readiness):
+        monkeypatch.setattr(module, "PATIENCE_S", 0.02)
     entered: list[int] = []
     never = asyncio.Event()
 

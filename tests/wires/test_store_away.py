@@ -57,6 +57,7 @@ async def test_an_instance_that_starts_while_the_store_is_away_serves_later(edge
     ready = await a.send("GET", "/readyz").whole()
     refused = await a.modern("tools/list").whole()
     a.cable.mend()
+    edge.clock.advance(1)  # for so long is the failure the answer
 
     assert (ready.status, refused.status) == (503, 503)
     assert (await a.modern("tools/list").whole()).status == 200
