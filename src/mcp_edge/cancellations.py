@@ -1,27 +1,60 @@
-"""Cancellations: stored by whichever instance takes one, seen by the one that runs the request. They know no wire."""
+"""Cancellations: stored by whichever instance takes one, seen by the one that runs the request. They know no wire.
+
+Nobody knows here whether such a request runs anywhere. So a cancellation that says nothing new is not written, and
+those of one principal are counted.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mcp_edge import jsonrpc
+from mcp_edge.ceilings import update
+from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
-from mcp_edge.tokens import mint, short_hash
+from mcp_edge.tokens import short_hash
 
 KEPT_S = 60
 _EARLY_S = 5
 """A cancellation may arrive this much before its request does; an older one was meant for another request."""
+MOST_PER_WINDOW = 600
+"""Cancellations of one principal in each `_WINDOW_S` seconds that are written; where it may have more calls under way,
+twice as many as those."""
+_WINDOW_S = 60
 
 
-async def cancel(platform: Platform, session: str, params: dict[str, Any] | None) -> None:
-    """Store what `notifications/cancelled` says; one that names no request changes nothing."""
+async def cancel(platform: Platform, session: str, principal: str, params: dict[str, Any] | None) -> None:
+    """Store what `notifications/cancelled` says; one that names no request changes nothing.
+
+    Raises:
+        TooMany: the principal cancels more than anybody has under way.
+    """
     request_id = jsonrpc.member(params, "requestId")
-    if jsonrpc.is_id(request_id):
-        store, key = platform.atomics, _key(session, request_id)
-        now, nonce = repr(platform.clock()).encode(), mint()
-        if not await store.create(key, now, nonce=nonce, ttl_s=KEPT_S):
-            await store.delete(key)  # an older one, which may have been meant for another request of the same id
-            await store.create(key, now, nonce=nonce, ttl_s=KEPT_S)
+    if not jsonrpc.is_id(request_id):
+        return
+    store, key = platform.atomics, _key(session, request_id)
+    entry, now = await store.get(key), platform.clock()
+    if entry is not None and 0 <= now - float(entry.value) < _EARLY_S:
+        return  # it counts for whatever has begun by now
+    await _count(platform, principal)
+    # In the place of an older one, which may have been meant for another request of the same id.
+    await update(store, key, lambda _: repr(now).encode(), ttl_s=KEPT_S)  # else others say the same right now
+
+
+async def _count(platform: Platform, principal: str) -> None:
+    window, seconds = divmod(platform.clock(), _WINDOW_S)
+    most = max(MOST_PER_WINDOW, 2 * platform.settings.max_streams)
+    again = {"retry-after": str(int(_WINDOW_S - seconds) + 1)}
+
+    def one_more(value: bytes | None) -> bytes:
+        count = int(value or 0) + 1
+        if count > most:
+            raise TooMany(f"Too many cancellations (at most {most} a minute).", headers=again)
+        return b"%d" % count
+
+    key = f"cancelled/{short_hash(principal)}/{int(window)}"
+    if not await update(platform.atomics, key, one_more, ttl_s=2 * _WINDOW_S):
+        raise TooMany("Too many cancellations at once.", headers={"retry-after": "1"})
 
 
 async def was_cancelled(platform: Platform, session: str, request_id: object, since: float) -> bool:

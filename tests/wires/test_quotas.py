@@ -10,7 +10,7 @@ import pytest
 
 from mcp_edge.quotas import HOLD_S
 from tests.wires.asgi import Call, Event
-from tests.wires.deployment import Deployment, Instance, Session, request, text
+from tests.wires.deployment import Deployment, Instance, Session, notification, request, text
 from tests.wires.test_http_sse import STREAM, Client
 
 pytestmark = pytest.mark.anyio
@@ -273,3 +273,32 @@ async def test_calls_of_http_sse_count_on_whichever_stream_they_were_begun(edge:
     assert {message["error"]["message"] for message in refused} <= TOLD
     assert sorted(message["id"] for message in answers) == [0, 1]
     assert text(await newer.message()) == "after"
+
+
+@pytest.mark.parametrize("wire", ["handshake", "batch", "http+sse"])
+async def test_cancellations_are_written_once_and_bounded_and_a_call_that_runs_is_cancelled(
+    edge: Deployment, monkeypatch: pytest.MonkeyPatch, wire: str
+) -> None:
+    monkeypatch.setattr("mcp_edge.cancellations.MOST_PER_WINDOW", 8, raising=False)
+    a, b = edge.pair(max_streams=4)
+    if wire == "http+sse":
+        client = await Client(a, b).open()
+        await client.call("change", TOPIC, id="running")
+        post = client.post
+    else:
+        session = await a.initialize("2025-03-26")
+        session.call(a, "change", TOPIC, id="running", token="p")
+
+        async def post(message: Any) -> Any:
+            return await session.post(b, [message] if wire == "batch" else message).whole()
+
+    await edge.until(lambda: edge.desk.runs == ["A:change"])
+    cancelled: list[Any] = [notification("notifications/cancelled", {"requestId": n}) for n in ("running", *range(9))]
+    statuses = [(await post(cancelled[0])).status for _ in range(50)]
+    (written,) = await edge.atomics.read("cancel/")
+    await edge.until(lambda: edge.desk.ends == ["A:change:cancelled"])
+    statuses += [(await post(message)).status for message in cancelled[1:]]
+
+    assert statuses == [*[202] * 57, 429, 429]
+    assert len(await edge.atomics.read("cancel/")) == 8
+    assert (await edge.atomics.get(written.key)) == written

@@ -121,7 +121,7 @@ async def notified(core: Core, request: Request, user: User, session: Session, m
     """Take a notification: a cancellation is stored for whichever instance runs the request."""
     method, params = message["method"], message.get("params")
     if method == "notifications/cancelled":
-        await cancel(core.platform, session.key, params)
+        await cancel(core.platform, session.key, session.principal, params)
         return
     x = core.exchange(request, user, session, None, params, SilentReply())
     await core.kernel.notify(x, link_of(x, session), method, params)

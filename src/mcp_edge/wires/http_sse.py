@@ -62,7 +62,7 @@ async def _take(core: Core, user: User, key: str, door: Door, message: Any, size
     if kind == "response":
         await core.questions.answer(key, user.principal, message)
     elif kind == "notification" and message["method"] == "notifications/cancelled":
-        await cancel(core.platform, key, message.get("params"))
+        await cancel(core.platform, key, user.principal, message.get("params"))
     else:
         await core.kernel.permissions.check(user, message["method"], message.get("params"))  # the stream carries no 403
         await Mailbox(core.platform, key).put(message, user, held=door.held)
