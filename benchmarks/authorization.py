@@ -25,6 +25,7 @@ from benchmarks.wire import Era, check, poster, prepare
 from mcp_edge.app import create_app
 from mcp_edge.context import User
 from mcp_edge.keyring import KeyRing
+from mcp_edge.oauth.accepted_clients import AcceptedClients
 from mcp_edge.oauth.grants import Grants
 from mcp_edge.oauth.model import Approval, AuthorizationRequest, Client
 from mcp_edge.platform import Platform
@@ -70,8 +71,8 @@ async def token_at(host: Platform) -> str:
 
     urls = Urls(host.settings.public_url or "")
     ring = KeyRing([key.get_secret_value() for key in host.settings.secret_keys])
-    grants = Grants(host, ring, urls, scopes, lambda _: True)
-    client = Client("bench", "Bench", ("http://127.0.0.1/callback",), "static")
+    grants = Grants(host, ring, urls, scopes, lambda _: True, AcceptedClients(host.settings, {}).refusal)
+    client = Client("dcr_" + "0" * 32, "Bench", ("http://127.0.0.1/callback",), "dcr")
     challenge = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
     allowed = Scopes().baseline
     asked = AuthorizationRequest(client.id, client.redirect_uris[0], "", challenge, urls.issuer, allowed)

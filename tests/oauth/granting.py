@@ -165,7 +165,7 @@ class Office:
             return SCOPES
 
         self.sign_outs = SignOuts(platform)
-        self.grants = Grants(platform, KeyRing(ring), URLS, declared, lambda _: True)
+        self.grants = Grants(platform, KeyRing(ring), URLS, declared, lambda _: True, every_client)
 
     def elsewhere(self, trouble: Trouble | None = None, *, ring: tuple[str, ...] = RING) -> Office:
         """Another instance over the same store, or over a troubled one."""
@@ -181,7 +181,7 @@ class Office:
         """Of a user who has just signed in, unless `since` says otherwise."""
         challenge = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
         scopes = frozenset({"notes:write"})
-        asked = AuthorizationRequest(client.id, CALLBACK, "state", challenge, resource, scopes)
+        asked = AuthorizationRequest(client.id, CALLBACK, "state", challenge, resource, scopes, client.recorded_kind)
         approval = Approval(asked, client.name, user, scopes)
         latest = await self.sign_outs.latest(user.principal) if since is None else since
         return await self.grants.approve(approval, since=latest, stands=_it_does)
@@ -222,6 +222,12 @@ class Office:
 
 async def _it_does() -> bool:
     return True
+
+
+def every_client(client_id: str, kind: str, redirect_uri: str) -> str:
+    """`AcceptedClients.refusal` of a server that has taken no client away."""
+    del client_id, kind, redirect_uri
+    return ""
 
 
 async def refusal(work: Awaitable[object]) -> str | None:

@@ -128,12 +128,14 @@ import asyncio, json, sys
 from tests.oauth.counter import Counter
 from tests.oauth.granting import Office
 from tests.storage.clock import Clock
+from mcp_edge.oauth.model import Client
 from mcp_edge.storage.memory import open_memory
 
 async def main():
     clock = Clock()
     counter = Counter(Office(*open_memory(clock), clock), clients=[])
-    tokens = await counter.office.tokens()
+    registered = Client("dcr_" + "0" * 32, "App", ("https://app.example/callback",), "dcr")
+    tokens = await counter.office.tokens(client=registered)
     assert (await counter.call(tokens.access_token)).status_code == 200
     assert (await counter.call(None)).status_code == 401
 

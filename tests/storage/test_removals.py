@@ -21,6 +21,7 @@ from mcp_edge.storage.cached import Cached
 from mcp_edge.storage.memory import MemoryRecords, open_memory
 from mcp_edge.tokens import Signer
 from mcp_edge.urls import Urls
+from tests.oauth.granting import every_client
 from tests.storage.clock import Clock
 
 pytestmark = pytest.mark.anyio
@@ -67,10 +68,11 @@ class Deployment:
         return Sessions(platform, Signer([b"k" * 32]))
 
     def tokens(self, platform: Platform) -> AccessTokens:
-        return AccessTokens(platform, KeyRing(["k" * 40]), _no_scopes)
+        return AccessTokens(platform, KeyRing(["k" * 40]), _no_scopes, every_client)
 
     def grants(self, platform: Platform) -> Grants:
-        return Grants(platform, KeyRing(["k" * 40]), Urls("https://mcp.example"), _no_scopes, lambda _: True)
+        ring, urls = KeyRing(["k" * 40]), Urls("https://mcp.example")
+        return Grants(platform, ring, urls, _no_scopes, lambda _: True, every_client)
 
     def fail(self, at: int) -> None:
         """Let the deletion `at` fail, in whichever of the two it is."""
@@ -135,7 +137,15 @@ async def test_an_access_token_whose_revocation_broke_off_is_revoked_by_the_next
 ) -> None:
     deployed = Deployment(clock)
     tokens, grants = deployed.tokens(deployed.here), deployed.grants(deployed.here)
-    more = {"client": "app", "grant": "g", "scopes": frozenset({"mcp"}), "audience": "x", "ttl_s": 3600}
+    more = {
+        "client": "app",
+        "client_kind": "",
+        "redirect_uri": "",
+        "grant": "g",
+        "scopes": frozenset({"mcp"}),
+        "audience": "x",
+        "ttl_s": 3600,
+    }
     token, _ = await tokens.issue(BOB, **more)  # pyright: ignore[reportArgumentType] # of their own types
     kept, _ = await tokens.issue(BOB, **more)  # pyright: ignore[reportArgumentType] # of their own types
     deployed.fail(at)
@@ -152,7 +162,14 @@ async def test_a_revocation_removes_by_its_digest_what_only_the_late_store_still
     deployed = Deployment(clock)
     tokens, grants = deployed.tokens(deployed.here), deployed.grants(deployed.here)
     token, digest = await tokens.issue(
-        BOB, client="app", grant="g", scopes=frozenset({"mcp"}), audience="x", ttl_s=3600
+        BOB,
+        client="app",
+        client_kind="",
+        redirect_uri="",
+        grant="g",
+        scopes=frozenset({"mcp"}),
+        audience="x",
+        ttl_s=3600,
     )
     await deployed.truth.delete(f"token/{digest}")
     assert await tokens.find(token.encode()) is None  # its own writes it reads in the truth
@@ -163,7 +180,16 @@ async def test_a_revocation_removes_by_its_digest_what_only_the_late_store_still
 async def test_nobody_else_revokes_a_token_and_nothing_is_deleted_for_what_was_never_issued(clock: Clock) -> None:
     deployed = Deployment(clock)
     tokens, grants = deployed.tokens(deployed.here), deployed.grants(deployed.here)
-    token, _ = await tokens.issue(BOB, client="its", grant="g", scopes=frozenset({"mcp"}), audience="x", ttl_s=3600)
+    token, _ = await tokens.issue(
+        BOB,
+        client="its",
+        client_kind="",
+        redirect_uri="",
+        grant="g",
+        scopes=frozenset({"mcp"}),
+        audience="x",
+        ttl_s=3600,
+    )
 
     def refuse() -> bool:
         raise AssertionError

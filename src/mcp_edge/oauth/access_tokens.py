@@ -34,24 +34,51 @@ class AccessToken:
     audience: str
     issued_at: float
     expires_at: float
+    refusal: str
+    """Why its client counts no more; empty while it does."""
+
+
+class ClientRefused(Exception):
+    """A live access token whose client this server accepts no longer. The reason is for the log."""
+
+    def __init__(self, user: User, reason: str) -> None:
+        super().__init__(reason)
+        self.user = user
 
 
 class AccessTokens:
     """Issues, finds and removes them."""
 
-    def __init__(self, platform: Platform, ring: KeyRing, scopes: Callable[[], Awaitable[Scopes]]) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        ring: KeyRing,
+        scopes: Callable[[], Awaitable[Scopes]],
+        refusal: Callable[[str, str, str], str],
+    ) -> None:
+        """`refusal` is `AcceptedClients.refusal`."""
+        self._refusal = refusal
         self._records = platform.records
         self._clock = platform.clock
         self._ring = ring
         self._scopes = scopes
-        # By the record's key, which is the token's hash: a pure function of the record's bytes and the token, so it
-        # cannot go stale. The store is still read for each request.
+        # By the record's key, which is the token's hash: a pure function of the settings, the record's bytes and the
+        # token, so it cannot go stale. The store is still read for each request.
         self._opened: dict[str, tuple[bytes, AccessToken]] = {}
 
     async def issue(
-        self, user: User, *, client: str, grant: str, scopes: frozenset[str], audience: str, ttl_s: int
+        self,
+        user: User,
+        *,
+        client: str,
+        client_kind: str,
+        redirect_uri: str,
+        grant: str,
+        scopes: frozenset[str],
+        audience: str,
+        ttl_s: int,
     ) -> tuple[str, str]:
-        """A new token, kept, and its digest."""
+        """A new token, kept, and its digest. `client_kind` and `redirect_uri` are the grant's."""
         secret = (token_format.ACCESS + token_format.new_secret()).encode()
         token = (secret + self._ring.tag(_PURPOSE, secret)).decode()
         digest = token_format.digest(token)
@@ -60,6 +87,8 @@ class AccessTokens:
             "v": FORMAT,
             "user": dump_user(user),
             "client": client,
+            "client_kind": client_kind,
+            "redirect_uri": redirect_uri,
             "grant": grant,
             "scopes": sorted(scopes),
             "audience": audience,
@@ -107,7 +136,9 @@ class AccessTokens:
         scopes = frozenset[str](record["scopes"])
         allowed = (await self._scopes()).closure(scopes)
         user = replace(load_user(record["user"]), scopes=allowed, client=record["client"], grant=record["grant"])
-        found = AccessToken(user, scopes, record["audience"], record["issued_at"], record["expires_at"])
+        # A release before these two were recorded issued it, where they are absent.
+        refusal = self._refusal(record["client"], record.get("client_kind", ""), record.get("redirect_uri", ""))
+        found = AccessToken(user, scopes, record["audience"], record["issued_at"], record["expires_at"], refusal)
         if len(self._opened) >= _KNOWN:
             self._opened.clear()
         self._opened[key] = raw, found

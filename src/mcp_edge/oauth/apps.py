@@ -8,7 +8,7 @@ from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest
 from mcp_edge.oauth import consents, redirects, sign_in
-from mcp_edge.oauth.grants import ConnectedApp
+from mcp_edge.oauth.model import ConnectedApp
 from mcp_edge.oauth.pages import form, redirect, show
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer

@@ -122,6 +122,7 @@ async def _wanted(
         code_challenge=asked.one("code_challenge"),
         resource=_resource(server, asked),
         scopes=await _scopes(server, asked),
+        client_kind=client.recorded_kind,
     )
 
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.credentials import bearer
+from mcp_edge.oauth.access_tokens import ClientRefused
 from mcp_edge.oauth.grants import Grants
 from mcp_edge.request import Request
 from mcp_edge.resource import challenges
@@ -48,7 +49,11 @@ class BearerTokens:
         if sent is None:
             raise challenges.missing(self._urls, request.path, (await self._scopes()).baseline)
         token = sent.strip(b" \t")
-        user = await self._grants().user(token.decode("latin-1"), self._audiences[request.path])
+        try:
+            user = await self._grants().user(token.decode("latin-1"), self._audiences[request.path])
+        except ClientRefused as e:
+            decided(request.path, "refused", principal=e.user.principal, client=e.user.client, reason=str(e))
+            raise challenges.invalid(self._urls, request.path, (await self._scopes()).baseline) from e
         if user is None and self._keys and token:
             user = await self._by_key(token)
         if user is not None:

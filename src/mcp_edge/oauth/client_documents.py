@@ -31,7 +31,6 @@ from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.tokens import short_hash
 
-SCHEME = "https://"
 MAX_URL_CHARS = 1000
 MOST_FETCHES = 16
 """Documents of new clients that one process fetches at the same time; as many more of clients that it knows."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from mcp_edge.errors import ConfigurationError, NotFound
 from mcp_edge.oauth import client_metadata
-from mcp_edge.oauth.client_documents import SCHEME, ClientDocuments
+from mcp_edge.oauth.client_documents import ClientDocuments
 from mcp_edge.oauth.limits import Limits
-from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
+from mcp_edge.oauth.model import CLIENT_TTL_S, DOCUMENT_SCHEME, Client, OAuthError
 from mcp_edge.oauth.registered_clients import RegisteredClients
 from mcp_edge.oauth.unused_clients import UnusedClients
 from mcp_edge.platform import Platform
@@ -41,7 +41,7 @@ class Clients:
         the server of its document."""
         if client_id in self._static:
             return self._static[client_id]
-        if client_id.startswith(SCHEME):
+        if client_id.startswith(DOCUMENT_SCHEME):
             return await self._documents.find(client_id) if self._documents else None
         return await self._registered.find(client_id) if self._registered else None
 
@@ -52,7 +52,7 @@ class Clients:
             OAuthError: `invalid_client`: its document cannot be had, or says what is not allowed.
             TooMany: the request's address brought too many new clients, or too many documents are fetched right now.
         """
-        if client_id in self._static or self._documents is None or not client_id.startswith(SCHEME):
+        if client_id in self._static or self._documents is None or not client_id.startswith(DOCUMENT_SCHEME):
             return await self.find(client_id)
         return await self._documents.find_or_fetch(client_id, request)
 

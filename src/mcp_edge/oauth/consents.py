@@ -23,7 +23,9 @@ async def remember(
 ) -> None:
     """Remember that `user` has granted `chosen` when asked for `wanted`, and that this very request is answered."""
     key = _key(user.principal, wanted)
-    value = json.dumps({"v": 1, "scopes": sorted(chosen), "answered": short_hash(wanted.code_challenge)}).encode()
+    answered = short_hash(wanted.code_challenge)
+    record = {"v": 1, "scopes": sorted(chosen), "answered": answered, "client_kind": wanted.client_kind}
+    value = json.dumps(record).encode()
     store = server.platform.atomics
     while True:
         entry = await store.get(key)
@@ -63,6 +65,8 @@ async def recalled(
         return None
     record = json.loads(entry.value)
     if record["v"] != 1 or record["answered"] == short_hash(wanted.code_challenge):
+        return None
+    if record.get("client_kind", "") != wanted.client_kind:  # another client that bears the same id
         return None
     return wanted.scopes if wanted.scopes <= frozenset(record["scopes"]) else None
 

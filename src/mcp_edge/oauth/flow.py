@@ -179,7 +179,7 @@ async def client_of(server: AuthorizationServer, wanted: AuthorizationRequest) -
         BadRequest: nothing may be sent to it any more.
     """
     client = await server.clients.find(wanted.client_id)
-    if client is None:
+    if client is None or wanted.client_kind not in ("", client.kind):
         raise BadRequest("This app is no longer known here. Start again from your app.")
     if not redirects.allowed(wanted.redirect_uri, client.redirect_uris, server.settings.redirect_schemes):
         raise BadRequest("The app has withdrawn the address that the answer goes to. Start again from your app.")

@@ -10,6 +10,8 @@ from mcp_edge.context import User
 from mcp_edge.keyring import KeyRing
 
 FORMAT = 1
+_WITH_KIND = 2
+"""With `client_kind`: for a release that does not know it the grant has ended."""
 _PURPOSE = "grant"
 
 
@@ -48,6 +50,8 @@ class Grant:
     answer: str = ""
     """The answer that the previous refresh token got, sealed under that token and the key ring, in hex."""
     issued: tuple[Issued, ...] = ()
+    client_kind: str = ""
+    """`Client.recorded_kind`."""
 
 
 def dump(ring: KeyRing, key: str, grant: Grant | None) -> bytes:
@@ -61,7 +65,7 @@ def load(ring: KeyRing, key: str, raw: bytes) -> Grant | None:
     if data is None:
         return None
     found: dict[str, Any] = json.loads(data)
-    if found["v"] != FORMAT or found["stage"] == "ended":
+    if found["v"] not in (FORMAT, _WITH_KIND) or found["stage"] == "ended":
         return None
     del found["v"]
     found["user"] = load_user(found["user"])
@@ -85,8 +89,10 @@ def _members(grant: Grant | None) -> dict[str, Any]:
     if grant is None:
         return {"v": FORMAT, "stage": "ended"}
     plain = {name: getattr(grant, name) for name in Grant.__slots__}
+    if not grant.client_kind:
+        del plain["client_kind"]
     return {
-        "v": FORMAT,
+        "v": _WITH_KIND if grant.client_kind else FORMAT,
         **plain,
         "user": dump_user(grant.user),
         "scopes": sorted(grant.scopes),

@@ -9,38 +9,23 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 
 from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth import token_format
-from mcp_edge.oauth.access_tokens import AccessTokens
+from mcp_edge.oauth.access_tokens import AccessTokens, ClientRefused
 from mcp_edge.oauth.grant_record import Grant
 from mcp_edge.oauth.grant_store import GrantStore, Held
 from mcp_edge.oauth.issuing import Issuing, Tokens, refused
-from mcp_edge.oauth.model import Approval, Client, OAuthError
+from mcp_edge.oauth.model import Approval, Client, ConnectedApp, OAuthError
 from mcp_edge.oauth.sign_outs import SignOuts
 from mcp_edge.oauth.token_format import Code, RefreshToken, digest
 from mcp_edge.platform import Platform
 from mcp_edge.scopes import Scopes
 from mcp_edge.urls import Urls
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectedApp:
-    """A live grant, as its user sees it."""
-
-    grant_id: str
-    """Names the grant, and is no part of its tokens."""
-    client_id: str
-    client_name: str
-    redirect_uri: str
-    scopes: frozenset[str]
-    created_at: float
-    last_used_at: float
-    """When it last got tokens."""
 
 
 class Grants:
@@ -53,14 +38,17 @@ class Grants:
         urls: Urls,
         scopes: Callable[[], Awaitable[Scopes]],
         admits: Callable[[User], bool],
+        refusal: Callable[[str, str, str], str],
     ) -> None:
-        """`admits` says whether what once let a user in is still there (`identity.Provider`)."""
+        """`admits` says whether what once let a user in is still there (`identity.Provider`); `refusal` is
+        `AcceptedClients.refusal`."""
         self._admits = admits
+        self._refusal = refusal
         self._settings = platform.settings
         self._clock = platform.clock
         self._urls = urls
         self._scopes = scopes
-        self._access = AccessTokens(platform, ring, scopes)
+        self._access = AccessTokens(platform, ring, scopes, refusal)
         self._sign_outs = SignOuts(platform)
         self._store = GrantStore(platform, ring, self._access)
         self._issuing = Issuing(platform, ring, self._store, self._access)
@@ -87,6 +75,7 @@ class Grants:
             used_at=now,
             expires_at=now + self._settings.code_ttl_s,
             code=digest(code.secret),
+            client_kind=asked.client_kind,
         )
         key = await self._store.create(code.grant_id, grant)
         if await self._sign_outs.since(approval.user.principal, since):
@@ -190,21 +179,27 @@ class Grants:
             if held is None or not _same(held.grant.refresh, given.secret) or held.grant.client_id != client.id:
                 return {"active": False}
             grant = held.grant
-            if not self._admits(grant.user):
+            if self._fault(grant):
                 return {"active": False}
             return self._members(client, grant.scopes, grant.resource, grant.used_at, grant.expires_at)
         found = await self._access.find(token.encode())
-        if found is None or found.user.client != client.id or not self._admits(found.user):
+        if found is None or found.user.client != client.id or not self._admits(found.user) or found.refusal:
             return {"active": False}
         members = self._members(client, found.scopes, found.audience, found.issued_at, found.expires_at)
         return {**members, "token_type": "Bearer"}
 
     async def user(self, access_token: str, audiences: frozenset[str]) -> User | None:
         """Whose live access token this is, if it is for one of `audiences` and its user is still admitted. One store
-        read."""
+        read.
+
+        Raises:
+            ClientRefused: its client is not accepted any more.
+        """
         found = await self._access.find(access_token.encode())
         if found is None or found.audience not in audiences or not self._admits(found.user):
             return None
+        if found.refusal:
+            raise ClientRefused(found.user, found.refusal)
         return found.user
 
     async def of(self, principal: str) -> list[ConnectedApp]:
@@ -243,14 +238,20 @@ class Grants:
             await self._store.finish(held.key, "ended by its user, with all others")
 
     async def _check_admitted(self, held: Held) -> None:
-        """End a grant whose user is not on the operator's list any more.
+        """End a grant whose user or client the operator has taken away.
 
         Raises:
             OAuthError: `invalid_grant`.
         """
-        if not self._admits(held.grant.user):
-            await self._store.finish(held.key, "its user is no longer admitted")
-            raise refused("its user is no longer admitted")
+        if fault := self._fault(held.grant):
+            await self._store.finish(held.key, fault)
+            raise refused(fault)
+
+    def _fault(self, grant: Grant) -> str:
+        """Why the operator's settings let the grant count no more; empty while they do."""
+        if not self._admits(grant.user):
+            return "its user is no longer admitted"
+        return self._refusal(grant.client_id, grant.client_kind, grant.redirect_uri)
 
     def _audience(self, grant: Grant, resource: str | None) -> str:
         """What the tokens are for: what was granted, or one endpoint of the whole server (RFC 8707 §2.2)."""

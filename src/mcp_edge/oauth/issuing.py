@@ -57,8 +57,8 @@ class Issuing:
         for token in alive[: -MOST_ACCESS_TOKENS + 1]:  # first: what is entered nowhere would outlive the grant
             await self._access.remove(token.digest)
         access, access_digest = await self._access.issue(
-            grant.user, client=grant.client_id, grant=held.key, scopes=scopes, audience=audience,
-            ttl_s=settings.access_token_ttl_s,
+            grant.user, client=grant.client_id, client_kind=grant.client_kind, redirect_uri=grant.redirect_uri,
+            grant=held.key, scopes=scopes, audience=audience, ttl_s=settings.access_token_ttl_s,
         )  # fmt: skip
         expires_at = now + settings.access_token_ttl_s
         life_s = settings.access_token_ttl_s if successor is None else settings.refresh_token_ttl_s

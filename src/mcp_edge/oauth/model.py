@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,19 +11,25 @@ from typing import Literal
 from mcp_edge.context import User
 
 AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
+Kind = Literal["static", "cimd", "dcr"]
+"""How a client became known: settings, its own document, or registration."""
+DOCUMENT_SCHEME = "https://"
+"""What the id of a client with a document of its own begins with."""
+REGISTERED_ID = re.compile(r"dcr_[0-9a-f]{32}")
+"""The id of a client that registered itself."""
 CLIENT_TTL_S = 90 * 86400
 """For so long a client is kept that got tokens, renewed when half of it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client, however it became known: settings (`static`), its own document (`cimd`) or registration (`dcr`)."""
+    """A client, however it became known."""
 
     id: str
     name: str
     """Empty where it gave itself none."""
     redirect_uris: tuple[str, ...]
-    kind: Literal["static", "cimd", "dcr"]
+    kind: Kind
     auth_method: AuthMethod = "none"
     secret_hash: str = ""
     """SHA-256 of the client's secret in hex; empty for a public client."""
@@ -31,6 +38,11 @@ class Client:
     grant_types: tuple[str, ...] = ("authorization_code", "refresh_token")
     used_at: float | None = field(default=None, compare=False)
     """When it got tokens, to half of `CLIENT_TTL_S`; None for never, and for clients of the settings."""
+
+    @property
+    def recorded_kind(self) -> str:
+        """What a record says of the client's kind: nothing where the form of the id says the same."""
+        return "" if self.kind == kind_by_form(self.id) else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,8 @@ class AuthorizationRequest:
     resource: str
     """One of ours: the public URL, `…/mcp` or `…/sse`. The public URL when the client named none."""
     scopes: frozenset[str]
+    client_kind: str = ""
+    """`Client.recorded_kind`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,28 @@ class Approval:
     client_name: str
     user: User
     scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedApp:
+    """A live grant, as its user sees it."""
+
+    grant_id: str
+    """Names the grant, and is no part of its tokens."""
+    client_id: str
+    client_name: str
+    redirect_uri: str
+    scopes: frozenset[str]
+    created_at: float
+    last_used_at: float
+    """When it last got tokens."""
+
+
+def kind_by_form(client_id: str) -> Kind:
+    """The kind that the form of an id says. A client of the settings may have an id of any form."""
+    if client_id.startswith(DOCUMENT_SCHEME):
+        return "cimd"
+    return "dcr" if REGISTERED_ID.fullmatch(client_id) else "static"
 
 
 class OAuthError(Exception):

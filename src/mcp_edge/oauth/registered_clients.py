@@ -9,7 +9,6 @@ and a secret of its own each time, because a new secret must not take an older o
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from dataclasses import replace
 from hashlib import sha256
@@ -17,14 +16,13 @@ from typing import Any
 
 from mcp_edge.oauth import client_metadata, redirects
 from mcp_edge.oauth.client_metadata import ClientMetadata
-from mcp_edge.oauth.model import CLIENT_TTL_S, AuthMethod, Client
+from mcp_edge.oauth.model import CLIENT_TTL_S, REGISTERED_ID, AuthMethod, Client
 from mcp_edge.oauth.unused_clients import UnusedClients
 from mcp_edge.platform import Platform
 from mcp_edge.tokens import short_hash
 
 UNUSED_TTL_S = 86400
 _FORMAT = 1
-_ID = re.compile(r"dcr_[0-9a-f]{32}")
 
 
 class RegisteredClients:
@@ -86,7 +84,7 @@ class RegisteredClients:
         }
 
     async def _get(self, client_id: str) -> dict[str, Any] | None:
-        if not _ID.fullmatch(client_id):
+        if not REGISTERED_ID.fullmatch(client_id):
             return None
         for key in (_key(client_id), _new_key(client_id)):
             raw = await self._platform.records.get(key)

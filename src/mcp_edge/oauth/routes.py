@@ -17,10 +17,11 @@ from mcp_edge.audit import decided
 from mcp_edge.credentials import Authenticator, access_keys
 from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany
 from mcp_edge.keyring import KeyRing
+from mcp_edge.oauth.accepted_clients import AcceptedClients
 from mcp_edge.oauth.bearer import BearerTokens
 from mcp_edge.oauth.grants import Grants
 from mcp_edge.oauth.metadata import server_metadata
-from mcp_edge.oauth.model import OAuthError
+from mcp_edge.oauth.model import Client, OAuthError
 from mcp_edge.platform import Accounts, Platform
 from mcp_edge.request import Request
 from mcp_edge.resource import cors
@@ -90,10 +91,12 @@ class Entrance:
         settings = platform.settings
         if settings.public_url is None:
             raise ConfigurationError("MCP_PUBLIC_URL is not set: an authorization server must know its own URL.")
+        static: Mapping[str, Client] = {}
         if settings.clients:
             from mcp_edge.oauth.clients import static_clients  # noqa: PLC0415
 
-            static_clients(settings)  # now, so that a mistake in them ends the process rather than the first request
+            static = static_clients(settings)  # now, so that a mistake in them ends the process
+        self._accepted = AcceptedClients(settings, static)
         self._platform = platform
         self._scopes = scopes
         self._urls = Urls(settings.public_url)
@@ -125,7 +128,9 @@ class Entrance:
 
     @cached_property
     def _grants(self) -> Grants:
-        return Grants(self._platform, self._ring, self._urls, self._scopes, self._provider.admits)
+        return Grants(
+            self._platform, self._ring, self._urls, self._scopes, self._provider.admits, self._accepted.refusal
+        )
 
     @cached_property
     def _server(self) -> AuthorizationServer:
