@@ -132,6 +132,11 @@ class Settings(BaseModel):
     jwt_jwks_url: str | None = Field(
         default=None, description="With `auth=jwt`: where its keys are, if its metadata does not say so."
     )
+    jwt_clients: Words = Field(
+        default=(),
+        description="With `auth=jwt`: clients (`client_id`, `azp` or `appid`) whose own tokens, with no user behind "
+        "them, are accepted without a scope of this server or a role; `*`: all.",
+    )
     access_team_domain: str | None = Field(
         default=None, description="With `auth=access`: the team's domain, `TEAM.cloudflareaccess.com`."
     )

@@ -11,7 +11,18 @@ import pytest
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.model import Client
 from mcp_edge.request import Request
-from tests.oauth.deployment import LOOPBACK, REDIRECT, Asking, Deploy, allow, consent_page, deploy, redeem, sign_in
+from tests.oauth.deployment import (
+    CLIENT,
+    LOOPBACK,
+    REDIRECT,
+    Asking,
+    Deploy,
+    allow,
+    consent_page,
+    deploy,
+    redeem,
+    sign_in,
+)
 from tests.oauth.upstream import GitHub
 
 pytestmark = pytest.mark.anyio
@@ -125,7 +136,7 @@ async def test_who_has_no_name_and_no_site_is_unnamed(redirect_uri: str, monkeyp
 
 async def test_who_is_on_the_list_of_apps_is_known_by_where_its_answers_went(monkeypatch: pytest.MonkeyPatch) -> None:
     known_as(monkeypatch, replace(APP, name="Claude", redirect_uris=(CLAUDE, EVIL)))
-    async with deploy().visitor() as browser:
+    async with deploy(clients=({**CLIENT, "redirect_uris": [CLAUDE, EVIL]},)).visitor() as browser:
         for uri in (EVIL, CLAUDE, EVIL):
             asking = Asking(redirect_uri=uri)
             back = await allow(browser, await consent_page(browser, asking))

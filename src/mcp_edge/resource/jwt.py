@@ -18,12 +18,22 @@ from mcp_edge.outbound import is_protected
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.resource import challenges
+from mcp_edge.resource.apps_own import is_apps_own
 from mcp_edge.resource.token_kind import refuse_other_kinds
-from mcp_edge.resource.verified_tokens import Unfit, Verified, VerifiedTokens, is_name, text, texts
+from mcp_edge.resource.verified_tokens import (
+    Unfit,
+    Verified,
+    VerifiedTokens,
+    is_name,
+    says_something,
+    text,
+    texts,
+)
 from mcp_edge.scopes import Scopes
 from mcp_edge.urls import Urls
 
 _WHOSE = "The authorization server"
+_EVERY_CLIENT = "*"
 
 
 class JwtTokens:
@@ -41,6 +51,7 @@ class JwtTokens:
         self._urls = urls
         self._scopes = scopes
         self._audience = frozenset(settings.jwt_audience)
+        self._clients = frozenset(settings.jwt_clients)
         self._audiences = {path: self._audience or urls.accepted_at(path) for path in ("/mcp", "/sse", "/messages")}
         self._metadata = _metadata(platform, settings.jwt_issuer)
         self._jwks = Jwks(platform, settings.jwt_jwks_url) if settings.jwt_jwks_url else None
@@ -86,15 +97,32 @@ class JwtTokens:
         subject, tenant = text(claims, "sub"), text(claims, "tid", "org_id")
         if not is_name(subject) or (tenant and not is_name(tenant)) or "|" in tenant:  # it parts a principal's parts
             raise Unfit("it names no subject")
+        client = text(claims, "client_id", "cid", "azp", "appid")
+        scopes, granted = await self._scopes(), self._granted(claims)
+        if granted.isdisjoint(scopes.by_name):
+            self._refuse_unadmitted(claims, client)
         user = User(
             issuer=claims["iss"],
             subject=subject,
             tenant=tenant,
             name=text(claims, "name", "preferred_username", "email", "username") or subject,
-            scopes=(await self._scopes()).closure(self._granted(claims)),
-            client=text(claims, "client_id", "cid", "azp", "appid"),
+            scopes=scopes.closure(granted),
+            client=client,
         )
         return Verified(user, audiences, claims["exp"])
+
+    def _refuse_unadmitted(self, claims: dict[str, Any], client: str) -> None:
+        """Refuse what an app got for itself while nobody has let it in: it has no scope of this server, no role here
+        (Entra's app roles are those of the token's audience), and is not in the settings.
+
+        Raises:
+            Unfit
+        """
+        if says_something(claims.get("roles")) or not is_apps_own(claims):
+            return
+        if client not in self._clients and _EVERY_CLIENT not in self._clients:
+            named = f"the client {client}" if client else "a client"
+            raise Unfit(f"{named} got it for itself, without a scope of this server, a role, or MCP_JWT_CLIENTS")
 
     def _granted(self, claims: dict[str, Any]) -> set[str]:
         """The scopes that the token carries: a text of words (RFC 9068 §2.2.3) or a list, under the names in use.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from mcp_edge.ascii_text import lowered
-from mcp_edge.resource.verified_tokens import Unfit, text, texts
+from mcp_edge.resource.verified_tokens import Unfit, says_something, text
 
 _OF_OTHERS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
 """Claims of ID tokens (OpenID Connect Core 1.0 §2, §3.3.2.11, Financial-grade API 1.0 part 2 §5.1) and of logout tokens
@@ -42,11 +42,11 @@ def refuse_other_kinds(header: dict[str, Any], claims: dict[str, Any], audiences
     said = {name: _small(claims[name]) for name in _SAID if name in claims}
     if any(value != _SAID[name] for name, value in said.items()):
         raise Unfit("it is no access token")
-    if said or any(_words(claims.get(name)) for name in _SCOPES):
+    if said or any(says_something(claims.get(name)) for name in _SCOPES):
         return
     if not _OF_SIGN_INS.isdisjoint(claims):
         raise Unfit("it tells of a sign-in and of no scope, as an ID token does")
-    if not any(_words(claims.get(name)) for name in _OF_CLIENTS) and not _is_auth0s(claims, audiences):
+    if not any(says_something(claims.get(name)) for name in _OF_CLIENTS) and not _is_auth0s(claims, audiences):
         raise Unfit("nothing shows that it is an access token")
 
 
@@ -54,12 +54,7 @@ def _is_auth0s(claims: dict[str, Any], audiences: frozenset[str]) -> bool:
     """Whether it has what Auth0 writes for a user who was granted permissions and no scope: them, and a client that the
     token is not for. An ID token is for its client."""
     client = text(claims, "azp")
-    return bool(client) and client not in audiences and bool(_words(claims.get("permissions")))
-
-
-def _words(value: Any) -> bool:
-    """Whether a claim says anything: a text or a list of texts that are not blank, as Entra's `"azpacr": "1"` is."""
-    return any(word.strip(" ") for word in texts(value))
+    return bool(client) and client not in audiences and bool(says_something(claims.get("permissions")))
 
 
 def _small(value: Any) -> Any:

@@ -140,6 +140,11 @@ def texts(value: Any) -> frozenset[str]:
     return frozenset(item for item in items if isinstance(item, str))
 
 
+def says_something(value: Any) -> bool:
+    """Whether a claim says anything: a text or a list of texts that are not blank, as Entra's `"azpacr": "1"` is."""
+    return any(word.strip(" ") for word in texts(value))
+
+
 def text(claims: dict[str, Any], *names: str) -> str:
     """The first of the named claims that is a text; empty if none is."""
     return next((value for name in names if isinstance(value := claims.get(name), str)), "")
