@@ -16,8 +16,8 @@ from mcp_edge import endpoint, jsonrpc, sse
 from mcp_edge.audit import SERVED, decided
 from mcp_edge.client_address import address_header
 from mcp_edge.core import Core
-from mcp_edge.credentials import refusal_headers
-from mcp_edge.errors import STATUS, CallerError, StoreUnavailable, TooMany, UpstreamError
+from mcp_edge.credentials import refusal_headers, refuse_undeclared
+from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany, UpstreamError
 from mcp_edge.gate import gate
 from mcp_edge.guards import Guards
 from mcp_edge.platform import Platform
@@ -81,6 +81,9 @@ class App:
                     await _unavailable(request, StoreUnavailable(str(e.exceptions[0])))
                 else:
                     await _broken(request, e)
+            except ConfigurationError as e:  # a host that starts at the first request finds it then
+                logger.error("this server is not configured: %s", e)  # noqa: TRY400 # no bug, so no traceback
+                await _failed(request)
             except Exception as e:  # noqa: BLE001 # the outermost boundary: a bug is logged once and told without detail
                 await _broken(request, e)
         elif scope["type"] == "lifespan":
@@ -142,6 +145,7 @@ class App:
             self._starting_at = time.monotonic()
             try:
                 await core.kernel.start()
+                refuse_undeclared(self._platform.settings, core.scopes)
                 await core.announce_catalogue()
                 self._core = self._core or core
             finally:
@@ -188,7 +192,10 @@ async def _answer_or_end(request: Request, status: int, body: bytes, headers: li
 
 
 async def _broken(request: Request, e: Exception) -> None:
-    trace = request.trace_id()
-    logger.error("request %s failed", trace, exc_info=e)
-    body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, f"Internal error (request {trace})")
+    logger.error("request %s failed", request.trace_id(), exc_info=e)
+    await _failed(request)
+
+
+async def _failed(request: Request) -> None:
+    body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, f"Internal error (request {request.trace_id()})")
     await _answer_or_end(request, 500, body, [])

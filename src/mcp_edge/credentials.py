@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -10,9 +11,12 @@ from typing import Protocol
 from mcp_edge.ascii_text import lowered
 from mcp_edge.audit import decided
 from mcp_edge.context import User
-from mcp_edge.errors import CallerError, InsufficientScope, Unauthenticated, UpstreamError
+from mcp_edge.errors import CallerError, ConfigurationError, InsufficientScope, Unauthenticated, UpstreamError
 from mcp_edge.request import Header, Request
 from mcp_edge.scopes import Scopes
+from mcp_edge.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 class Authenticator(Protocol):
@@ -67,6 +71,30 @@ def access_keys(keys: Mapping[str, str]) -> dict[bytes, User]:
         scopes = frozenset(words.split(" ")) if limited else None
         users[bytes.fromhex(digest)] = User(issuer="keys", subject=name, name=name, scopes=scopes)
     return users
+
+
+def refuse_undeclared(settings: Settings, scopes: Scopes) -> None:
+    """Refuse settings that limit a key or a client by scopes which the server does not declare: a limit that is
+    misspelt, or was renamed in the server, is not the one that was meant.
+
+    Raises:
+        ConfigurationError
+    """
+    limits: list[tuple[str, str]] = []
+    if settings.auth in ("keys", "oauth"):
+        parted = (value.partition(":") for value in settings.keys.values())
+        limits += [(f"MCP_KEYS: entry {n}", words) for n, (_, limited, words) in enumerate(parted, 1) if limited]
+    if settings.auth == "oauth":
+        documents = enumerate(settings.clients, 1)
+        limits += [(f"MCP_CLIENTS: client {n}", told["scope"]) for n, told in documents if told.get("scope")]
+    for where, words in limits:
+        if unknown := [word for word in words.split(" ") if word not in scopes.by_name]:
+            if scopes.declared:
+                raise ConfigurationError(
+                    f"{where} has the scope {unknown[0]}, which the server does not declare. It declares "
+                    f"{', '.join(sorted(scopes.by_name))}."
+                )
+            logger.warning("%s has the scope %s, but the server declares none: nothing is limited", where, unknown[0])
 
 
 class BearerKeys:

@@ -6,6 +6,7 @@ token, and runs nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,9 +21,17 @@ from mcp_edge.errors import ConfigurationError, InsufficientScope
 from mcp_edge.jsonrpc import member
 from mcp_edge.scopes import Scopes, declared, needs_of
 
+logger = logging.getLogger(__name__)
+
 Item = t.Tool | t.Prompt | t.Resource | t.ResourceTemplate
 
 _FREE: frozenset[str] = frozenset()
+_KINDS: Mapping[type[Item], str] = {
+    t.Tool: "tool",
+    t.Prompt: "prompt",
+    t.Resource: "resource",
+    t.ResourceTemplate: "resource template",
+}
 _MAX_NAMED = 200
 """Characters of a name in the log."""
 
@@ -67,6 +76,18 @@ class Permissions:
                     f"{item.name!r} requires the scope {names}, which declare_scopes does not declare."
                 )
         self._tools = self._table(tools)
+        if self.scopes.declared:
+            self._warn_of_unscoped((*tools, *prompts, *resources, *templates))
+
+    def _warn_of_unscoped(self, items: Sequence[Item]) -> None:
+        """Name, in one line, what every credential may use although nobody has said so: a forgotten `requires`."""
+        unscoped = [f"{_KINDS[type(item)]} {item.name}" for item in items if not self._declared.says(item)]
+        if unscoped:
+            logger.warning(
+                "every credential may use these, which name no scope: %s. Say requires(…) or requires_no_scope() in "
+                "meta; of a prompt, in declare_scopes",
+                ", ".join(unscoped),
+            )
 
     async def check(
         self, user: User, method: str, params: Mapping[str, Any] | None, reading: Reading | None = None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import mcp_types as t
+
 from mcp_edge.errors import ConfigurationError
 
 WHOLE_SERVER = "mcp"
@@ -34,6 +36,8 @@ class Scopes:
     """All scopes of a server. A server that declares none has one, for everything."""
 
     def __init__(self, declared: Sequence[Scope] = ()) -> None:
+        self.declared = bool(declared)
+        """Whether they are a server's own."""
         self.all = tuple(declared) or (Scope(WHOLE_SERVER, "use this server on your behalf"),)
         self.by_name = {scope.name: scope for scope in self.all}
         self.baseline = frozenset(scope.name for scope in self.all if not scope.on_demand)
@@ -60,6 +64,10 @@ class Declared:
     prompts: Mapping[str, frozenset[str]]
     """Prompt -> what it needs; a prompt that is not named needs nothing."""
 
+    def says(self, item: t.Tool | t.Prompt | t.Resource | t.ResourceTemplate) -> bool:
+        """Whether the server says of the item what it needs, be it nothing."""
+        return item.name in self.prompts if isinstance(item, t.Prompt) else NEEDS in (item.meta or {})
+
 
 _DECLARED: WeakKeyDictionary[Any, Declared] = WeakKeyDictionary()
 _NOTHING = Declared(Scopes(), {})
@@ -76,8 +84,14 @@ def requires(*names: str) -> dict[str, Any]:
     return {NEEDS: list(names)}
 
 
+def requires_no_scope() -> dict[str, Any]:
+    """The `meta` of a tool, resource or template that is meant for every credential, so that no start warns of it."""
+    return {NEEDS: []}
+
+
 def declare_scopes(server: object, *scopes: Scope, prompts: Mapping[str, Sequence[str]] | None = None) -> None:
-    """Declare the scopes of a server, once, and what its prompts need, which have no `meta` of their own."""
+    """Declare the scopes of a server, once, and what its prompts need, which have no `meta` of their own; `()` is for a
+    prompt that is meant for every credential."""
     needs = {name: frozenset(needed) for name, needed in (prompts or {}).items()}
     _DECLARED[server] = Declared(Scopes(scopes), needs)
 

@@ -46,6 +46,11 @@ _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """The name of a header (RFC 9110 §5.1)."""
 
 
+def is_scope_list(text: str) -> bool:
+    """Whether `text` is scopes with one space between them (RFC 6749 §3.3)."""
+    return all(_SCOPE.fullmatch(scope) for scope in text.split(" "))
+
+
 class Settings(BaseModel):
     """The options of one server. `Settings.from_env` reads `MCP_<NAME>`; `mcp-edge settings` prints this table."""
 
@@ -98,7 +103,7 @@ class Settings(BaseModel):
     clients: Documents = Field(
         default=(),
         description="OAuth clients known beforehand: a JSON list of RFC 7591 documents with `client_id`, "
-        "`redirect_uris` and, if confidential, `client_secret_sha256`.",
+        "`redirect_uris` and, if confidential, `client_secret_sha256`; with `scope`, they may ask for no more.",
     )
     registration: Ways = Field(
         default=("cimd", "dcr"),
@@ -275,7 +280,7 @@ class Settings(BaseModel):
             if digest in digests:
                 raise ValueError(f"the key of entry {n} is also that of an entry before it")
             digests.add(digest)
-            if limited and not all(_SCOPE.fullmatch(scope) for scope in scopes.split(" ")):
+            if limited and not is_scope_list(scopes):
                 raise ValueError(f"the scopes of entry {n} must be words with one space between them")
         return value
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from mcp_edge.app import App, create_app
 from mcp_edge.platform import Platform
-from mcp_edge.scopes import Scope, declare_scopes
+from mcp_edge.scopes import Scope, declare_scopes, requires_no_scope
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
 from mcp_edge.storage.ports import AtomicStore, RecordStore
@@ -49,7 +49,7 @@ def create_server(scopes: tuple[Scope, ...] = SCOPES) -> Callable[[Settings], MC
         server = MCPServer(name="oauth-test")
         declare_scopes(server, *scopes)
 
-        @server.tool()
+        @server.tool(meta=requires_no_scope())
         def echo(text: str) -> str:
             """The text."""
             return text

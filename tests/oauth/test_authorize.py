@@ -435,3 +435,20 @@ async def test_no_answer_is_sent_to_this_server_itself() -> None:
 
     assert (page.status, page.left) == (400, "")
     assert "to this server itself" in page.text
+
+
+async def test_a_client_of_the_settings_may_ask_for_no_more_than_they_say() -> None:
+    limited = {**CLIENT, "client_id": "limited", "scope": "notes:read"}
+    implied = {**CLIENT, "client_id": "implied", "scope": "notes:write"}
+    edge = deploy(clients=(CLIENT, limited, implied))
+    async with edge.visitor() as visitor:
+        got = {
+            client_id: (await authorize(visitor, Asking(client_id=client_id)))["scope"]
+            for client_id in ("limited", "implied", "app")
+        }
+        refused = await consent_page(visitor, Asking(client_id="limited", more={"scope": "notes:write"}))
+        narrow = await authorize(visitor, Asking(client_id="implied", more={"scope": "notes:read"}))
+
+    assert got == {"limited": "notes:read", "implied": "notes:read notes:write", "app": "notes:read notes:write"}
+    assert refused.answer["error"] == "invalid_scope"
+    assert narrow["scope"] == "notes:read"

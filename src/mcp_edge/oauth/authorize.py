@@ -121,7 +121,7 @@ async def _wanted(
         state=asked.one("state"),
         code_challenge=asked.one("code_challenge"),
         resource=_resource(server, asked),
-        scopes=await _scopes(server, asked),
+        scopes=await _scopes(server, asked, client),
         client_kind=client.recorded_kind,
     )
 
@@ -138,11 +138,14 @@ def _resource(server: AuthorizationServer, asked: Parameters) -> str:
     return resource
 
 
-async def _scopes(server: AuthorizationServer, asked: Parameters) -> frozenset[str]:
+async def _scopes(server: AuthorizationServer, asked: Parameters, client: Client) -> frozenset[str]:
     scopes = await server.scopes()
+    most = frozenset(scopes.by_name) if client.scopes is None else scopes.closure(client.scopes)
     named = frozenset(asked.words("scope"))
     if unknown := sorted(named - scopes.by_name.keys()):
         raise OAuthError("invalid_scope", f"There is no scope {unknown[0][:80]}.")
-    if not (named or scopes.baseline):
+    if beyond := sorted(named - most):
+        raise OAuthError("invalid_scope", f"This client may not ask for {beyond[0]}.")
+    if not (named or scopes.baseline & most):
         raise OAuthError("invalid_scope", "Name a scope: none is given without being asked for.")
-    return named or scopes.baseline
+    return named or scopes.baseline & most

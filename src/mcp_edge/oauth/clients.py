@@ -15,7 +15,7 @@ from mcp_edge.oauth.registered_clients import RegisteredClients
 from mcp_edge.oauth.unused_clients import UnusedClients
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
-from mcp_edge.settings import OF_NOTHING, Settings
+from mcp_edge.settings import OF_NOTHING, Settings, is_scope_list
 
 _STATIC_ID = re.compile(r"[!-~]{1,1000}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -105,10 +105,15 @@ def _static(document: dict[str, Any], schemes: Collection[str]) -> Client:
         raise OAuthError("", "client_secret_sha256 is a SHA-256 in hex.")
     if digest in OF_NOTHING:
         raise OAuthError("", "client_secret_sha256 is the SHA-256 of an empty text.")
+    scope = document.get("scope")
+    if scope is not None and not (isinstance(scope, str) and is_scope_list(scope)):
+        raise OAuthError("", "scope is text: scopes with one space between them.")
     told = client_metadata.read(document, schemes)
     method = told.auth_method or ("client_secret_basic" if digest else "none")
     if (method == "none") != (digest == ""):
         raise OAuthError("", f"token_endpoint_auth_method {method} and client_secret_sha256 do not fit together.")
+    scopes = None if scope is None else frozenset(scope.split(" "))
     return Client(
-        client_id, told.name or client_id, told.redirect_uris, "static", method, digest, told.uri, told.grant_types
+        client_id, told.name or client_id, told.redirect_uris, "static", method, digest, told.uri, told.grant_types,
+        scopes,
     )  # fmt: skip

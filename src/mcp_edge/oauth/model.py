@@ -36,6 +36,8 @@ class Client:
     uri: str = ""
     """Its home page, http(s), shown on the consent page."""
     grant_types: tuple[str, ...] = ("authorization_code", "refresh_token")
+    scopes: frozenset[str] | None = None
+    """All that it may ask for (RFC 7591 §2, `scope`), where the settings say so; what others say binds nobody."""
     used_at: float | None = field(default=None, compare=False)
     """When it got tokens, to half of `CLIENT_TTL_S`; None for never, and for clients of the settings."""
 

@@ -53,4 +53,5 @@ def register(server: MCPServer) -> None:
         whoami,
         title="Who am I",
         annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        meta=mcp_edge.requires_no_scope(),
     )
