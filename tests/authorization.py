@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from mcp_edge.oauth.arming import ARM_S
 from tests.oauth.deployment import Asking, redeem
 from tests.support.visitor import Page, Visitor
 
@@ -61,6 +62,11 @@ class Front(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+async def look() -> None:
+    """Be as slow as a person: the clock of a server elsewhere is not ours to move."""
+    await asyncio.sleep(ARM_S)
+
+
 def play(address: str, user: str, *, racers: int = 20) -> None:
     """Hold the conversation, as the user of this name, with what is served at `address`. `racers` redeem one code at
     once."""
@@ -71,7 +77,7 @@ def authorized(address: str, user: str) -> str:
     """An access token of the user, for /mcp."""
 
     async def walk() -> str:
-        async with Visitor(Front(address), PUBLIC_URL) as browser:
+        async with Visitor(Front(address), PUBLIC_URL, looks=look) as browser:
             browser.client.timeout = DEADLINE_S
             asking = Asking(client_id=await _register(browser.client, user), redirect_uri=REDIRECT)
             return (await redeem(browser.client, asking, await _allowed(browser, asking, user)))["access_token"]
@@ -106,7 +112,7 @@ def _post(
 
 
 async def _play(address: str, user: str, racers: int) -> None:
-    async with Visitor(Front(address), PUBLIC_URL) as browser:
+    async with Visitor(Front(address), PUBLIC_URL, looks=look) as browser:
         client = browser.client
         client.timeout = DEADLINE_S
         await _discover(client)

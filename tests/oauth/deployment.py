@@ -15,6 +15,7 @@ from mcp.server.mcpserver import MCPServer
 from pydantic import SecretStr
 
 from mcp_edge.app import App, create_app
+from mcp_edge.oauth.arming import ARM_S
 from mcp_edge.platform import Platform
 from mcp_edge.scopes import Scope, declare_scopes, requires_no_scope
 from mcp_edge.settings import Settings
@@ -75,7 +76,11 @@ class Deployment:
 
     def visitor(self, *, address: str = "127.0.0.1") -> Visitor:
         """A fresh browser."""
-        return Visitor(self.app, self.url, address=address)
+        return Visitor(self.app, self.url, address=address, looks=self.look)
+
+    async def look(self) -> None:
+        """Let so much time pass as a page must have been there before it is answered."""
+        self.clock.advance(ARM_S)
 
     def client(self) -> httpx.AsyncClient:
         """A client that is no browser."""

@@ -199,8 +199,9 @@ async def test_who_is_not_signed_in_is_asked_to_and_changes_nothing(everywhere: 
 async def test_what_no_button_says_is_refused(action: str) -> None:
     async with deploy().visitor() as browser:
         await sign_in(browser, "alice")
+        form, _ = (await browser.visit("/apps")).button("Sign out everywhere")
 
-        assert (await browser.post("/apps", [("do", action)])).status == 400
+        assert (await browser.post("/apps", [*form.fields, ("do", action)])).status == 400
 
 
 async def test_a_form_from_elsewhere_revokes_nothing(everywhere: Deploy) -> None:

@@ -184,6 +184,6 @@ async def test_any_instance_serves_any_step(everywhere: Deploy) -> None:
             apps.append(apps.pop(0))
             await apps[0](scope, receive, send)  # type: ignore[arg-type] # as the server calls it
 
-        async with Visitor(in_turns, edge.url) as routed:
+        async with Visitor(in_turns, edge.url, looks=edge.look) as routed:
             assert (await authorize(routed))["scope"] == "notes:read notes:write"
         assert (await browser.visit("/apps")).heading == "Sign in"

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from mcp_edge.oauth.arming import ARM_S
 from tests.oauth.deployment import Asking, Deploy, Deployment, allow, authorize, consent_page, deploy, redeem
 from tests.support.visitor import Page, Visitor
 
@@ -131,9 +132,10 @@ async def test_a_page_is_answered_within_ten_minutes() -> None:
     edge = deploy()
     async with edge.visitor() as browser:
         old, fresh = await consent_page(browser, Asking()), await consent_page(browser, Asking())
-        edge.clock.now += 599
+        begun = edge.clock.now
+        edge.clock.now = begun + 599 - ARM_S
         assert "code" in (await allow(browser, fresh)).answer
-        edge.clock.now += 1
+        edge.clock.now = begun + 600 - ARM_S
         late = await browser.press(old, "Deny")
 
         assert (late.status, late.left) == (400, "")

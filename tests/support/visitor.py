@@ -5,6 +5,7 @@ It sends what browsers send of themselves (Origin, Sec-Fetch-*), and knows no pa
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any, Self
@@ -56,6 +57,8 @@ class _Reader(HTMLParser):
         elif tag in ("input", "button") and self._open is not None:
             name, value = given.get("name") or "", given.get("value") or ""
             kind = given.get("type") or ("text" if tag == "input" else "submit")
+            if tag == "button" and given.get("aria-hidden") == "true":
+                return  # nobody finds it to press it
             if tag == "button":
                 self._button = [name, value, ""]
             elif kind == "hidden" or "checked" in given:
@@ -138,8 +141,17 @@ class Page:
 class Visitor:
     """One browser profile."""
 
-    def __init__(self, app: ASGIApp | httpx.AsyncBaseTransport, base_url: str, *, address: str = "127.0.0.1") -> None:
-        """`app` may be the way to a server elsewhere; then `address` is not ours to say."""
+    def __init__(
+        self,
+        app: ASGIApp | httpx.AsyncBaseTransport,
+        base_url: str,
+        *,
+        address: str = "127.0.0.1",
+        looks: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`app` may be the way to a server elsewhere; then `address` is not ours to say. A person `looks` at a page
+        before sending its form."""
+        self.looks = looks
         parts = urlsplit(base_url)
         self.origin = f"{parts.scheme}://{parts.netloc}"
         elsewhere = isinstance(app, httpx.AsyncBaseTransport)
@@ -183,6 +195,8 @@ class Visitor:
     ) -> Page:
         """Send a form, from our own page or, with another `origin` and `site`, as another one would; None leaves a
         header away. Without `cookies` it is what SameSite=Lax makes of a form from elsewhere."""
+        if self.looks is not None:
+            await self.looks()
         target = urljoin(self.origin, url)
         told: dict[str, Any] = {**self._navigation(site), "content-type": "application/x-www-form-urlencoded"}
         if origin is not None:

@@ -7,13 +7,14 @@ from urllib.parse import urlsplit
 from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest
-from mcp_edge.oauth import consents, redirects, sign_in
+from mcp_edge.oauth import arming, consents, redirects, sign_in
 from mcp_edge.oauth.model import ConnectedApp
 from mcp_edge.oauth.pages import form, redirect, show
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
+from mcp_edge.web import again
 from mcp_edge.web import apps as web
 
 _TOLD = {"revoked": "The app no longer has access.", "disconnected": "The account is disconnected."}
@@ -27,7 +28,9 @@ async def apps(server: AuthorizationServer, request: Request) -> None:
     if user is None:
         await redirect(request, sign_in.url(server, "/apps"))
     elif answer is None:
-        await _show(server, request, user)
+        await _show(server, request, user, told=_TOLD.get(Parameters.parse(request.query).one("told"), ""))
+    elif answer.one("do") == again.AGAIN or arming.too_early(server, answer):
+        await _show(server, request, user, told=again.NOTHING_YET)
     else:
         await redirect(request, server.urls.at(await _do(server, request, user, answer)))
 
@@ -67,7 +70,7 @@ async def _revoke(server: AuthorizationServer, user: User, client_id: str) -> st
     return client_id if ended else ""  # ended meanwhile, or somebody else's
 
 
-async def _show(server: AuthorizationServer, request: Request, user: User) -> None:
+async def _show(server: AuthorizationServer, request: Request, user: User, *, told: str) -> None:
     scopes = await server.scopes()
     # An app that came back for more, or is used on two machines, has several grants; a user knows it as one app.
     apps: dict[str, list[ConnectedApp]] = {}
@@ -77,10 +80,11 @@ async def _show(server: AuthorizationServer, request: Request, user: User) -> No
         web.Apps(
             action=f"{server.urls.base_path}/apps",
             sign_out=f"{server.urls.base_path}/sign-out",
+            shown=arming.field(server),
             user_name=user.name or user.subject,
             apps=tuple(_app(scopes, grants) for grants in apps.values()),
             account=await _account(server, user),
-            told=_TOLD.get(Parameters.parse(request.query).one("told"), ""),
+            told=told,
         )
     )
     await show(server, request, page)

@@ -20,11 +20,13 @@ from mcp_edge.context import User
 from mcp_edge.errors import BadRequest, Forbidden, NotFound, UpstreamError
 from mcp_edge.identity.connections import Connections
 from mcp_edge.identity.provider import Identity, Refused, TokenSet
-from mcp_edge.oauth import pages, sign_in
+from mcp_edge.oauth import arming, pages, sign_in
 from mcp_edge.oauth.callback import returned
+from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 from mcp_edge.tokens import mint
+from mcp_edge.web import again
 from mcp_edge.web import connect as web
 from mcp_edge.web.layout import source
 
@@ -68,11 +70,12 @@ async def connect(server: AuthorizationServer, request: Request) -> None:
         return
     if user.principal != invited.principal:
         raise Forbidden(_ANOTHER)
-    if request.method == "POST":
-        await pages.form(server, request)
-        await _depart(server, request, connections, handle, user)
-    else:
+    if request.method != "POST":
         await _show(server, request, connections, handle, user)
+    elif _looks_again(server, await pages.form(server, request)):
+        await _show(server, request, connections, handle, user, told=again.NOTHING_YET)
+    else:
+        await _depart(server, request, connections, handle, user)
 
 
 async def connected(server: AuthorizationServer, request: Request) -> None:
@@ -105,6 +108,19 @@ async def _ask(
     handle, account = mint() + mint(), identity.user.name or identity.user.subject
     brought = {"account": account, "tokens": json.dumps(asdict(identity.tokens))}
     await _keep(server, _BROUGHT, handle, server.browsers.bound(request), user.principal, brought)
+    await _show_brought(server, request, connections, user, handle, account)
+
+
+async def _show_brought(
+    server: AuthorizationServer,
+    request: Request,
+    connections: Connections,
+    user: User,
+    handle: str,
+    account: str,
+    *,
+    told: str = "",
+) -> None:
     page = web.arrived(
         provider=connections.provider.label,
         account=account,
@@ -112,6 +128,8 @@ async def _ask(
         user_name=user.name or user.subject,
         action=f"{server.urls.base_path}{CALLBACK}",
         handle=handle,
+        shown=arming.field(server),
+        told=told,
     )
     await pages.show(server, request, page)
 
@@ -121,11 +139,14 @@ async def _answered(server: AuthorizationServer, request: Request) -> None:
     answer = await pages.form(server, request)
     connections = _connections(server)
     handle, choice = answer.one("handle"), answer.one("choice")
-    if choice not in ("connect", "leave"):
+    if choice not in ("connect", "leave", again.AGAIN):
         raise BadRequest("This is no answer that the page offers.")
     user, brought = await _begun_here(server, request, _BROUGHT, handle)
-    await _use(server, handle)
     provider, account = connections.provider.label, brought.secrets["account"]
+    if choice != "leave" and _looks_again(server, answer):
+        await _show_brought(server, request, connections, user, handle, account, told=again.NOTHING_YET)
+        return
+    await _use(server, handle)
     if choice == "leave":
         _decided(server, request, user, "refused", "its user did not want it to be kept")
         await pages.show(server, request, web.left(provider=provider, account=account))
@@ -137,6 +158,11 @@ async def _answered(server: AuthorizationServer, request: Request) -> None:
         raise Forbidden(_ELSEWHERE)
     _decided(server, request, user, "allowed")
     await pages.show(server, request, web.done(provider=provider, account=account))
+
+
+def _looks_again(server: AuthorizationServer, answer: Parameters) -> bool:
+    """Whether the page is shown again, because its form says so or comes too early."""
+    return answer.one("choice") == again.AGAIN or arming.too_early(server, answer)
 
 
 async def _begun_here(server: AuthorizationServer, request: Request, purpose: str, name: str) -> tuple[User, _Kept]:
@@ -153,7 +179,13 @@ async def _begun_here(server: AuthorizationServer, request: Request, purpose: st
 
 
 async def _show(
-    server: AuthorizationServer, request: Request, connections: Connections, handle: str, user: User
+    server: AuthorizationServer,
+    request: Request,
+    connections: Connections,
+    handle: str,
+    user: User,
+    *,
+    told: str = "",
 ) -> None:
     base = server.urls.base_path
     page = web.page(
@@ -163,6 +195,8 @@ async def _show(
         action=f"{base}{PATH}{handle}",
         apps=f"{base}/apps",
         again=await connections.connected(user.principal),
+        shown=arming.field(server),
+        told=told,
     )
     issuer = (server.settings.connect_issuer or "") if server.settings.upstream_account == "connect" else ""
     targets = ["https:", *([source(issuer)] if issuer.startswith("http:") else [])]

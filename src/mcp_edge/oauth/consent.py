@@ -13,8 +13,8 @@ from mcp_edge.audit import decided
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest
 from mcp_edge.identity.provider import FormProvider
+from mcp_edge.oauth import arming, naming, redirects
 from mcp_edge.oauth import flow as flows
-from mcp_edge.oauth import naming, redirects
 from mcp_edge.oauth.flow import Flow
 from mcp_edge.oauth.model import AuthorizationRequest, Client
 from mcp_edge.oauth.pages import form
@@ -24,6 +24,7 @@ from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.tokens import short_hash
+from mcp_edge.web import again
 from mcp_edge.web import consent as web
 from mcp_edge.web.layout import source
 
@@ -49,12 +50,14 @@ async def show(
     wanted: AuthorizationRequest,
     user: User | None,
     *,
+    ticked: frozenset[str] | None = None,
     problem: str = "",
     told: str = "",
 ) -> None:
-    """Answer with the page, which offers `flow.scopes`. Who is signed in is sealed into it: that user decides."""
+    """Answer with the page, which offers `flow.scopes`, of which those in `ticked` are chosen, or all. Who is signed in
+    and what time it is are sealed into it: that user decides, and not at once."""
     scopes = await server.scopes()
-    flow = replace(flow, shown_to=shown_to(user))
+    flow = replace(flow, shown_to=shown_to(user), shown_at=server.platform.clock())
     target = urlsplit(wanted.redirect_uri)
     page = web.page(
         web.Consent(
@@ -69,7 +72,7 @@ async def show(
             redirect_host=redirects.place(wanted.redirect_uri),
             redirect_is_local=redirects.is_private(wanted.redirect_uri) or target.hostname in _LOOPBACK,
             resource=wanted.resource,
-            options=_options(scopes, flow.scopes),
+            options=_options(scopes, flow.scopes, flow.scopes if ticked is None else ticked),
             offer_read_only=bool(_read_only(scopes, flow.scopes)) and not flow.scopes <= scopes.read_only,
             user_name=(user.name or user.subject) if user is not None else "",
             provider="" if isinstance(server.provider, FormProvider) else server.provider.label,
@@ -98,6 +101,9 @@ async def consent(server: AuthorizationServer, request: Request) -> None:
         return
     client = await flows.client_of(server, wanted)
     user = await server.browsers.user(request)
+    if choice == again.AGAIN or arming.early(server, flow.shown_at):
+        await _show_as_it_was(server, request, client, flow, wanted, user, answer)
+        return
     if choice == "switch":
         await server.browsers.sign_out(request)
         decided("sign-out", "allowed", principal=user.principal if user else "", client=client.id)
@@ -118,6 +124,23 @@ async def consent(server: AuthorizationServer, request: Request) -> None:
     else:
         await flows.use(server, flow)
         await flows.issue(server, request, flow, wanted, user)
+
+
+async def _show_as_it_was(
+    server: AuthorizationServer,
+    request: Request,
+    client: Client,
+    flow: Flow,
+    wanted: AuthorizationRequest,
+    user: User | None,
+    answer: Parameters,
+) -> None:
+    """The page for who has not decided yet, with what is ticked; the flow is not used by that."""
+    if shown_to(user) != flow.shown_to:
+        await show(server, request, client, replace(flow, scopes=wanted.scopes), wanted, user, problem=ANOTHER_USER)
+        return
+    ticked = frozenset(answer.all("scope"))
+    await show(server, request, client, flow, wanted, user, ticked=ticked, told=again.NOTHING_YET)
 
 
 async def _show_again(server: AuthorizationServer, request: Request) -> None:
@@ -150,7 +173,7 @@ def _read_only(scopes: Scopes, names: frozenset[str]) -> frozenset[str]:
     return scopes.closure(names) & scopes.read_only
 
 
-def _options(scopes: Scopes, names: frozenset[str]) -> tuple[web.Option, ...]:
+def _options(scopes: Scopes, names: frozenset[str], ticked: frozenset[str]) -> tuple[web.Option, ...]:
     """The scopes asked for, in the order of their declaration."""
     return tuple(
         web.Option(
@@ -161,6 +184,7 @@ def _options(scopes: Scopes, names: frozenset[str]) -> tuple[web.Option, ...]:
                 for name in sorted(scopes.closure(scope.implies))
                 if name in scopes.by_name
             ),
+            ticked=scope.name in ticked,
         )
         for scope in scopes.all
         if scope.name in names

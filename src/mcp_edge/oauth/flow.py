@@ -47,7 +47,8 @@ class Flow:
     scopes: frozenset[str] = frozenset()
     """What the user has chosen, once it is chosen; what is asked for before. The page offers no more."""
     shown_to: str = ""
-    """Hash of the principal whom the consent page named; empty when nobody was signed in."""
+    """Hash of the principal whom the consent page named; empty when nobody was signed in. `shown_at` is its time."""
+    shown_at: float = 0
     return_to: str = ""
     """The path of ours to show after a mere sign-in."""
     secrets: dict[str, str] = field(default_factory=dict[str, str], repr=False)

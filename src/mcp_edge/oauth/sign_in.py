@@ -21,6 +21,10 @@ from mcp_edge.web.layout import source
 _RETURNS = re.compile(r"/(apps|connect/[A-Za-z0-9_-]{1,128})")
 """Where a sign-in may lead back to: pages of ours that need a user."""
 
+_OWN_WAY = (b"none", b"same-origin")
+"""`Sec-Fetch-Site` of who means to come here. Whom another site has sent is typing there yet, perhaps what it told him
+to, and Enter would sign him in by it."""
+
 
 def url(server: AuthorizationServer, return_to: str) -> str:
     """Where to send a browser that has to sign in before it can see `return_to`, a path of ours."""
@@ -92,6 +96,7 @@ async def _show(server: AuthorizationServer, request: Request, asked: Parameters
             provider="" if here else provider.label,
             purpose=await _purpose(server, waiting) if waiting else None,
             problem=problem,
+            takes_focus=request.raw.get(b"sec-fetch-site") in _OWN_WAY,
         )
     )
     await show(

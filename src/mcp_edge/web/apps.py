@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from mcp_edge.web import again
 from mcp_edge.web.html import EMPTY, Html, app_name, html, joined, plain
 from mcp_edge.web.layout import Page
 from mcp_edge.web.sign_in import hidden
@@ -32,6 +33,8 @@ class Apps:
 
     action: str
     sign_out: str
+    shown: tuple[str, str]
+    """The hidden field that says when."""
     user_name: str
     apps: tuple[App, ...]
     account: str = ""
@@ -47,33 +50,33 @@ def page(view: Apps) -> Page:
         "<h1>Connected apps</h1>\n{told}"
         "<p>Signed in as <strong>{name}</strong>.</p>\n"
         "{apps}{account}"
-        '<section class="app" aria-labelledby="leave">\n<h2 id="leave">Sign out</h2>\n'
+        '<section class="app" aria-label="Sign out">\n<h2>Sign out</h2>\n'
         '<p class="quiet">Everywhere means: every app above, every browser, and the account behind the tools.</p>\n'
         '<div class="buttons">\n<form method="post" action="{sign_out}"><button>Sign out here</button></form>\n'
-        '<form method="post" action="{action}">'
+        '<form method="post" action="{action}">\n{kept}'
         '<button class="danger" name="do" value="sign-out-everywhere">Sign out everywhere</button></form>\n</div>\n'
         "</section>",
         told=html('<p class="note" role="status">{text}</p>\n', text=view.told) if view.told else EMPTY,
         name=plain(view.user_name),
-        apps=joined(_app(view, i, app) for i, app in enumerate(view.apps)) if view.apps else nothing,
+        apps=joined(_app(view, app) for app in view.apps) if view.apps else nothing,
         account=_account(view) if view.account else EMPTY,
         action=view.action,
+        kept=_kept(view),
         sign_out=view.sign_out,
     )
     return Page("Connected apps", body)
 
 
-def _app(view: Apps, i: int, app: App) -> Html:
+def _app(view: Apps, app: App) -> Html:
     name = app_name(app.name)
     return html(
-        '<section class="app" aria-labelledby="app-{i}">\n<h2 id="app-{i}"><q>{name}</q></h2>\n'
+        '<section class="app" aria-label="{name}">\n<h2><q>{name}</q></h2>\n'
         '<p class="quiet"><span class="host">{origin}</span>, returns to <span class="host">{returns_to}</span>. '
         "Connected {created}, last used {used}.</p>\n"
         "<p>It may:</p>\n<ul>{may}</ul>\n"
-        '<form method="post" action="{action}">{hidden}'
+        '<form method="post" action="{action}">\n{kept}'
         '<button class="danger" name="do" value="revoke" aria-label="Revoke {name}">Revoke</button></form>\n'
         "</section>\n",
-        i=i,
         name=name,
         origin=app.origin,
         returns_to=app.returns_to,
@@ -81,19 +84,25 @@ def _app(view: Apps, i: int, app: App) -> Html:
         used=_day(app.last_used_at),
         may=joined(html("<li>{words}</li>", words=words) for words in app.may),
         action=view.action,
-        hidden=hidden((("app", app.id),)),
+        kept=_kept(view, ("app", app.id)),
     )
 
 
 def _account(view: Apps) -> Html:
     return html(
-        '<section class="app" aria-labelledby="account">\n<h2 id="account">Connected account</h2>\n'
+        '<section class="app" aria-label="Connected account">\n<h2>Connected account</h2>\n'
         "<p>Tools act with your account at {account}.</p>\n"
-        '<form method="post" action="{action}"><button class="danger" name="do" value="disconnect">Disconnect</button>'
-        "</form>\n</section>\n",
+        '<form method="post" action="{action}">\n{kept}'
+        '<button class="danger" name="do" value="disconnect">Disconnect</button></form>\n</section>\n',
         account=view.account,
         action=view.action,
+        kept=_kept(view),
     )
+
+
+def _kept(view: Apps, *more: tuple[str, str]) -> Html:
+    """What every form that takes something back begins with."""
+    return joined((again.first("do"), hidden((view.shown, *more))))
 
 
 def _day(epoch_s: float) -> Html:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from mcp_edge.web.html import html, plain
+from mcp_edge.web import again as first_button
+from mcp_edge.web.html import EMPTY, Html, html, plain
 from mcp_edge.web.layout import Page
 from mcp_edge.web.sign_in import hidden
 
 
-def page(*, provider: str, server: str, user_name: str, action: str, apps: str, again: bool) -> Page:
-    """What will be connected, for whom, and why. `apps` is the page on which it is taken back."""
+def page(
+    *,
+    provider: str,
+    server: str,
+    user_name: str,
+    action: str,
+    apps: str,
+    again: bool,
+    shown: tuple[str, str],
+    told: str = "",
+) -> Page:
+    """What will be connected, for whom, and why. `apps` is the page on which it is taken back; `shown` the hidden field
+    that says when this page was made."""
     body = html(
-        "<h1>Connect your {provider} account?</h1>\n"
+        "<h1>Connect your {provider} account?</h1>\n{told}"
         "<p>An app that you use with this server has called a tool that needs your account at {provider}, and it will "
         "act there as you. {before}</p>\n"
         '<p class="note">If no app of yours has just asked for this, close this page.</p>\n'
@@ -21,9 +33,12 @@ def page(*, provider: str, server: str, user_name: str, action: str, apps: str, 
         "<p>{provider} shows next what this server may do there. The server keeps the access for you, encrypted; "
         "your apps never see it. Take it back whenever you like at "
         '<a href="{apps}">connected apps</a>.</p>\n'
-        '<form method="post" action="{action}">\n'
+        '<form method="post" action="{action}">\n{first}{hidden}'
         '<div class="buttons"><button class="main">Continue to {provider}</button></div>\n</form>',
         provider=plain(provider, 40),
+        told=_told(told),
+        first=first_button.first("choice"),
+        hidden=hidden((shown,)),
         before="One is connected already; the new one takes its place." if again else "",
         server=server,
         user=plain(user_name),
@@ -33,11 +48,21 @@ def page(*, provider: str, server: str, user_name: str, action: str, apps: str, 
     return Page(f"Connect your {plain(provider, 40)} account", body)
 
 
-def arrived(*, provider: str, account: str, server: str, user_name: str, action: str, handle: str) -> Page:
+def arrived(
+    *,
+    provider: str,
+    account: str,
+    server: str,
+    user_name: str,
+    action: str,
+    handle: str,
+    shown: tuple[str, str],
+    told: str = "",
+) -> Page:
     """Whose account would be used under whose name: its owner may never have seen the first page."""
     name = plain(provider, 40)
     body = html(
-        "<h1>Use this {provider} account here?</h1>\n"
+        "<h1>Use this {provider} account here?</h1>\n{told}"
         "<dl>\n"
         "<dt>Account at {provider}</dt><dd>{account}</dd>\n"
         "<dt>For</dt><dd><strong>{user}</strong></dd>\n"
@@ -45,7 +70,7 @@ def arrived(*, provider: str, account: str, server: str, user_name: str, action:
         "</dl>\n"
         "<p>Whoever signs in at this server as <strong>{user}</strong> will act at {provider} as {account}. "
         "If that is not you, do not connect it.</p>\n"
-        '<form method="post" action="{action}">\n{hidden}'
+        '<form method="post" action="{action}">\n{first}{hidden}'
         '<div class="buttons"><button class="main" name="choice" value="connect">Connect</button>\n'
         '<button name="choice" value="leave">Do not connect</button></div>\n</form>',
         provider=name,
@@ -53,9 +78,15 @@ def arrived(*, provider: str, account: str, server: str, user_name: str, action:
         user=plain(user_name),
         server=server,
         action=action,
-        hidden=hidden((("handle", handle),)),
+        told=_told(told),
+        first=first_button.first("choice"),
+        hidden=hidden((("handle", handle), shown)),
     )
     return Page(f"Use this {name} account here?", body)
+
+
+def _told(text: str) -> Html:
+    return html('<p class="note" role="status">{text}</p>\n', text=text) if text else EMPTY
 
 
 def left(*, provider: str, account: str) -> Page:

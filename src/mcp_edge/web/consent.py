@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mcp_edge.web import again
 from mcp_edge.web.html import EMPTY, Html, app_name, html, joined, link, plain
 from mcp_edge.web.layout import Page
 from mcp_edge.web.sign_in import hidden
@@ -18,6 +19,7 @@ class Option:
     description: str
     includes: tuple[str, ...] = ()
     """Descriptions of what it includes."""
+    ticked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def page(view: Consent) -> Page:
         '<dt>Server</dt><dd><span class="host">{resource}</span></dd>\n'
         "{signed_in}"
         "</dl>\n{warning}"
-        '<form method="post" action="{action}">\n{hidden}{options}{buttons}</form>\n{after}',
+        '<form method="post" action="{action}">\n{again}{hidden}{options}{buttons}</form>\n{after}',
         name=name,
         told=html('<p class="note" role="status">{text}</p>\n', text=view.told) if view.told else EMPTY,
         problem=html('<p class="note" role="alert">{text}</p>\n', text=view.problem) if view.problem else EMPTY,
@@ -72,6 +74,7 @@ def page(view: Consent) -> Page:
         signed_in=_signed_in(view),
         warning=_warning(view),
         action=view.action,
+        again=again.first("choice"),
         hidden=hidden((("flow", view.flow),)),
         options=_options(view),
         buttons=_buttons(view),
@@ -128,14 +131,14 @@ def _options(view: Consent) -> Html:
         )
     rows = joined(
         html(
-            '<div class="option"><input type="checkbox" id="scope-{i}" name="scope" value="{name}" checked>'
-            '<label for="scope-{i}">{description}</label>{includes}</div>\n',
-            i=i,
+            '<div class="option"><label><input type="checkbox" name="scope" value="{name}"{ticked}>'
+            "<span>{description}</span></label>{includes}</div>\n",
             name=option.name,
+            ticked=Html(" checked") if option.ticked else EMPTY,
             description=option.description,
             includes=html('<span class="quiet">{words}</span>', words=_includes(option)) if option.includes else EMPTY,
         )
-        for i, option in enumerate(view.options)
+        for option in view.options
     )
     return html("<fieldset>\n<legend>It may</legend>\n{rows}</fieldset>\n", rows=rows)
 

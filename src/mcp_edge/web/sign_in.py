@@ -34,6 +34,8 @@ class SignIn:
     purpose: Purpose | None = None
     """None where the user signs in for our own pages."""
     problem: str = ""
+    takes_focus: bool = True
+    """Whether what is typed goes into the field at once."""
 
 
 def page(view: SignIn) -> Page:
@@ -43,9 +45,7 @@ def page(view: SignIn) -> Page:
         '<form method="post" action="{action}">\n{hidden}{field}'
         '<div class="buttons"><button class="main">{button}</button></div>\n</form>',
         purpose=_purpose(view.purpose) if view.purpose else EMPTY,
-        problem=html('<p class="note" role="alert" id="problem">{text}</p>\n', text=view.problem)
-        if view.problem
-        else EMPTY,
+        problem=html('<p class="note" role="alert">{text}</p>\n', text=view.problem) if view.problem else EMPTY,
         action=view.action,
         hidden=hidden(view.hidden),
         field=_field(view) if view.field else EMPTY,
@@ -76,13 +76,14 @@ def _field(view: SignIn) -> Html:
     kind = Html(
         'type="password" autocomplete="current-password"' if view.secret else 'type="text" autocomplete="username"'
     )
-    invalid = Html(' aria-invalid="true" aria-describedby="problem"') if view.problem else EMPTY
+    invalid = html(' aria-invalid="true" aria-description="{text}"', text=view.problem) if view.problem else EMPTY
     return html(
-        '<label class="field" for="value">{label}</label>\n'
-        '<input {kind} id="value" name="value" required maxlength="{most}" autocapitalize="none" spellcheck="false" '
-        "autofocus{invalid}>\n",
+        '<label class="field"><span>{label}</span>\n'
+        '<input {kind} name="value" required maxlength="{most}" autocapitalize="none" spellcheck="false"'
+        "{focus}{invalid}></label>\n",
         label=view.field,
         kind=kind,
         most=MAX_CHARS,
+        focus=Html(" autofocus") if view.takes_focus else EMPTY,
         invalid=invalid,
     )

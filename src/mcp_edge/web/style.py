@@ -1,8 +1,8 @@
 """The one stylesheet, light and dark. Contrast: 4.5:1 for text, 3:1 for edges of controls (WCAG 2.2 AA).
 
 Buttons take no pointer for the first second of a page, so that a click that was meant for what was there before, the
-second of a double-click say, presses none. The keyboard, which nobody aims at a place, works at once. Nothing moves by
-it: it holds for who prefers reduced motion, too.
+second of a double-click say, presses none. Nothing moves by it: it holds for who prefers reduced motion, too. No style
+keeps a key from a button; the server does (`oauth.arming`).
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ fieldset { margin: 0 0 1.25rem; padding: 0; border: 0; min-width: 0; }
 legend { padding: 0; margin-bottom: .5rem; font-weight: 600; }
 ul { margin: 0 0 1.25rem; padding-left: 1.2rem; }
 ul.plain { padding: 0; list-style: none; }
-.option { display: grid; grid-template-columns: auto 1fr; gap: 0 .75rem; padding: .6rem 0;
-  border-top: 1px solid var(--line); }
+.option { padding: .6rem 0; border-top: 1px solid var(--line); }
+.option label { display: grid; grid-template-columns: auto 1fr; gap: 0 .75rem; cursor: pointer; }
 .option input { width: 1.25rem; height: 1.25rem; margin: .15rem 0 0; accent-color: var(--accent); }
-.option label { cursor: pointer; }
-.option .quiet { grid-column: 2; }
-label.field { display: block; margin-bottom: .35rem; font-weight: 600; }
+.option .quiet { display: block; margin-left: 2rem; }
+label.field { display: block; }
+label.field span { display: block; margin-bottom: .35rem; font-weight: 600; }
 input[type=text], input[type=password] {
   width: 100%; min-height: 2.9rem; margin-bottom: 1.25rem; padding: .5rem .75rem; font: inherit;
   color: var(--ink); background: var(--card); border: 1px solid var(--edge); border-radius: .5rem;
@@ -66,6 +66,10 @@ button.danger { color: var(--danger); border-color: var(--danger); }
 button.link {
   min-height: 1.5rem; padding: 0 .15rem; font-weight: 400; color: var(--accent); background: none; border: 0;
   text-decoration: underline; text-underline-offset: .15em;
+}
+button.again {
+  position: absolute; width: 1px; height: 1px; min-height: 0; padding: 0; border: 0; overflow: hidden;
+  clip-path: inset(50%); white-space: nowrap;
 }
 button:hover { filter: brightness(.94); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: .25rem; }

@@ -59,6 +59,11 @@ async def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"Tab does not lead to {name!r}")
 
 
+async def looked(page: Page) -> None:
+    """Be as slow as a person: the buttons take pointers by now."""
+    await page.evaluate("() => Promise.all(document.getAnimations().map(a => a.finished)).then(() => {})")
+
+
 async def _label(control: Locator) -> str:
     return await control.evaluate("e => e.labels?.[0]?.innerText ?? ''")
 
@@ -119,20 +124,69 @@ async def test_the_keyboard_alone_is_enough(person: Person, fleet: Fleet, callba
     await tab_to(page, "write on your page")
     await page.keyboard.press("Space")
     await tab_to(page, "Allow")
+    await looked(page)
     await page.keyboard.press("Enter")
     await page.wait_for_selector("h1:has-text('Sign in')")
     await page.keyboard.type(person.name)  # the field has the focus
     async with page.expect_navigation():
         await page.keyboard.press("Enter")
     await tab_to(page, "Allow")
+    await looked(page)
     await page.keyboard.press("Enter")
     await asked.redeem(await callback.result())
     page = await person.open("/apps")
     assert await page.get_by_role("listitem").all_inner_texts() == ["read your page", "erase your page"]
     await tab_to(page, f"Revoke {NAME}")
+    await looked(page)
     async with page.expect_navigation():
         await page.keyboard.press("Enter")
     assert await page.get_by_text("No app is connected.").count() == 1
+
+
+FRAGMENTS = ["scope-0", "value", "leave", "app-0", ":~:text=Allow%20reading%20only"]
+"""What a link may add to lead the focus to."""
+
+
+@pytest.mark.parametrize("fragment", FRAGMENTS)
+async def test_enter_alone_allows_nothing_however_long_it_is_held(
+    person: Person, fleet: Fleet, callback: Callback, fragment: str
+) -> None:
+    """A key that a page in front of ours has asked for, and that goes to the window that has come instead."""
+    await (await person.apps()).close()
+    asked = await asking(fleet, callback)
+    assert fleet.proxy is not None
+    since = len(fleet.proxy.exchanges)
+    page = await person.open(f"{asked.path}#{fragment}")
+    for _ in range(3):
+        await page.keyboard.press("Enter")
+    await looked(page)
+    for _ in range(3):
+        await page.keyboard.press("Enter")
+    assert await page.evaluate("document.activeElement === document.body")
+    assert [seen.path for seen in fleet.proxy.exchanges[since:] if seen.method == "POST"] == []
+    assert callback.arrivals == []
+
+
+async def test_enter_at_a_choice_shows_the_page_again_as_it_was_and_space_allows(
+    person: Person, fleet: Fleet, callback: Callback
+) -> None:
+    await (await person.apps()).close()
+    asked = await asking(fleet, callback)
+    page = await person.open(asked.path)
+    await tab_to(page, "write on your page")
+    await page.keyboard.press("Space")
+    await looked(page)
+    async with page.expect_navigation():
+        await page.keyboard.press("Enter")
+    assert await judged(page) == CONSENT
+    assert (await page.get_by_role("status").inner_text()).startswith("Nothing has been decided yet.")
+    assert callback.arrivals == []
+    ticked = [await box.is_checked() for box in await page.get_by_role("checkbox").all()]
+    assert ticked == [True, False, True]
+    await tab_to(page, "Allow")
+    await looked(page)
+    await page.keyboard.press("Space")
+    assert set((await asked.redeem(await callback.result()))["scope"].split()) == {"page:read", "page:erase"}
 
 
 async def test_no_script_is_needed(chromium: Browser, fleet: Fleet, callback: Callback) -> None:

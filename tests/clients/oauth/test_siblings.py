@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.authorization import Front
+from tests.authorization import Front, look
 from tests.clients.oauth.person import Person
 from tests.oauth.deployment import Asking, consent_page
 from tests.support import browser as support
@@ -88,7 +88,7 @@ class Attack:
     async def browser(self) -> AsyncGenerator[Visitor]:
         """His browser."""
         address = f"https://127.0.0.1:{urlsplit(self.server.url).port}"
-        async with Visitor(Front(address, any_certificate=True), self.server.url) as his:
+        async with Visitor(Front(address, any_certificate=True), self.server.url, looks=look) as his:
             yield his
 
     async def begun(self, binding: str = CHOSEN) -> str:
