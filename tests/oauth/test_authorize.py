@@ -452,3 +452,34 @@ async def test_a_client_of_the_settings_may_ask_for_no_more_than_they_say() -> N
     assert got == {"limited": "notes:read", "implied": "notes:read notes:write", "app": "notes:read notes:write"}
     assert refused.answer["error"] == "invalid_scope"
     assert narrow["scope"] == "notes:read"
+
+
+SAYINGS = [
+    "x.\u00a0Your\u00a0account\u00a0is\u00a0locked:\u00a0call\u00a0+1\u00a0800\u202e",
+    "Your-account-is-locked:-call-+1-800-555",
+    "locked\u3164\u202e",
+    'locked"quoted',
+    "notes:read\u200b locked",
+    "locked" * 1000,
+]
+
+
+@pytest.mark.parametrize("scope", SAYINGS)
+async def test_the_server_says_no_words_of_a_link_to_its_user_or_to_the_app(
+    scope: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge = deploy()
+    async with edge.visitor() as browser:
+        page = await consent_page(browser, Asking(more={"scope": scope}))
+        app = await consent_page(browser, Asking(redirect_uri=LOOPBACK, more={"scope": scope}))
+    said = f"{page.text} {page.left} {app.text} {app.left}"
+    assert ("invalid_scope" in said, "locked" in said) == (True, False)
+    assert all(text.isprintable() for text in page.text.split("\n"))
+    assert [record for record in caplog.records if not record.getMessage().isprintable()] == []
+
+
+async def test_an_unknown_scope_is_answered_with_those_that_there_are(caplog: pytest.LogCaptureFixture) -> None:
+    async with deploy().visitor() as browser:
+        page = await consent_page(browser, Asking(redirect_uri=LOOPBACK, more={"scope": "notes:reed"}))
+    assert page.answer["error_description"] == "The scopes here are notes:read, notes:write, notes:delete."
+    assert "there is no scope notes:reed" in caplog.text

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_edge.web import consent
+from mcp_edge.web import consent, error
 from mcp_edge.web.html import Html, app_name, html, is_web_url, joined, link, plain
 from mcp_edge.web.layout import source
 from mcp_edge.web.style import STYLE
@@ -157,3 +159,14 @@ def test_text_and_edges_stand_out_in_both_schemes(scheme: int) -> None:
 
     assert {pair: _contrast(colours[pair[0]], colours[pair[1]]) >= 4.5 for pair in text} == dict.fromkeys(text, True)
     assert _contrast(colours["--edge"], colours["--card"]) >= 3
+
+
+def test_no_message_hides_turns_or_runs_on() -> None:
+    message = "Wrong.\u202e\u00a0Call\u200b " + "x" * 5000
+    for shown in (
+        error.page("No", message).body,
+        error.way_back(message, url="https://a.example", host="a.example").body,
+    ):
+        (told,) = re.findall(r'role="alert">(.*?)</p>', shown)
+        assert told.startswith("Wrong. Call xxx")
+        assert (told.isprintable(), len(told)) == (True, 500)

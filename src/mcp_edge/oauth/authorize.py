@@ -13,6 +13,7 @@ from mcp_edge.request import Request
 
 MAX_QUERY_BYTES = 8 * 1024
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _ONCE = frozenset(
     {"response_type", "response_mode", "state", "scope", "code_challenge", "code_challenge_method", "prompt"}
 )
@@ -143,7 +144,11 @@ async def _scopes(server: AuthorizationServer, asked: Parameters, client: Client
     most = frozenset(scopes.by_name) if client.scopes is None else scopes.closure(client.scopes)
     named = frozenset(asked.words("scope"))
     if unknown := sorted(named - scopes.by_name.keys()):
-        raise OAuthError("invalid_scope", f"There is no scope {unknown[0][:80]}.")
+        # What was sent is for the log alone: a stranger's link would have this server say it to its user.
+        told, reason = f"The scopes here are {', '.join(scopes.by_name)}.", f"there is no scope {unknown[0][:80]}"
+        if not all(map(_SCOPE.fullmatch, unknown)):
+            told = reason = "scope is not a list of scopes (RFC 6749 §3.3)."
+        raise OAuthError("invalid_scope", told, reason=reason)
     if beyond := sorted(named - most):
         raise OAuthError("invalid_scope", f"This client may not ask for {beyond[0]}.")
     if not (named or scopes.baseline & most):

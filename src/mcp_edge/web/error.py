@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from mcp_edge.web.html import EMPTY, html
+from mcp_edge.web.html import EMPTY, html, plain
 from mcp_edge.web.layout import Page
+
+_MOST_CHARS = 500
+"""Of a message: more than any of ours has, and no more than a page can hold of what it repeats."""
 
 
 def page(title: str, message: str, *, reference: str = "") -> Page:
     """`message` is public text; `reference` is the id under which the log knows more."""
     told = html('<p class="quiet">Reference: <code>{reference}</code></p>', reference=reference) if reference else EMPTY
-    body = html('<h1>{title}</h1>\n<p role="alert">{message}</p>\n{told}', title=title, message=message, told=told)
+    body = html(
+        '<h1>{title}</h1>\n<p role="alert">{message}</p>\n{told}',
+        title=title,
+        message=plain(message, _MOST_CHARS),
+        told=told,
+    )
     return Page(title, body)
 
 
@@ -23,7 +31,7 @@ def way_back(message: str, *, url: str, host: str) -> Page:
         '<p role="alert">{message}</p>\n'
         '<p>You have not let in an app at <span class="host">{host}</span> before. Return to it only if you know it; '
         "otherwise close this page.</p>\n<p>{back}</p>\n",
-        message=message,
+        message=plain(message, _MOST_CHARS),
         host=host,
         back=html('<a href="{url}" rel="noopener noreferrer nofollow">Return to {host}</a>', url=url, host=host),
     )
