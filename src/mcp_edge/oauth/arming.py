@@ -18,7 +18,7 @@ FIELD = "shown"
 def field(server: AuthorizationServer) -> tuple[str, str]:
     """The hidden field of a page that is made now, where no sealed flow tells its time. A form comes from our own pages
     alone (`Browsers.check_form`), and no key or click alters what is hidden in it."""
-    return FIELD, f"{server.platform.clock():.3f}"
+    return FIELD, str(server.platform.clock())
 
 
 def too_early(server: AuthorizationServer, answer: Parameters) -> bool:
