@@ -189,15 +189,23 @@ async def test_an_operation_is_one_statement(engine: Bridge, clock: Clock) -> No
 
 
 class Unsteady(D1):
-    """A D1 database that does what it is asked to and then says that it failed."""
+    """A D1 database that does what it is asked to and then says that it failed.
 
-    def __init__(self, bridge: Bridge, *errors: str) -> None:
+    With `of`, only statements that begin so fail; `meanwhile` happens before the first failure is told.
+    """
+
+    def __init__(
+        self, bridge: Bridge, *errors: str, of: str = "", meanwhile: Callable[[], Awaitable[object]] | None = None
+    ) -> None:
         super().__init__(bridge)
         self.errors = list(errors)
         self.asked = 0
+        self.meanwhile = meanwhile
+        self._of = of
 
     def prepare(self, query: str, /) -> Statement:
-        return _Unsteady(self, super().prepare(query))
+        statement = super().prepare(query)
+        return _Unsteady(self, statement) if query.startswith(self._of) else statement
 
 
 class _Unsteady(Statement):
@@ -212,6 +220,9 @@ class _Unsteady(Statement):
         self._database.asked += 1
         answer = await self._statement.raw()
         if self._database.errors:
+            meanwhile, self._database.meanwhile = self._database.meanwhile, None
+            if meanwhile is not None:
+                await meanwhile()
             raise JsException(self._database.errors.pop(0))
         return answer
 
@@ -341,3 +352,59 @@ async def test_a_large_value_that_is_replaced_while_it_is_read_is_read_again(eng
     await atomics.create("a", LARGE, nonce="n1")
     assert await overtaken(1).get("a") == Entry("a", new, 2)
     assert await overtaken(2).read("") == [Entry("a", new, 3)]
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+async def test_a_large_value_survives_that_the_answers_to_its_writes_are_lost(
+    engine: Bridge, clock: Clock, losses: int
+) -> None:
+    records, atomics = open_d1(D1(engine), clock)
+    await records.get("the tables are there")
+
+    def unsteady(of: str) -> tuple[D1Records, D1Atomics]:
+        return open_d1(Unsteady(engine, *[LOST] * losses, of=of), clock)
+
+    await unsteady("INSERT INTO records")[0].put("a", LARGE)
+    assert await unsteady("INSERT INTO atomics")[1].create("a/1", LARGE, nonce="n1") is True
+    assert await atomics.get("a/1") == Entry("a/1", LARGE, 1)
+    assert await unsteady("UPDATE atomics")[1].swap("a/1", LARGE[1:], version=1, nonce="n2") == 2
+    assert await unsteady("INSERT INTO pieces")[1].create("a/2", LARGE, nonce="n3") is True
+    assert await records.get("a") == LARGE
+    assert await atomics.read("a/") == [Entry("a/1", LARGE[1:], 2), Entry("a/2", LARGE, 1)]
+    assert await pieces(engine) == 9
+
+
+async def test_a_large_value_that_others_replaced_before_its_write_was_repeated_is_stored_whole(
+    engine: Bridge, clock: Clock
+) -> None:
+    records, atomics = open_d1(D1(engine), clock)
+
+    async def theirs() -> None:
+        await records.put("a", LARGE[1:])
+
+    async def gone() -> None:
+        await atomics.delete("a")
+
+    await records.get("the tables are there")
+    await open_d1(Unsteady(engine, LOST, of="INSERT INTO records", meanwhile=theirs), clock)[0].put("a", LARGE)
+    unsteady = Unsteady(engine, LOST, of="INSERT INTO atomics", meanwhile=gone)
+    assert await open_d1(unsteady, clock)[1].create("a", LARGE, nonce="n1") is True
+    assert (await records.get("a"), await atomics.get("a")) == (LARGE, Entry("a", LARGE, 1))
+    assert await pieces(engine) == 6
+
+
+async def test_a_record_that_has_lost_its_pieces_is_removed_and_does_not_hide_its_neighbours(
+    engine: Bridge, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    records, atomics = open_d1(D1(engine), clock)
+    await records.put("a/2", LARGE)
+    for n in (1, 2, 3):
+        await atomics.create(f"a/{n}", LARGE if n == 2 else b"small", nonce="n1")
+    await D1(engine).prepare("DELETE FROM pieces").bind().raw()
+    assert await atomics.read("a/") == [Entry("a/1", b"small", 1), Entry("a/3", b"small", 1)]
+    assert (await records.get("a/2"), await records.list("a/")) == (None, [])
+    assert await atomics.create("a/2", LARGE[1:], nonce="n2") is True
+    assert await atomics.get("a/2") == Entry("a/2", LARGE[1:], 1)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "D1: the pieces of the large record a/2 are gone; what is left of it is removed"
+    ] * 2

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.storage.cached import cached
-from mcp_edge.storage.cloudflare_d1 import D1Binding, open_d1
+from mcp_edge.storage.cloudflare_d1 import open_d1
+from mcp_edge.storage.cloudflare_d1_binding import D1Binding
 from mcp_edge.storage.cloudflare_kv import KVNamespace, KVRecords
 from mcp_edge.storage.memory import MemoryAtomics
 from mcp_edge.storage.ports import AtomicStore, RecordStore

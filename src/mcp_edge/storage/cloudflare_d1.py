@@ -6,24 +6,26 @@ Statements go to the primary database, as long as nobody opens a session of D1's
 what was written.
 
 A row of D1 holds 2 MB. A larger value is cut into pieces in a table of their own, written before the row that names
-them; triggers remove the pieces of a row that is replaced or deleted.
+them; triggers remove the pieces of a row that is replaced or deleted. So a name is good for one attempt at writing a
+row: the attempt may have been carried out although its answer was lost, and its pieces may be gone again since.
 """
 
 from __future__ import annotations
 
-import random
+import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
-
-import anyio
+from collections.abc import Callable
+from typing import Any
 
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.storage import sql
+from mcp_edge.storage.cloudflare_d1_binding import D1Binding, repeated, run
 from mcp_edge.storage.javascript import JsException
 from mcp_edge.storage.keys import checked
 from mcp_edge.storage.ports import Entry
+
+logger = logging.getLogger(__name__)
 
 _ENDLESS = 1e11
 """`expires_at` of a record without end, in the year 5138: Python's None is JavaScript's undefined, which D1 refuses."""
@@ -52,43 +54,9 @@ _PUT_PIECE = "INSERT INTO pieces (name, n, expires_at, value) VALUES (?, ?, ?, ?
 _GET_PIECES = "SELECT value FROM pieces WHERE name = ? ORDER BY n"
 _DELETE_PIECES = "DELETE FROM pieces WHERE name = ?"
 _SWEEP_PIECES = "DELETE FROM pieces WHERE name IN (SELECT DISTINCT name FROM pieces WHERE expires_at <= ? LIMIT ?)"
+_IF_BROKEN = " AND value = ? AND NOT EXISTS (SELECT 1 FROM pieces WHERE name = ?)"
 _COUNTED = " RETURNING 1"
 """Makes a write answer with one row for each that it changed."""
-
-_OURS = (
-    "D1_TYPE_ERROR",
-    "Wrong number of parameter bindings",
-    "SQLITE_ERROR",
-    "SQLITE_CONSTRAINT",
-    "SQLITE_MISMATCH",
-    "SQLITE_TOOBIG",
-    "SQLITE_RANGE",
-)
-"""What the errors say for which this module is to blame."""
-_PASSING = ("Network connection lost", "storage caused object to be reset", "reset because its code was updated")
-"""Errors after which D1's documentation asks for another try; every statement here may be run twice."""
-_PAUSES_S = (0.05, 0.2)
-
-
-class Rows(Protocol):
-    """What a statement resolves to, still in JavaScript."""
-
-    def to_py(self) -> list[list[Any]]:
-        """One list for each row."""
-        ...
-
-
-class D1Statement(Protocol):
-    """A prepared statement."""
-
-    def bind(self, *values: str | float) -> D1Statement: ...
-    def raw(self) -> Awaitable[Rows]: ...
-
-
-class D1Binding(Protocol):
-    """The binding as JavaScript gives it, not in the SDK's wrapper, which costs twice as much."""
-
-    def prepare(self, query: str, /) -> D1Statement: ...
 
 
 class D1Database:
@@ -104,28 +72,35 @@ class D1Database:
             StoreUnavailable: D1 is overloaded, or failed and failed again.
             JsException: the statement or a value is wrong.
         """
+        return await repeated(lambda: self._attempt(statement, values))
+
+    async def write(
+        self, statement: str, value: bytes, expires_at: float, values: Callable[[str], tuple[str | float, ...]]
+    ) -> bool:
+        """Run a statement that stores `value`, and say whether it stored it; `values` takes the text of the row.
+
+        Each attempt has pieces of its own. One that was carried out after all is replaced by the next, which removes
+        its pieces; those of one that was not are left to expire, since it may still be carried out.
+        """
+
+        async def attempt() -> tuple[str, bool]:
+            text = await self.packed(value, expires_at)
+            return text, bool(await self._attempt(statement + _COUNTED, values(text)))
+
+        text, done = await repeated(attempt)
+        if not done and text.startswith(_NAME):
+            await self.rows(_DELETE_PIECES, text[1:])
+        return done
+
+    async def _attempt(self, statement: str, values: tuple[str | float, ...]) -> list[list[Any]]:
         try:
-            return await self._attempt(statement, values)
+            return await run(self._binding, statement, *values)
         except JsException as e:
             if "no such table" not in str(e):
                 raise
         for table in TABLES:
-            await self._attempt(table, ())
-        return await self._attempt(statement, values)
-
-    async def _attempt(self, statement: str, values: tuple[str | float, ...]) -> list[list[Any]]:
-        pauses = iter(_PAUSES_S)
-        while True:
-            try:
-                return (await self._binding.prepare(statement).bind(*values).raw()).to_py()
-            except JsException as e:
-                reason = str(e)
-                if any(word in reason for word in _OURS):
-                    raise
-                pause_s = next(pauses, None) if any(word in reason for word in _PASSING) else None
-                if pause_s is None:
-                    raise StoreUnavailable(f"D1 failed: {reason}") from e
-            await anyio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter keeps the waiters apart
+            await run(self._binding, table)
+        return await run(self._binding, statement, *values)
 
     async def packed(self, value: bytes, expires_at: float) -> str:
         """`value` as the text of one row. What is too large for one is in the table of pieces when this returns."""
@@ -144,10 +119,22 @@ class D1Database:
         pieces = await self.rows(_GET_PIECES, text[1:])
         return "".join(piece for (piece,) in pieces).encode("latin-1") if pieces else None
 
-    async def drop(self, text: str) -> None:
-        """Remove the pieces of a row that was not written."""
-        if text.startswith(_NAME):
-            await self.rows(_DELETE_PIECES, text[1:])
+    async def find(self, select: str, delete: str, key: str, clock: Callable[[], float]) -> list[Any] | None:
+        """The row that `select` of (key, now) finds, its value unpacked; `delete` is the statement that removes it.
+
+        A row whose pieces are gone is lost. Left in place, it would make every read of it and of its neighbours fail,
+        and nobody could create it anew: so it is removed.
+        """
+        for _ in range(_REREADS):
+            found = await self.rows(select, key, clock())
+            if not found:
+                return None
+            text, *more = found[0]
+            if (value := await self.unpacked(text)) is not None:
+                return [value, *more]
+            if await self.rows(delete + _IF_BROKEN + _COUNTED, key, text, text[1:]):
+                logger.error("D1: the pieces of the large record %s are gone; what is left of it is removed", key)
+        raise StoreUnavailable(f"a large record was replaced {_REREADS} times while it was read")
 
     async def sweep(self, statement: str, now: float, limit: int) -> int:
         """Run a DELETE of (now, rows), and remove the expired pieces that no row names."""
@@ -166,18 +153,13 @@ class D1Records:
     async def get(self, key: str) -> bytes | None:
         if not _encodable(key):
             return None
-        for _ in range(_REREADS):
-            found = await self._database.rows(sql.GET_RECORD, key, self._clock())
-            if not found:
-                return None
-            if (value := await self._database.unpacked(found[0][0])) is not None:
-                return value
-        raise StoreUnavailable(f"a large record was replaced {_REREADS} times while it was read")
+        found = await self._database.find(sql.GET_RECORD, sql.DELETE_RECORD, key, self._clock)
+        return None if found is None else found[0]
 
     async def put(self, key: str, value: bytes, *, ttl_s: float | None = None) -> None:
         checked(key)
         expires_at = _ENDLESS if ttl_s is None else self._clock() + ttl_s
-        await self._database.rows(sql.PUT_RECORD, key, expires_at, await self._database.packed(value, expires_at))
+        await self._database.write(sql.PUT_RECORD, value, expires_at, lambda text: (key, expires_at, text))
 
     async def delete(self, key: str) -> None:
         await self._database.rows(sql.DELETE_RECORD, checked(key))
@@ -204,35 +186,28 @@ class D1Atomics:
         checked(key)
         now = self._clock()
         expires_at = _ENDLESS if ttl_s is None else now + ttl_s
-        text = await self._database.packed(value, expires_at)
-        if await self._database.rows(sql.CREATE_ATOMIC + _COUNTED, key, expires_at, nonce, text, now):
-            return True
-        await self._database.drop(text)
-        return False
+        return await self._database.write(
+            sql.CREATE_ATOMIC, value, expires_at, lambda text: (key, expires_at, nonce, text, now)
+        )
 
     async def get(self, key: str) -> Entry | None:
         if not _encodable(key):
             return None
-        for _ in range(_REREADS):
-            found = await self._database.rows(sql.GET_ATOMIC, key, self._clock())
-            if not found:
-                return None
-            text, version = found[0]
-            if (value := await self._database.unpacked(text)) is not None:
-                return Entry(key, value, version)
-        raise StoreUnavailable(f"a large record was replaced {_REREADS} times while it was read")
+        found = await self._database.find(sql.GET_ATOMIC, sql.DELETE_ATOMIC, key, self._clock)
+        return None if found is None else Entry(key, *found)
 
     async def swap(self, key: str, value: bytes, *, version: int, nonce: str, ttl_s: float | None = None) -> int | None:
         checked(key)
         now = self._clock()
         expires_at = _ENDLESS if ttl_s is None else now + ttl_s
         new = version + 1
-        text = await self._database.packed(value, expires_at)
-        values = (expires_at, new, nonce, text, key, version, new, nonce, now)
-        if await self._database.rows(sql.SWAP_ATOMIC + _COUNTED, *values):
-            return new
-        await self._database.drop(text)
-        return None
+        done = await self._database.write(
+            sql.SWAP_ATOMIC,
+            value,
+            expires_at,
+            lambda text: (expires_at, new, nonce, text, key, version, new, nonce, now),
+        )
+        return new if done else None
 
     async def delete(self, key: str) -> None:
         await self._database.rows(sql.DELETE_ATOMIC, checked(key))
