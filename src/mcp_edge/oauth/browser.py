@@ -26,6 +26,10 @@ _BOUND = "mcp_edge.browser"
 """The member of the ASGI scope that keeps a new binding, so that one answer sets one."""
 _SINCE = "mcp_edge.signed_in_since"
 """The one that keeps what `since` says."""
+_OWN_SITE = frozenset({b"same-origin", b"none"})
+"""Fetch Metadata §2.3: a page of ours, or the user, who typed the address."""
+_AHEAD = (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose")
+"""What says that a browser fetches a page before its user goes there."""
 
 
 class Browsers:
@@ -128,6 +132,36 @@ class Browsers:
             after = entries[-1].key
         await self.sign_out(request)
 
+    def check_visit(self, request: Request) -> None:
+        """Refuse a request to a page unless its user may have asked for it: by a form of ours, or by going there.
+
+        A page of another site may lead its user here, in a window of the user's own. All else that it can have a
+        browser do (load, fetch, frame, prefetch) happens without the user, who would pay for it.
+
+        Raises:
+            Forbidden, UnsupportedMedia
+        """
+        if request.method == "POST":
+            self.check_form(request)
+        elif self._is_foreign(request) and not _navigates(request):
+            raise Forbidden("Pages of other sites may lead here by a link, and in no other way.")
+
+    def check_program(self, request: Request) -> None:
+        """Refuse another site's page where only programs ask, which send neither Origin nor Sec-Fetch-Site.
+
+        Raises:
+            Forbidden
+        """
+        if self._is_foreign(request):
+            raise Forbidden("Pages of other sites may not ask for this.")
+
+    def _is_foreign(self, request: Request) -> bool:
+        """Whether a browser says that another site's page asks; one of a sibling host is another site's."""
+        origin, site = request.raw.get(b"origin"), request.raw.get(b"sec-fetch-site")
+        return (origin is not None and origin.lower() != self._urls.origin.lower().encode()) or (
+            site is not None and site not in _OWN_SITE
+        )
+
     def check_form(self, request: Request) -> None:
         """Refuse a POST that did not come from a page of ours.
 
@@ -167,6 +201,19 @@ class Browsers:
         if max_age_s is not None:
             parts.append(f"Max-Age={max_age_s}")
         request.extra.append((b"set-cookie", "; ".join(parts).encode()))
+
+
+def _navigates(request: Request) -> bool:
+    """Whether a window of its own goes to a page (Fetch Metadata §2.1, §2.2): in a frame the destination is another.
+
+    Browsers that tell of the mode have not always told of the destination.
+    """
+    raw = request.raw
+    return (
+        raw.get(b"sec-fetch-mode") == b"navigate"
+        and raw.get(b"sec-fetch-dest", b"document") == b"document"
+        and not any(name in raw for name in _AHEAD)
+    )
 
 
 def _hash(value: str) -> str:

@@ -48,8 +48,9 @@ class _Place:
     limit: What | None
     """None where the handler counts, or nothing is."""
     methods: tuple[str, ...]
-    """Empty where the handler answers a browser, in pages, and knows the methods itself."""
     any_origin: bool = False
+    page: bool = False
+    """The handler answers a browser, in pages."""
 
 
 _PLACES = {
@@ -57,16 +58,16 @@ _PLACES = {
     "/revoke": _Place("revocation", "revoke", "revoke", ("POST",), any_origin=True),
     "/introspect": _Place("introspection", "introspect", "introspect", ("POST",)),
     "/register": _Place("registration", "register", "new-client", ("POST",), any_origin=True),
-    "/authorize": _Place("authorize", "authorize", "authorize", ()),
-    "/consent": _Place("consent", "consent", "consent", ()),
-    "/sign-in": _Place("sign_in", "sign_in", None, ()),
-    "/sign-out": _Place("sign_in", "sign_out", "apps", ()),
-    "/apps": _Place("apps", "apps", "apps", ()),
-    "/oauth/callback": _Place("callback", "callback", "callback", ()),
-    "/oauth/connected": _Place("connect", "connected", "callback", ()),
-    "/style.css": _Place("pages", "stylesheet", None, ()),
+    "/authorize": _Place("authorize", "authorize", "authorize", ("GET",), page=True),
+    "/consent": _Place("consent", "consent", "consent", ("GET", "POST"), page=True),
+    "/sign-in": _Place("sign_in", "sign_in", None, ("GET", "POST"), page=True),
+    "/sign-out": _Place("sign_in", "sign_out", "apps", ("POST",), page=True),
+    "/apps": _Place("apps", "apps", "apps", ("GET", "POST"), page=True),
+    "/oauth/callback": _Place("callback", "callback", "callback", ("GET",), page=True),
+    "/oauth/connected": _Place("connect", "connected", "callback", ("GET", "POST"), page=True),
+    "/style.css": _Place("pages", "stylesheet", None, ("GET", "HEAD"), page=True),
 }
-_CONNECT = _Place("connect", "connect", "connect", ())
+_CONNECT = _Place("connect", "connect", "connect", ("GET", "POST"), page=True)
 """Every path below /connect/."""
 
 
@@ -110,7 +111,7 @@ class Entrance:
         """The handler of a path, or None."""
         place = _CONNECT if path.startswith("/connect/") else _PLACES.get(path)
         if place is not None:
-            return partial(self._answer if place.methods else self._show, place)
+            return partial(self._show if place.page else self._answer, place)
         return next((found for documents in self._documents if (found := documents.route(path))), None)
 
     @cached_property
@@ -157,6 +158,8 @@ class Entrance:
             if place.any_origin and await cors.preflighted(request, *place.methods):
                 return
             request.only(*place.methods)
+            if not place.any_origin:
+                self._server.browsers.check_program(request)
             await self._limited(place, self._server, request)
         except OAuthError as e:
             self._log(request, f"{e.error}: {e.reason}", e.client)
@@ -178,7 +181,14 @@ class Entrance:
         """Serve a browser, in pages, its mistakes too."""
         from mcp_edge.oauth.pages import shown  # noqa: PLC0415
 
-        await shown(partial(self._limited, place))(self._server, request)
+        await shown(partial(self._visited, place))(self._server, request)
+
+    async def _visited(self, place: _Place, server: AuthorizationServer, request: Request) -> None:
+        """Count what the user of a browser asks for: not what another site's page has it ask for, any number of times,
+        which would keep that user and the neighbours out."""
+        request.only(*place.methods)
+        server.browsers.check_visit(request)
+        await self._limited(place, server, request)
 
     async def _limited(self, place: _Place, server: AuthorizationServer, request: Request) -> None:
         if place.limit is not None:
