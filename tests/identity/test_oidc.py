@@ -56,6 +56,21 @@ def altered(claims: dict[str, Any], header: dict[str, Any]) -> str:
     return f"{head}.{unsigned({**claims, 'sub': 'admin'}, header).split('.')[1]}.{signature}"
 
 
+DEEP = f'{{"alg": "RS256", "kid": "first", "x": {"[" * 8_000}{"]" * 8_000}}}'.encode()
+"""JSON that nests more deeply than Python reads, in a token that is short enough."""
+
+
+def deep_header(claims: dict[str, Any], header: dict[str, Any]) -> str:
+    """A header that nobody can read; anybody can make one."""
+    return ".".join([base64url_encode(DEEP).decode(), *signed_by(RSA, "RS256")(claims, header).split(".")[1:]])
+
+
+def deep_claims(claims: dict[str, Any], header: dict[str, Any]) -> str:
+    """Claims that nobody can read, signed by the issuer."""
+    del claims
+    return jwt.PyJWS().encode(DEEP, RSA, algorithm="RS256", headers=header)
+
+
 async def test_a_good_token_names_the_user() -> None:
     assert await FakeIssuer().sign_in() == Identity(
         User(issuer=ISSUER, subject="alice", name="Alice"),
@@ -128,12 +143,15 @@ async def test_a_token_of_another_sign_in_names_nobody(claims: dict[str, Any], r
         (altered, {"kid": "first"}, "InvalidSignatureError"),
         (signed_by(RSA, "RS256"), {"kid": "first", "typ": "at+jwt"}, "it is a token of another type"),
         (signed_by(RSA, "RS256"), {"kid": "first", "crit": ["x"], "x": 1}, "InvalidTokenError"),
+        (deep_header, {}, "DecodeError"),
+        (deep_claims, {"kid": "first"}, "DecodeError"),
         (nonsense, {}, "DecodeError"),
         (nothing, {}, "DecodeError"),
     ],
     ids=[
         "none", "none without kid", "HS256 with the public key", "not announced", "unknown kid", "another key's kid",
-        "another key", "altered", "access token", "critical header", "no token", "empty",
+        "another key", "altered", "access token", "critical header",
+        "deep header", "deep claims", "no token", "empty",
     ],
 )  # fmt: skip
 async def test_a_token_that_the_issuer_did_not_sign_names_nobody(

@@ -6,10 +6,8 @@ import hmac
 from collections.abc import Collection
 from typing import Any
 
-import jwt
-
 from mcp_edge.ascii_text import lowered
-from mcp_edge.identity.jwks import ALGORITHMS, Jwks
+from mcp_edge.identity.jwks import ALGORITHMS, Jwks, Unsigned, claims_of, header_of
 from mcp_edge.identity.provider import Refused
 
 LEEWAY_S = 30
@@ -43,7 +41,7 @@ async def verified(
         UpstreamError: the issuer's keys cannot be had.
     """
     try:
-        header = jwt.get_unverified_header(token)
+        header = header_of(token)
         alg, kid = header.get("alg"), header.get("kid")
         if alg not in ALGORITHMS or alg not in algorithms:
             raise _refused("the algorithm is not one that the issuer has announced")
@@ -52,9 +50,9 @@ async def verified(
         key = await keys.key(kid if isinstance(kid, str) else None, alg)
         if key is None:
             raise _refused("the issuer has no such key")
-        claims = jwt.decode(token, key, algorithms=[alg], audience=client_id, issuer=issuer, options=_OPTIONS)
-    except (jwt.PyJWTError, ValueError, TypeError) as e:
-        raise _refused(type(e).__name__) from e
+        claims = claims_of(token, key, alg=alg, issuer=issuer, audience=client_id, options=_OPTIONS)
+    except Unsigned as e:
+        raise _refused(str(e)) from e
     _check_times(claims, now)
     _check_parties(claims, client_id)
     if not isinstance(claims.get("nonce"), str) or not hmac.compare_digest(claims["nonce"].encode(), nonce.encode()):

@@ -1,6 +1,6 @@
 """The public keys of an issuer (RFC 7517), found again when it rotates them.
 
-It verifies nothing itself; who verifies a token asks here for the key that its header names.
+Who verifies a token reads its header, asks here for the key that the header names, and reads the claims with it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
+import jwt
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
@@ -26,7 +27,42 @@ UNKNOWN_S = 60
 """Least seconds between two fetches on account of a key id that nobody knows: anybody can invent one."""
 MAX_KEYS = 64
 
+_NOT_SIGNED = (PyJWTError, ValueError, TypeError, RecursionError)
+"""What PyJWT raises on a token that somebody has made up; the last one where its JSON is nested deeply."""
 _WHOSE = "The issuer's key endpoint"
+
+
+class Unsigned(Exception):
+    """A token is none that the issuer has signed; the text says why, for the log."""
+
+
+def header_of(token: str | bytes) -> dict[str, Any]:
+    """The header of a token, which nobody has verified yet.
+
+    Raises:
+        Unsigned: it has none, or one that asks for an extension: those must be understood (RFC 7515 §4.1.11).
+    """
+    try:
+        header = jwt.get_unverified_header(token)
+    except _NOT_SIGNED as e:
+        raise Unsigned(type(e).__name__) from e
+    if "crit" in header:
+        raise Unsigned("its header asks for what is not accepted")
+    return header
+
+
+def claims_of(
+    token: str | bytes, key: PyJWK, *, alg: str, issuer: str, audience: str | None = None, options: Any
+) -> dict[str, Any]:
+    """The claims of a token that `key` has signed; `options` are PyJWT's.
+
+    Raises:
+        Unsigned: it is another's, or not for this audience.
+    """
+    try:
+        return jwt.decode(token, key, algorithms=[alg], audience=audience, issuer=issuer, options=options)
+    except _NOT_SIGNED as e:
+        raise Unsigned(type(e).__name__) from e
 
 
 class Jwks:
