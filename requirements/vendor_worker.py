@@ -21,6 +21,9 @@ from typing import Any, NamedTuple
 
 LOCKS = ("requirements/worker.txt", "requirements/pyodide.txt")
 """The later one counts: PyPI lacks some builds for Pyodide, whose own index has them at versions of its own."""
+TOOLS = "requirements/worker-tools.txt"
+"""What pywrangler installs for itself on this machine beside the packages is of the releases that are locked here."""
+_OF_TOOLS = re.compile(r"^pyodide-py==[^\\\n]+", re.MULTILINE)
 _ENTRY = re.compile(r"^([a-z0-9-]+)(?:\[[^]]*\])?==([^ ;\\\n]+)")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
@@ -77,11 +80,13 @@ def main(command: list[str], root: Path) -> int:
     """Runs `pywrangler sync` under the locks' versions; returns 0 if it brought just what they allow."""
     allowed = pins(root)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
-        constraints.write("\n".join(f"{name}=={pin.version}" for name, pin in allowed.items()))
+        lines = [f"{name}=={pin.version}" for name, pin in allowed.items()]
+        constraints.write("\n".join(lines + _OF_TOOLS.findall((root / TOOLS).read_text())))
         constraints.flush()
         tools = str(Path(sys.executable).parent)
         environment = os.environ | {
             "PATH": tools + os.pathsep + os.environ.get("PATH", ""),
+            "UV_NO_BUILD": "1",  # what a source distribution does when it is built, nobody has seen
             "UV_CONSTRAINT": constraints.name,
         }
         done = subprocess.run(command, cwd=root, env=environment, check=False)  # noqa: S603 - the Makefile's command

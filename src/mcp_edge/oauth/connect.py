@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any
 
 from mcp_edge.audit import decided
+from mcp_edge.ceilings import update
 from mcp_edge.context import User
 from mcp_edge.errors import BadRequest, Forbidden, NotFound, UpstreamError
 from mcp_edge.identity.connections import Connections
@@ -50,10 +51,33 @@ class _Kept:
 
 
 async def invite(server: AuthorizationServer, principal: str) -> str:
-    """The URL at which this user, and nobody else, connects an account within the next ten minutes."""
-    handle = mint() + mint()
-    await _keep(server, _INVITED, handle, "", principal, {})
+    """The URL at which this user, and nobody else, connects an account within the next minutes.
+
+    It stays the same for five minutes unless it was used, so that asking again and again stores nothing.
+    """
+    handle = await _last_invitation(server, principal)
+    if handle is None:
+        handle = mint() + mint()
+        await _keep(server, _INVITED, handle, "", principal, {})
+        sealed = server.ring.seal(_INVITED, handle.encode(), context=_last_key(principal))
+        await update(server.platform.atomics, _last_key(principal), lambda _: sealed, ttl_s=LIFE_S)
     return server.urls.at(PATH + handle)
+
+
+async def _last_invitation(server: AuthorizationServer, principal: str) -> str | None:
+    """The handle of this user's invitation, if it can be used for a while yet."""
+    key = _last_key(principal)
+    entry = await server.platform.atomics.get(key)
+    opened = entry and server.ring.open(_INVITED, entry.value, context=key)
+    if not opened:
+        return None
+    invited = await _kept(server, _INVITED, opened.decode(), "")
+    fresh = invited is not None and invited.expires_at > server.platform.clock() + LIFE_S / 2
+    return opened.decode() if fresh else None
+
+
+def _last_key(principal: str) -> str:
+    return f"invited/{sha256(principal.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 async def connect(server: AuthorizationServer, request: Request) -> None:
