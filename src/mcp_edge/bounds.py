@@ -8,6 +8,7 @@ anything is done with them. Each check begins with one that costs next to nothin
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import mcp_types as t
@@ -24,9 +25,15 @@ MAX_KEY_CHARS = 1024
 """A member's name, outside of a tool's arguments: pydantic copies it into each error below it."""
 MAX_NAME_CHARS = 1024
 MAX_URI_CHARS = 8192
+MAX_TOKEN_CHARS = 256
+"""A progress token is in every progress message, and each of those is stored; clients use numbers and UUIDs."""
+MAX_ANSWER_BYTES = 256 * 1024
+"""The client's answer to one question: what a user typed, or what a model said."""
 
 _CERTAIN_BYTES = 1024
-"""No name, URI or token in a body of this size is too long."""
+"""No name or URI in a body of this size is too long."""
+_MAX_TOKEN_BITS = 4 * MAX_TOKEN_CHARS
+"""More than a number of 256 digits has."""
 _FEW_BYTES = 4096
 """No body of this size holds enough values or long enough names of members to matter."""
 _MOST_QUOTES = 4 * MOST_VALUES
@@ -65,8 +72,9 @@ def check(message: Any, size: int) -> None:
 
     Raises:
         BadRequest: a name in it is too long, or it holds too much besides a tool's arguments.
+        TooLarge: it answers a question at too great a length.
     """
-    if size <= _CERTAIN_BYTES:
+    if size <= MAX_TOKEN_CHARS:
         return
     batch: list[Any] = cast("list[Any]", message) if type(message) is list else [message]
     for each in batch:
@@ -78,18 +86,22 @@ def check_whole(message: dict[str, Any]) -> None:
     """Check a message whose bytes are not known.
 
     Raises:
-        TooLarge: as `parse`.
+        TooLarge: as `parse` and `check`.
         BadRequest: as `check`; or its id or method is too long.
     """
     if exceeds(message, MOST_VALUES, MAX_URI_CHARS):
         raise TooLarge(f"The message holds over {MOST_VALUES} JSON values.", code=jsonrpc.INVALID_REQUEST)
     jsonrpc.kind(message)
-    _check_one(message, _FEW_BYTES + 1)
+    _check_one(message, math.inf)
 
 
-def _check_one(message: dict[str, Any], size: int) -> None:
+def _check_one(message: dict[str, Any], size: float) -> None:
     given: Any = message.get("params")
     params = cast("dict[str, Any]", given) if type(given) is dict else dict[str, Any]()
+    if "_meta" in params:
+        _check_token(params["_meta"])
+    if size <= _CERTAIN_BYTES:
+        return
     _check_words(params)
     if size > _FEW_BYTES:
         rest = message
@@ -101,6 +113,27 @@ def _check_one(message: dict[str, Any], size: int) -> None:
                 " besides the arguments of a tool.",
                 code=jsonrpc.INVALID_PARAMS,
             )
+    if size > MAX_ANSWER_BYTES:
+        _check_answers(message, params)
+
+
+def _check_token(meta: Any) -> None:
+    token = jsonrpc.member(meta, "progressToken")
+    if (type(token) is str and len(token) > MAX_TOKEN_CHARS) or (
+        type(token) is int and token.bit_length() > _MAX_TOKEN_BITS
+    ):
+        raise BadRequest(f'"progressToken" is over {MAX_TOKEN_CHARS} characters.', code=jsonrpc.INVALID_PARAMS)
+
+
+def _check_answers(message: dict[str, Any], params: dict[str, Any]) -> None:
+    """Measure what answers a question: a response, or in a request of 2026-07-28 each of its `inputResponses`."""
+    if "method" in message:
+        given: Any = params.get("inputResponses")
+        answers = list(cast("dict[str, Any]", given).values()) if type(given) is dict else list[Any]()
+    else:
+        answers = [{name: message[name] for name in ("result", "error") if name in message}]
+    if any(len(jsonrpc.encode(answer)) > MAX_ANSWER_BYTES for answer in answers):
+        raise TooLarge(f"The answer to a question is over {MAX_ANSWER_BYTES // 1024} KiB.", code=jsonrpc.INVALID_PARAMS)
 
 
 def _check_words(params: dict[str, Any]) -> None:
@@ -110,7 +143,6 @@ def _check_words(params: dict[str, Any]) -> None:
     found += [(f"ref.{name}", jsonrpc.member(ref, name), _WORDS[name]) for name in ("name", "uri")]
     found += [
         ("argument.name", jsonrpc.member(params.get("argument"), "name"), MAX_NAME_CHARS),
-        ("progressToken", jsonrpc.member(meta, "progressToken"), jsonrpc.MAX_ID_CHARS),
         (t.PROTOCOL_VERSION_META_KEY, jsonrpc.member(meta, t.PROTOCOL_VERSION_META_KEY), MAX_NAME_CHARS),
     ]
     for name, value, most in found:

@@ -26,7 +26,7 @@ from mcp_edge.platform import CallEvent
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Header, Request
 from mcp_edge.results import Asked
-from mcp_edge.streams import LeaseLost
+from mcp_edge.streams import LeaseLost, Log
 from mcp_edge.suspended import Released, SuspendableReply
 
 logger = logging.getLogger(__name__)
@@ -129,9 +129,9 @@ def _was_ours(reply: PlainReply) -> bool:
     return True
 
 
-async def resume(core: Core, x: Exchange, link: Link, head: Head, reply: SuspendableReply, logged: bytes) -> bytes:
-    """Go on with a suspended request that this instance took over; `logged` is what its stream says so far."""
-    await reply.ask_again(logged)
+async def resume(core: Core, x: Exchange, link: Link, head: Head, reply: SuspendableReply, log: Log) -> bytes:
+    """Go on with a suspended request that this instance took over; `log` is its stream since it was asked."""
+    await reply.ask_again(log)
     answers = await reply.answers()
     asked = Asked(requests=head.requests, state=head.state)
     return await _ask(core, x, link, head.method, head.params, reply, asked, answers, head.digest)

@@ -8,6 +8,7 @@ activity is invisible. It knows no wire.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ MAX_URI_BYTES = 2048
 _KEPT = 256
 _TTL_S = 7 * 86400
 _TRIES = 50
+_BEGINNING = re.compile(rb'\{"v":[0-9]{1,9},"n":([0-9]{1,18}),')
+"""Of a record as it is written here; one that begins otherwise is read whole."""
 
 METHODS: dict[str, str] = {
     "tools": "notifications/tools/list_changed",
@@ -122,7 +125,7 @@ class Changes:
     async def now(self, principal: str) -> Cursor:
         """The place after everything published so far."""
         own, everybody = await self._store.get(_key(principal)), await self._store.get(_key(EVERYBODY))
-        return Cursor(_load(own)["n"], _load(everybody)["n"])
+        return Cursor(_last(own), _last(everybody))
 
     async def since(self, principal: str, cursor: Cursor) -> list[tuple[Change, Cursor]]:
         """What followed `cursor`, each with the place behind it."""
@@ -153,11 +156,17 @@ def _load(entry: Entry | None) -> dict[str, Any]:
     return {"v": FORMAT, "n": 0, "e": []} if entry is None else json.loads(entry.value)
 
 
+def _last(entry: Entry | None) -> int:
+    """The last number. The rest of the record may be large, and each listener looks several times a second."""
+    found = None if entry is None else _BEGINNING.match(entry.value)
+    return int(found[1]) if found else _load(entry)["n"]
+
+
 def _after(entry: Entry | None, place: int) -> list[tuple[Change, int]]:
-    record = _load(entry)
-    last, events = record["n"], record["e"]
+    last = _last(entry)
     if last <= place:
         return []
+    events = _load(entry)["e"]
     if len(events) == _KEPT and events[0][0] > place + 1 and place:
         return [(Change(kind), last) for kind in METHODS]
     return [(Change(kind, uri), n) for n, kind, uri, *_ in events if n > place and kind in METHODS]

@@ -51,6 +51,8 @@ class Head:
     """While suspended: epoch seconds after which no answer counts."""
     digest: str = ""
     """The tool's definition when it asked."""
+    asked_after: int = 0
+    """While suspended: the number of the last entry before the questions; nobody has to look for them further back."""
     annexes: dict[str, str] = field(default_factory=dict[str, str])
     """`call` and `asked`, where they are large -> the name of the annex. Such a head has placeholders for them."""
     v: int = FORMAT

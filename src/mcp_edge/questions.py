@@ -53,18 +53,23 @@ class Questions:
         ttl_s, nonce = self._platform.settings.question_ttl_s + GRACE_S, short_hash(body.decode())
         await self._platform.atomics.create(_key(question), body, nonce=nonce, ttl_s=ttl_s)
 
-    async def look(self, questions: Collection[str]) -> dict[str, dict[str, Any]] | None:
-        """The answers by question id, or None while one is missing or the store is away."""
-        answers: dict[str, dict[str, Any]] = {}
+    async def look(self, questions: Collection[str], seen: dict[str, bytes]) -> dict[str, dict[str, Any]] | None:
+        """The answers by question id, or None while one is missing or the store is away.
+
+        `seen` is what earlier looks of the same wait have found; what is found now is put there, so that an answer is
+        read once, however long the others take, and understood when all are there.
+        """
         for question in questions:
+            if question in seen:
+                continue
             try:
                 entry = await self._platform.atomics.get(_key(question))
             except StoreUnavailable:
                 return None  # it may be back before the time is up
             if entry is None:
                 return None
-            answers[question] = json.loads(entry.value)
-        return answers
+            seen[question] = entry.value
+        return {question: json.loads(seen[question]) for question in questions}
 
     async def wait(self, questions: Collection[str], deadline: float, hold: Hold) -> dict[str, dict[str, Any]]:
         """Wait until every question is answered, and keep `hold` meanwhile.
@@ -73,9 +78,10 @@ class Questions:
             Unanswered: `deadline` (epoch seconds) has passed, or the process stops.
             TooMany: the hold is lost.
         """
+        seen: dict[str, bytes] = {}
         async for _ in Pauses(self._platform):
             await hold.keep()
-            if (answers := await self.look(questions)) is not None:
+            if (answers := await self.look(questions, seen)) is not None:
                 return answers
             if self._platform.clock() >= deadline:
                 raise Unanswered("The question was not answered in time.")

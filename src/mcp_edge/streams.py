@@ -60,7 +60,8 @@ class Journal:
         self._platform = platform
         self._store: AtomicStore = platform.atomics
         self._version = version
-        self._seq = seq
+        self.seq = seq
+        """The number of the last entry."""
         self._nonce = mint()
         self._annexes = Annexes(platform, stream, _ttl_s(platform), head.began)
 
@@ -77,7 +78,7 @@ class Journal:
 
     def event_id(self, seq: int | None = None) -> str:
         """The id of entry `seq`, or of the last one."""
-        return f"{self.stream}.{self._seq if seq is None else seq}"
+        return f"{self.stream}.{self.seq if seq is None else seq}"
 
     async def append(self, kind: bytes, data: bytes) -> str:
         """Write one entry and return its event id.
@@ -85,11 +86,11 @@ class Journal:
         Raises:
             LeaseLost: somebody else has written where this entry belongs.
         """
-        seq = self._seq + 1
+        seq = self.seq + 1
         key = f"stream/{self.stream}/{_SEQ.format(seq)}"
         if not await self._store.create(key, kind + data, nonce=self._nonce, ttl_s=_ttl_s(self._platform)):
             raise LeaseLost(f"stream {self.stream[:8]} was taken over")
-        self._seq = seq
+        self.seq = seq
         self.bytes += len(data)
         self.unpaid += len(data)
         return self.event_id()
@@ -179,11 +180,6 @@ class Log:
             if len(page) < _PAGE:
                 return
 
-    async def all(self) -> list[Logged]:
-        """Every entry from the beginning; the reader's place does not move."""
-        whole = Log(self._platform, self.stream, 0)
-        return [entry async for entry in whole.news()]
-
     async def take_over(self, head: Head, version: int) -> Journal | None:
         """Become the runner of a stream whose lease has ended; None when another reader was quicker.
 
@@ -202,7 +198,7 @@ class Log:
             try:
                 await journal.append(FENCE, b"")
             except LeaseLost:  # the old runner wrote one more before it noticed
-                journal._seq += 1  # pyright: ignore[reportPrivateUsage]
+                journal.seq += 1
             else:
                 return journal
 

@@ -21,6 +21,7 @@ from mcp_edge.questions import GRACE_S
 if TYPE_CHECKING:
     from mcp_edge.quotas import Hold
     from mcp_edge.results import Asked
+    from mcp_edge.streams import Log
 
 UNSHARED = (
     "This server's instances share no store that could bring the answer back, so nobody can be asked on this wire;"
@@ -72,6 +73,7 @@ class SuspendableReply(LoggedReply):
         head.asked = {key: core.questions.mint(self._session.key) for key in asked.requests}
         head.requests, head.state, head.digest = asked.requests, asked.state, digest
         head.suspended, head.deadline = True, self.platform.clock() + self.platform.settings.question_ttl_s
+        head.asked_after = self._journal.seq if self._journal is not None else 0
         try:
             await core.quotas.charge(head.principal, head.pack() + len(head.dump()))
             if not self.writer.started:
@@ -82,11 +84,16 @@ class SuspendableReply(LoggedReply):
         if self._journal is not None:
             await self._journal.save()
 
-    async def ask_again(self, logged: bytes) -> None:
-        """Ask what the instance that died had stored but not yet logged."""
-        for key, question in self.head.asked.items():
-            if question.encode() not in logged:
-                request = self.head.requests[key]
+    async def ask_again(self, log: Log) -> None:
+        """Ask what the instance that died had stored but not yet logged; `log` is the stream since it was asked."""
+        head, missing = self.head, set(self.head.asked.values())
+        async for entry in log.news():
+            missing = {question for question in missing if question.encode() not in entry.data}
+            if not missing:
+                return
+        for key, question in head.asked.items():
+            if question in missing:
+                request = head.requests[key]
                 await self.emit(jsonrpc.request(question, request["method"], request.get("params")))
 
     async def answers(self) -> dict[str, Any]:
@@ -108,9 +115,10 @@ class SuspendableReply(LoggedReply):
 
     async def _wait_attached(self, hold: Hold) -> dict[str, dict[str, Any]]:
         head, core = self.head, self._core
+        seen: dict[str, bytes] = {}
         async for _ in Pauses(self.platform):
             await hold.keep()
-            found = await core.questions.look(head.asked.values())
+            found = await core.questions.look(head.asked.values(), seen)
             late_s = self.platform.clock() - head.deadline
             if found is not None and late_s < GRACE_S:  # afterwards the sealed state does not open any more
                 return {key: found[question] for key, question in head.asked.items()}

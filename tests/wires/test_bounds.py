@@ -385,12 +385,31 @@ async def test_what_is_named_at_length_or_in_numbers_is_not_repeated(edge: Bound
     assert await client.works()
 
 
+TOKENS = {"text": "t" * 257, "non-ASCII text": "\N{GRINNING FACE}" * 257, "a number": 10**310, "long": "t" * 8000}
+
+
+@pytest.mark.parametrize("wire", ["modern", "handshake", "sse", "batch"])
+@pytest.mark.parametrize("kind", TOKENS)
+async def test_a_long_progress_token_is_refused(edge: Bounded, wire: str, kind: str) -> None:
+    message = request("ping", {"_meta": {"progressToken": TOKENS[kind]}})
+    if wire == "batch":
+        a = edge.instance("A")
+        session = await a.initialize("2025-03-26")
+        answer = await session.post(a, [message]).whole()
+        status, body = answer.status, answer.body
+    else:
+        status, body = await (await Client(wire, edge).open()).send(message)
+
+    assert (status, json.loads(body)["error"]["code"]) == (400, -32602)
+    assert json.loads(body)["error"]["message"] == '"progressToken" is over 256 characters.'
+
+
 @WIRES
 async def test_names_of_a_usual_length_are_served(edge: Bounded, wire: str) -> None:
     client = await Client(wire, edge).open()
     uri = "note://one/" + "x" * 8000
     _, read = await client.send(request("resources/read", {"uri": uri}))
-    _, listed = await client.send(request("tools/list", {"_meta": {"progressToken": "t" * 2000}}, id="i" * 2000))
+    _, listed = await client.send(request("tools/list", {"_meta": {"progressToken": "t" * 256}}, id="i" * 2000))
     _, asked = await client.send(request("prompts/get", {"name": "summary", "arguments": {"numbers": "[1,2]"}}))
 
     assert json.loads(read)["result"]["contents"][0]["text"] == "x" * 8000

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import Any
 
 import pytest
 
@@ -226,3 +228,56 @@ async def test_more_changes_than_are_kept_become_one_of_each_kind(edge: Deployme
     assert sorted(told) == sorted(
         [UPDATED, *(f"notifications/{kind}/list_changed" for kind in ("tools", "prompts", "resources"))]
     )
+
+
+async def test_a_listener_reads_what_changed_once_and_then_the_number_alone(
+    edge: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = edge.pair()
+    session = await a.initialize()
+    for n in range(256):
+        await touch(session, b, f"note://{n}/" + "x" * 2000)
+    read: list[int] = []
+    original = json.loads
+
+    def loads(text: Any, **named: Any) -> Any:
+        read.append(len(text))
+        return original(text, **named)
+
+    stream = await opened(session, a)
+    monkeypatch.setattr(json, "loads", loads)
+    looks = watched(a, "changes/")
+    await session.call(b, "announce").whole()
+    told = await stream.message()
+    await edge.until(lambda: len(looks) > 60)
+
+    assert told["method"] == "notifications/tools/list_changed"
+    assert len([size for size in read if size > 500_000]) <= 2  # by the one who announces, and by the one who listens
+
+
+def watched(instance: Instance, prefix: str) -> list[str]:
+    """The keys with `prefix` that the instance reads from now on."""
+    atomics: Any = instance.platform.atomics
+    original, keys = atomics.get, list[str]()
+
+    async def get(key: str) -> Any:
+        if key.startswith(prefix):
+            keys.append(key)
+        return await original(key)
+
+    atomics.get = get
+    return keys
+
+
+async def test_a_record_of_changes_that_begins_otherwise_is_read_all_the_same(edge: Deployment) -> None:
+    a, b = edge.pair()
+    session = await a.initialize()
+    stream = await opened(session, a)
+    await session.call(b, "announce").whole()
+    await stream.message()
+    (entry,) = await edge.atomics.read("changes/")
+    record = json.loads(entry.value)
+    later = {"n": record["n"] + 1, "e": [[record["n"] + 1, "prompts", None]], "v": 2}
+    await edge.atomics.swap(entry.key, json.dumps(later).encode(), version=entry.version, nonce="n")
+
+    assert (await stream.message())["method"] == "notifications/prompts/list_changed"

@@ -178,8 +178,7 @@ async def _run_on(
     x = core.exchange(request, user, session, head.request_id, head.params, reply)
     link = link_of(x, session)
     if head.suspended:
-        logged = b"".join(entry.data for entry in await Log(core.platform, journal.stream, 0).all())
-        job = calls.resume(core, x, link, head, reply, logged)
+        job = calls.resume(core, x, link, head, reply, Log(core.platform, journal.stream, head.asked_after))
     elif head.again:
         job = core.kernel.request(x, link, head.method, head.params)
     else:
