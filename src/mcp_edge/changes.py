@@ -8,12 +8,12 @@ activity is invisible. It knows no wire.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import anyio
 from mcp.shared.subscriptions import (
     PromptsListChanged,
     ResourcesListChanged,
@@ -23,18 +23,22 @@ from mcp.shared.subscriptions import (
 )
 
 from mcp_edge.ascii_text import digits
+from mcp_edge.ceilings import update
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
 from mcp_edge.storage.ports import Entry
-from mcp_edge.tokens import mint, short_hash
+from mcp_edge.tokens import short_hash
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 MAX_URI_BYTES = 2048
 """Of a resource whose changes can be subscribed to."""
 _KEPT = 256
 _TTL_S = 7 * 86400
-_TRIES = 50
+_TRIES = 3
+"""Updates, each of which ends after losing a number of races."""
 _BEGINNING = re.compile(rb'\{"v":[0-9]{1,9},"n":([0-9]{1,18}),')
 """Of a record as it is written here; one that begins otherwise is read whole."""
 
@@ -99,28 +103,31 @@ class Changes:
         self._store = platform.atomics
 
     async def publish(self, principal: str, changes: Collection[Change]) -> None:
-        """Append `changes` for the listeners of `principal`, or of `EVERYBODY`."""
+        """Append `changes` for the listeners of `principal`, or of `EVERYBODY`.
+
+        What cannot be announced is logged: it has happened, and whoever did it must not be told that it has failed.
+        """
         changes = [each for each in changes if each.uri is None or uri_bytes(each.uri) is not None]
         if not changes:
             return  # nobody can have subscribed to a URI of that length
-        key = _key(principal)
-        for _ in range(_TRIES):
-            entry = await self._store.get(key)
-            record = _load(entry)
+
+        def append(value: bytes | None) -> bytes:
+            record = _load(value)
             last, events = record["n"], record["e"]
             for change in changes:
                 # Never below the clock: a record that expired and began anew stays ahead of every cursor.
                 last = max(last + 1, int(self._platform.clock() * 1000))
                 events.append([last, change.kind, change.uri])
-            body = encode({**record, "n": last, "e": events[-_KEPT:]})
-            if entry is None:
-                done = await self._store.create(key, body, nonce=mint(), ttl_s=_TTL_S)
-            else:
-                done = await self._store.swap(key, body, version=entry.version, nonce=mint(), ttl_s=_TTL_S)
-            if done:
-                return
-            await anyio.sleep(0.002)
-        raise StoreUnavailable("the change record is written to faster than it can be")
+            return encode({**record, "n": last, "e": events[-_KEPT:]})
+
+        why: object = "others write all the time"
+        try:
+            for _ in range(_TRIES):
+                if await update(self._store, _key(principal), append, ttl_s=_TTL_S):
+                    return
+        except StoreUnavailable as e:
+            why = e
+        logger.warning("%d changes were not announced: %s", len(changes), why)
 
     async def now(self, principal: str) -> Cursor:
         """The place after everything published so far."""
@@ -151,22 +158,24 @@ def _key(principal: str) -> str:
     return f"changes/{short_hash(principal)}" if principal else "changes/all"
 
 
-def _load(entry: Entry | None) -> dict[str, Any]:
+def _load(value: bytes | None) -> dict[str, Any]:
     """`n` is the last number, `e` the events: number, kind, URI, and whatever a newer release adds to them."""
-    return {"v": FORMAT, "n": 0, "e": []} if entry is None else json.loads(entry.value)
+    return {"v": FORMAT, "n": 0, "e": []} if value is None else json.loads(value)
 
 
 def _last(entry: Entry | None) -> int:
     """The last number. The rest of the record may be large, and each listener looks several times a second."""
-    found = None if entry is None else _BEGINNING.match(entry.value)
-    return int(found[1]) if found else _load(entry)["n"]
+    if entry is None:
+        return 0
+    found = _BEGINNING.match(entry.value)
+    return int(found[1]) if found else _load(entry.value)["n"]
 
 
 def _after(entry: Entry | None, place: int) -> list[tuple[Change, int]]:
     last = _last(entry)
-    if last <= place:
+    if entry is None or last <= place:
         return []
-    events = _load(entry)["e"]
+    events = _load(entry.value)["e"]
     if len(events) == _KEPT and events[0][0] > place + 1 and place:
         return [(Change(kind), last) for kind in METHODS]
     return [(Change(kind, uri), n) for n, kind, uri, *_ in events if n > place and kind in METHODS]

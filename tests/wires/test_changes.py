@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from mcp_edge import sse
+from mcp_edge.errors import StoreUnavailable
+from tests.storage.awaiting import Awaiting
 from tests.wires.asgi import Call
 from tests.wires.clauses import clause
-from tests.wires.deployment import HANDSHAKE, Deployment, Instance, Session
+from tests.wires.deployment import HANDSHAKE, Deployment, Instance, Session, text
 
 pytestmark = pytest.mark.anyio
 
@@ -281,3 +283,43 @@ async def test_a_record_of_changes_that_begins_otherwise_is_read_all_the_same(ed
     await edge.atomics.swap(entry.key, json.dumps(later).encode(), version=entry.version, nonce="n")
 
     assert (await stream.message())["method"] == "notifications/prompts/list_changed"
+
+
+@pytest.mark.parametrize("fault", ["overtaken", "away"])
+async def test_a_change_that_cannot_be_announced_fails_no_call(
+    edge: Deployment, fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mcp_edge.ceilings._APART_S", 0)
+    a = edge.instance("A")
+    session = await a.initialize()
+    await session.call(a, "announce").whole()
+    atomics: Any = a.platform.atomics
+    original = atomics.swap
+
+    async def swap(key: str, *value: bytes, **named: Any) -> Any:
+        if not key.startswith("changes/"):
+            return await original(key, *value, **named)
+        if fault == "away":
+            raise StoreUnavailable("the store is away")
+        return None  # others always come first
+
+    atomics.swap = swap
+    answer = await session.call(a, "announce").whole()
+
+    assert (answer.status, text(answer.json)) == (200, "announced")
+    assert [record.message.partition(":")[0] for record in caplog.records if record.name == "mcp_edge.changes"] == [
+        "1 changes were not announced"
+    ]
+
+
+async def test_changes_made_at_the_same_time_are_all_announced(edge: Deployment) -> None:
+    a = edge.instance("A")
+    session = await a.initialize()
+    far: Any = a.platform.atomics
+    far.store = Awaiting(edge.atomics)
+    calls = [session.call(a, "touch", {"uri": f"note://{n}"}, id=n) for n in range(40)]
+    answers = [await call.whole() for call in calls]
+    (entry,) = await edge.atomics.read("changes/")
+
+    assert {text(answer.json) for answer in answers} == {"touched"}
+    assert {uri for _, _, uri in json.loads(entry.value)["e"]} == {f"note://{n}" for n in range(40)}
