@@ -10,12 +10,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from mcp_edge import sse
+from mcp_edge import jsonrpc, sse
 from mcp_edge.cancellations import was_cancelled
 from mcp_edge.context import User
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.heads import Head
 from mcp_edge.held import Sole
+from mcp_edge.meter import SMALL, Meter
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
@@ -30,8 +31,10 @@ Call = tuple[str, dict[str, Any] | None, int | str]
 """Method, params, request id."""
 
 PRIMED_SINCE = "2025-11-25"
-_UNCOUNTED = 64 * 1024
-"""So many bytes of a stream may be counted at its end; more at once."""
+NOT_KEPT = (
+    "The call has ended, but its answer was too long to be kept for a client that comes back:"
+    " this user's streams hold too many bytes in this hour."
+)
 
 
 class LoggedReply(PlainReply):
@@ -53,6 +56,7 @@ class LoggedReply(PlainReply):
         self._call = call
         self._started_at = core.platform.clock()
         self._primed = session.version >= PRIMED_SINCE
+        self._meter = Meter(core.platform, session.principal)
 
     @property
     def head(self) -> Head:
@@ -121,16 +125,24 @@ class LoggedReply(PlainReply):
             logger.warning("a progress message was dropped: %s", e)
 
     async def _append(self, kind: bytes, data: bytes) -> str | None:
+        """Log an entry and return its event id; without one it is sent, but whoever comes back does not get it."""
         if self._journal is None:
             return None
+        is_end = kind != MESSAGE
+        self._pass_on(self._journal)
+        if not await self._meter.allows(len(data), last=is_end) and not (is_end and len(data) <= SMALL):
+            if not is_end:
+                return None
+            data = jsonrpc.error(self._call[2], jsonrpc.INVALID_REQUEST, NOT_KEPT)
         try:
             return await self._journal.append(kind, data)
         except LeaseLost:
             self._lose()
             return None
-        finally:
-            if self._journal.unpaid > _UNCOUNTED:
-                await self._count()
+
+    def _pass_on(self, journal: Journal) -> None:
+        self._meter.stored(journal.unpaid)
+        journal.unpaid = 0
 
     async def _append_last(self, kind: bytes, data: bytes) -> str | None:
         """What the call has done is done: while the store is away, the client that is there is told all the same."""
@@ -145,11 +157,8 @@ class LoggedReply(PlainReply):
     async def _count(self) -> None:
         """Count what was logged here against the principal's quota."""
         if self._journal is not None:
-            size, self._journal.unpaid = self._journal.unpaid, 0
-            try:
-                await self._core.quotas.logged(self._session.principal, size)
-            except StoreUnavailable as e:
-                logger.warning("%d logged bytes were not counted: %s", size, e)
+            self._pass_on(self._journal)
+            await self._meter.settle()
 
     def _lose(self) -> None:
         """Another instance runs the call now; this one must not send another word."""

@@ -18,6 +18,7 @@ from mcp_edge import jsonrpc
 from mcp_edge.annexes import NEVER, SMALL_BYTES, Annexes
 from mcp_edge.context import User
 from mcp_edge.errors import TooMany
+from mcp_edge.numbering import last_number
 from mcp_edge.platform import Platform
 from mcp_edge.quotas import Quotas
 from mcp_edge.storage.ports import Entry
@@ -121,7 +122,8 @@ class Mailbox:
         ttl_s = self._platform.settings.stream_ttl_s
         number = self._last + 1
         while not await self._store.create(self._key(number), message, nonce=mint(), ttl_s=ttl_s):
-            number += 1  # another call has just written, or another instance that still finishes its calls
+            # Another call has just written, or another instance that still finishes its calls.
+            number = await last_number(self._store, self._key, number) + 1
         self._last = max(self._last, number)
         return number
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 from mcp_edge.annexes import Annexes
 from mcp_edge.errors import EdgeError
 from mcp_edge.heads import Head
+from mcp_edge.numbering import last_number
 from mcp_edge.platform import Platform
 from mcp_edge.storage.ports import AtomicStore, Entry
 from mcp_edge.tokens import mint
@@ -87,7 +89,7 @@ class Journal:
             LeaseLost: somebody else has written where this entry belongs.
         """
         seq = self.seq + 1
-        key = f"stream/{self.stream}/{_SEQ.format(seq)}"
+        key = _key(self.stream, seq)
         if not await self._store.create(key, kind + data, nonce=self._nonce, ttl_s=_ttl_s(self._platform)):
             raise LeaseLost(f"stream {self.stream[:8]} was taken over")
         self.seq = seq
@@ -197,10 +199,14 @@ class Log:
         while True:
             try:
                 await journal.append(FENCE, b"")
-            except LeaseLost:  # the old runner wrote one more before it noticed
-                journal.seq += 1
+            except LeaseLost:  # the old runner wrote more before it noticed
+                journal.seq = await last_number(self._store, partial(_key, self.stream), journal.seq)
             else:
                 return journal
+
+
+def _key(stream: str, seq: int) -> str:
+    return f"stream/{stream}/{_SEQ.format(seq)}"
 
 
 def _ttl_s(platform: Platform) -> float:

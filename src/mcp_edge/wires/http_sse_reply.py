@@ -26,8 +26,16 @@ class StreamReply(PlainReply):
 
     _kind = "calls"
 
-    def __init__(self, core: Core, stream: Stream, session: Session | None, letter: Letter | None = None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        stream: Stream,
+        session: Session | None,
+        request_id: int | str,
+        letter: Letter | None = None,
+    ) -> None:
         super().__init__(stream.request, core.platform)
+        self._request_id = request_id
         self._core = core
         self._session = session
         self._stream = stream
@@ -67,7 +75,7 @@ class StreamReply(PlainReply):
         del status
         self._settle()
         try:
-            await self._stream.answer(body, self._letter)
+            await self._stream.answer(self._request_id, body, self._letter)
         except StoreUnavailable as e:
             self.untold = True
             logger.warning("a response was not stored: %s", e)

@@ -26,7 +26,9 @@ from mcp_edge.errors import StoreUnavailable
 from mcp_edge.exchange import Exchange
 from mcp_edge.held import Sole
 from mcp_edge.link import Link
+from mcp_edge.logged import NOT_KEPT
 from mcp_edge.mailbox import Letter, Mailbox
+from mcp_edge.meter import SMALL, Meter
 from mcp_edge.quotas import HOLD_S
 from mcp_edge.reply import SilentReply
 from mcp_edge.request import Request
@@ -40,8 +42,6 @@ logger = logging.getLogger(__name__)
 
 _SELDOM = 4
 """Only the inbox is looked into every time; all else every so many times, since each look costs a read of the store."""
-_UNCOUNTED = 64 * 1024
-"""So many bytes of answers are counted later, with others; more at once."""
 _ALL: dict[str, Any] = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
 
 
@@ -72,8 +72,7 @@ class Stream:
         self._kept_at = core.platform.clock()
         self._looks = 0
         self._beat_at = 0.0
-        self._logged = 0
-        """Bytes not counted yet."""
+        self._meter = Meter(core.platform, user.principal)
 
     async def open(self, *, resumes: bool) -> None:
         """Tell the client where to post. The one secret in a URL: good for posting only, bound to the user's app.
@@ -90,6 +89,8 @@ class Stream:
         path += self._core.sessions.posting_id(self._key)
         hello = f"retry: {sse.RETRY_MS}\nevent: endpoint\nid: {self._id}:{self._box.sent}\ndata: {path}\n\n"
         await self._writer.send(hello.encode())
+        if resumes:
+            await self.send_news()  # what is said from now on comes after all that was
 
     async def _of_returning_client(self) -> Session | None:
         """A session for a client that lost its stream and comes back without saying which one it was.
@@ -156,17 +157,34 @@ class Stream:
                 if not self._writer.detached:
                     await self.send_news()
             await anyio.sleep(self._core.platform.cadence.inbox)
+        await self._meter.settle()
 
     async def emit(self, message: bytes) -> None:
-        """Put one message on the stream, and send it at once if it is the next one."""
+        """Put one message on the stream, and send it at once if it is the next one.
+
+        Where its user has stored too much in this hour, it reaches a client that is there, but none that comes back.
+        """
         async with self._writer.lock:
-            number = await self._box.append(message)
-            self._logged += len(message)
-            if self._logged > _UNCOUNTED:
-                await self._count()
-            if number == self._box.sent + 1:
-                self._box.sent = number
-                await self._writer.send(sse.frame(message, f"{self._id}:{number}"))
+            if await self._meter.allows(len(message)):
+                await self._put(message, message)
+            else:
+                await self._writer.send(sse.frame(message))
+
+    async def respond(self, request_id: int | str, body: bytes) -> None:
+        """Put a response on the stream. One that is too long to be kept leaves word of that to a client that comes
+        back."""
+        async with self._writer.lock:
+            kept = body
+            if not await self._meter.allows(len(body), last=True) and len(body) > SMALL:
+                kept = jsonrpc.error(request_id, jsonrpc.INVALID_REQUEST, NOT_KEPT)
+            await self._put(body, kept)
+
+    async def _put(self, message: bytes, kept: bytes) -> None:
+        number = await self._box.append(kept)
+        self._meter.stored(len(kept))
+        if number == self._box.sent + 1:
+            self._box.sent = number
+            await self._writer.send(sse.frame(message, f"{self._id}:{number}"))
 
     async def _look_after(self, group: anyio.abc.TaskGroup | None) -> None:
         """Cancel what was cancelled; count what runs here and keep its leases; take up what a lost instance left."""
@@ -178,7 +196,7 @@ class Stream:
         if time.monotonic() - self._beat_at < lease_s / 3:
             return
         self._beat_at = time.monotonic()
-        await self._count()
+        await self._meter.settle()
         for name in await self._box.beat():
             if name in self._calls:
                 self._calls[name][0].cancel("lost")
@@ -187,11 +205,6 @@ class Stream:
                 message = letter.message
                 again = await self._core.kernel.catalogue.may_run_again(message["method"], message.get("params"))
                 await self._receive(group, letter, run=again)
-
-    async def _count(self) -> None:
-        logged, self._logged = self._logged, 0
-        if logged:
-            await self._core.quotas.logged(self._user.principal, logged)
 
     async def _receive(self, group: anyio.abc.TaskGroup, letter: Letter, *, run: bool) -> None:
         message = letter.message
@@ -204,11 +217,12 @@ class Stream:
             await self._initialize(message)
             await self._box.end(letter)
         elif self._session is None:
-            await self.emit(jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, "Initialize first."))
+            body = jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, "Initialize first.")
+            await self.respond(message["id"], body)
             await self._box.end(letter)
         elif run and self._running >= (most := self._core.platform.settings.max_streams):
             words = f"Too many calls at once (at most {most})."
-            await self.emit(jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, words))
+            await self.respond(message["id"], jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, words))
             await self._box.end(letter)
         else:
             self._running += 1
@@ -226,24 +240,24 @@ class Stream:
 
     async def _initialize(self, message: dict[str, Any]) -> None:
         params: dict[str, Any] = message.get("params") or {}
-        reply = StreamReply(self._core, self, None)
+        reply = StreamReply(self._core, self, None, message["id"])
         x = self._exchange(message["id"], params, reply)
         link = Link(x, LATEST_HANDSHAKE_VERSION, None, None, None)
         job = open_session(self._core, x, link, self._id, params)
         await calls.run(self._core, x, link, "initialize", params, reply, job)
         self._session = x.session or self._session
 
-    async def answer(self, body: bytes, letter: Letter | None) -> None:
+    async def answer(self, request_id: int | str, body: bytes, letter: Letter | None) -> None:
         """Put a response on the stream, unless another instance was faster to take its request up."""
         if letter is None or await self._box.holds(letter):
-            await self.emit(body)
+            await self.respond(request_id, body)
 
     async def _serve(self, letter: Letter, run: bool) -> None:
         """Run one request, or say that it was interrupted, and put its answer on the stream."""
         assert self._session is not None
         message = letter.message
         method, params, request_id = message["method"], message.get("params"), message["id"]
-        reply = StreamReply(self._core, self, self._session, letter)
+        reply = StreamReply(self._core, self, self._session, request_id, letter)
         x = self._exchange(request_id, params, reply, letter)
         link = link_of(x, self._session)
         job = self._core.kernel.request(x, link, method, params) if run else calls.interrupted(method)
