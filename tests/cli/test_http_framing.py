@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from unittest.mock import Mock
 
 import h11
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from mcp_edge.cli.http_framing import Connection
-from tests.cli.edge import echo, serving
+from mcp_edge.cli.http_transport import Transport
+from tests.cli.edge import echo, serving, until
 
 pytestmark = pytest.mark.anyio
 
@@ -230,6 +232,10 @@ LONG = b"x" * 5000
         (b"G(T / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"CONNECT / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"CONNECT /healthz HTTP/1.0\r\n\r\n", 400),
+        (b"CONNECT /mcp HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello", 400),
+        (b"CONNECT http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"GET /\r\n\r\n", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
@@ -237,13 +243,16 @@ LONG = b"x" * 5000
         (b"GET / http/1.1\r\nHost: localhost\r\n\r\n", 400),
     ],
 )
-async def test_a_head_that_is_too_much_or_not_clear_is_refused(head: bytes, expected: int) -> None:
+async def test_a_head_that_is_too_much_or_not_clear_is_refused(
+    head: bytes, expected: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serving() as edge:
         assert status(await edge.exchange(head)) == expected
         after = await edge.exchange(GET, head)
         assert after.startswith(b"HTTP/1.1 200 ")
         assert after.count(b"HTTP/1.1 ") == 2
         assert b"HTTP/1.1 %d " % expected in after
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize(
@@ -355,6 +364,63 @@ async def test_an_upgrade_that_is_not_served_changes_nothing(protocol: bytes, ca
         answer = await edge.exchange(head + b"Content-Length: 5\r\n\r\nhello", LAST)
     assert answer.count(b"HTTP/1.1 200 ") == 2
     assert not [record for record in caplog.records if "upgrade" in record.message.lower()]
+
+
+@pytest.mark.parametrize("fields", [b"", b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b"Upgrade: h2c\r\n"])
+def test_what_follows_a_request_is_not_read_before_its_answer(fields: bytes) -> None:
+    connection = Connection()
+    connection.receive_data(GET[:-2] + fields + b"\r\n")
+    assert [type(connection.next_event()) for _ in range(2)] == [h11.Request, h11.EndOfMessage]
+    assert connection.next_event() is h11.NEED_DATA
+    connection.receive_data(b"x" * 65_536)
+    assert connection.next_event() is h11.PAUSED  # so uvicorn stops reading
+    assert connection.next_event() is h11.PAUSED
+
+
+# -- clients that are gone --------------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_has_reset_its_connection_leaves_no_traceback() -> None:
+    for waiting in (0, 5):
+        socket = Mock()
+        socket.is_closing.return_value = False
+        socket.get_write_buffer_size.return_value = waiting
+        socket.write_eof.side_effect = OSError(107, "Transport endpoint is not connected")
+        socket.get_extra_info.return_value.shutdown.side_effect = socket.write_eof.side_effect
+        transport = Transport(socket, lambda: True)
+        transport.close()
+        assert socket.abort.call_count == 0
+        transport.drained()
+        transport.drained()
+        await asyncio.sleep(0)
+        assert socket.abort.call_count == 1
+        transport.lost()
+
+
+async def test_our_side_ends_when_the_last_answer_is_sent() -> None:
+    socket = Mock()
+    socket.is_closing.return_value = False
+    socket.get_write_buffer_size.return_value = 5
+    transport = Transport(socket, lambda: True)
+    transport.close()
+    shutdown = socket.get_extra_info.return_value.shutdown
+    assert (shutdown.call_count, socket.set_write_buffer_limits.call_args.args) == (0, (0,))
+    transport.drained()
+    assert shutdown.call_count == 1
+    transport.lost()
+
+
+async def test_a_large_answer_before_the_end_of_its_request_arrives_whole() -> None:
+    async def much(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % 2**24)]})
+        await send({"type": "http.response.body", "body": b"x" * 2**24})
+
+    async with serving(much) as edge:
+        reader, writer = await edge.connect()
+        writer.write(CHUNKED)
+        assert len((await reader.read()).partition(b"\r\n\r\n")[2]) == 2**24  # and then our side ends
+        writer.close()
+        await until(lambda: not edge.connections)
 
 
 @pytest.mark.parametrize("method", [b"HEAD", b"OPTIONS", b"GET", b"DELETE", b"TRACE"])

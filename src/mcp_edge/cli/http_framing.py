@@ -26,6 +26,8 @@ MAX_UNREAD = 16 * 1024 * 1024
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r\n")
 _TRAILER = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*)?\r\n")
 _MALFORMED = "The request is not valid HTTP/1.1."
+_PAUSED = (h11.DONE, h11.MIGHT_SWITCH_PROTOCOL)  # pyright: ignore[reportPrivateImportUsage] # documented all the same
+"""Until its answer: what has asked for another protocol (RFC 9110 §7.8) is a whole request like any other."""
 _UNDER_WAY = (h11.SEND_BODY, h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
 
 
@@ -81,7 +83,7 @@ class Connection(h11.Connection):
         elif state is h11.SEND_BODY:
             if self._raw and (body := self._body()):  # to h11, nothing would mean the end
                 super().receive_data(body)
-        elif state is h11.DONE:
+        elif state in _PAUSED:
             return h11.PAUSED if self._raw else h11.NEED_DATA
         elif state is h11.MUST_CLOSE or state is h11.CLOSED:
             self._raw.clear()  # nothing that follows the last request counts (RFC 9112 §9.6)
@@ -133,6 +135,8 @@ class Connection(h11.Connection):
         parts = line.split(b" ")
         if len(parts) != 3 or parts[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
             raise self._refuse(_MALFORMED)
+        if parts[0] == b"CONNECT":  # h11 would let the answer switch to a tunnel (RFC 9110 §9.3.6)
+            raise self._refuse("This is no proxy: there is nothing to connect to.")
         if not parts[1].startswith(b"/"):
             raise self._refuse("The request's target must be a path.")
         self._frame(head.lower(), old=parts[2] == b"HTTP/1.0")

@@ -116,6 +116,7 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """It has read most of what it asked for."""
         super().resume_writing()
+        self.transport.drained()
         self.conn.held = False
         self._connections.caught_up(self)
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():

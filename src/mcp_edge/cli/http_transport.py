@@ -10,6 +10,7 @@ import fcntl
 import sys
 import termios
 from collections.abc import Callable
+from socket import SHUT_WR
 from typing import Any
 
 LINGER_S = 5.0
@@ -33,6 +34,8 @@ class Transport:
         self._socket = socket
         self._unread = unread
         self._dropped = 0
+        self._ending = False
+        """Whether our side ends when what waits is sent."""
         self._end: asyncio.TimerHandle | None = None
 
     @property
@@ -64,9 +67,26 @@ class Transport:
         if not self._unread() or self._socket.is_closing():
             self._socket.close()
             return
-        self._socket.write_eof()
+        if self.waiting:
+            self._ending = True
+            self._socket.set_write_buffer_limits(0)  # the protocol is told when nothing waits any more
+        else:
+            self._end_side()
         self._socket.resume_reading()
         self._end = asyncio.get_running_loop().call_later(LINGER_S, self._socket.close)
+
+    def drained(self) -> None:
+        """Most of what waited is sent; after `close`, all of it."""
+        if self._ending:
+            self._end_side()
+
+    def _end_side(self) -> None:
+        """End our side. asyncio's `write_eof` would raise in a callback of its own where the client has reset."""
+        self._ending = False
+        try:
+            self._socket.get_extra_info("socket").shutdown(SHUT_WR)
+        except OSError:  # ENOTCONN: it is gone
+            asyncio.get_running_loop().call_soon(self._socket.abort)  # asyncio may be in the middle of writing
 
     def drop(self, size: int) -> None:
         """Forget `size` bytes that came after `close`."""
