@@ -22,7 +22,7 @@ from mcp_edge.gate import gate
 from mcp_edge.guards import Guards
 from mcp_edge.platform import Platform
 from mcp_edge.readiness import Readiness
-from mcp_edge.request import PRINCIPAL, Gone, Header, Request
+from mcp_edge.request import Gone, Header, Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.wires import http_sse
@@ -41,6 +41,9 @@ ROUTES: dict[str, Endpoint] = {
 }
 """Paths that need a user."""
 
+HEALTH = frozenset({"/healthz", "/readyz"})
+"""Paths that tell how the process is: whoever decides about it has to learn that it is alive though it is full."""
+
 
 def create_app(create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> App:
     """The server as a long-lived ASGI callable.
@@ -56,6 +59,8 @@ class App:
 
     def __init__(self, create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> None:
         self._create_server = create_server
+        self._open = platform.settings.auth == "none"
+        """Whether all users are one, of whom nobody knows how many they are."""
         self._guards = Guards(platform.settings)
         self._address_header = address_header(platform.settings)
         self._gate = gate(platform, self._scopes)
@@ -99,7 +104,10 @@ class App:
             await self._guards.preflight(request)
             return
         user = await self._gate.authenticator.authenticate(request)
-        request.scope[PRINCIPAL] = user.principal
+        if not self._open and not request.claim(user.principal):
+            decided(request.path, "refused", principal=user.principal, client=user.client, reason="connections")
+            message = "Too many requests of yours are under way; try again when one has ended."
+            raise TooMany(message, headers={"retry-after": "5"})
         limiter = self._platform.limiter
         if limiter is not None and not await limiter.allow(user.principal):
             decided(request.path, "refused", principal=user.principal, client=user.client, reason="rate limit")

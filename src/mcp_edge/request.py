@@ -22,6 +22,9 @@ BODY_TIMEOUT_S = 30
 Header = tuple[bytes, bytes]
 PRINCIPAL = "mcp_edge.principal"
 """In the scope, once it is known: whose request it is. The server bounds what waits for one user to read."""
+CLAIM = "mcp_edge.claim"
+"""In the scope's state, where the server counts: a function that is told whose request it is and says whether there is
+a place for it."""
 TAKEN = "mcp_edge.taken"
 """In the scope's state, where the server can tell: a function that returns how many bytes its client has taken."""
 
@@ -85,6 +88,12 @@ class Request:
     def address(self) -> str:
         """The client's address; empty where nobody knows it."""
         return client_address(self.scope, self.pairs, self._address_header)
+
+    def claim(self, principal: str) -> bool:
+        """Tell the server whose request it is. False where it is busy with as many as one user may have."""
+        self.scope[PRINCIPAL] = principal
+        claim = self.scope.get("state", {}).get(CLAIM)
+        return claim is None or claim(principal)
 
     def trace_id(self) -> str:
         """The id under which a bug is logged and told to the client."""

@@ -193,8 +193,8 @@ class Settings(BaseModel):
     max_connections: int = Field(
         default=2048,
         ge=2,
-        description="With `mcp-edge serve`: connections to one process, half of them from one network. Idle ones give "
-        "way; when all are busy, new ones get 503.",
+        description="With `mcp-edge serve`: connections to one process, half of them from one network or user. Idle "
+        "ones give way; when all are busy, new ones get 503.",
     )
     max_sessions: int = Field(default=1000, ge=1, description="Sessions per principal; the oldest one gives way.")
     max_streams: int = Field(

@@ -11,13 +11,20 @@ from unittest.mock import Mock, patch
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mcp_edge import sse
 from mcp_edge.cli import server
 from mcp_edge.cli.serve import listener
 from mcp_edge.platform import Platform
+from mcp_edge.request import Request
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
 
 Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+MIB = 1024 * 1024
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LARGE = 16 * MIB
+"""More than the kernel keeps of one connection."""
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,6 +36,20 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
             break
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+    """Begins an event stream, and sends a little more when the client has left, or as the path says: much."""
+    writer = sse.Writer(Request(scope, receive, send))
+    await writer.start()
+    await writer.send(sse.frame(b"first"))
+    if scope["path"] == "/much":
+        for _ in range(LARGE // MIB):
+            await writer.send(sse.frame(b"x" * MIB))
+        await writer.end(sse.frame(b"last"))
+    else:
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 class Edge:

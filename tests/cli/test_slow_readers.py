@@ -1,4 +1,4 @@
-"""Clients that do not read hold neither a connection nor memory for long, and connections are not without number."""
+"""Clients that do not read hold neither a connection nor memory for long."""
 
 from __future__ import annotations
 
@@ -12,16 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from mcp_edge import sse
 from mcp_edge.cli import connections
-from mcp_edge.cli.connections import Connections, network_of
-from mcp_edge.request import PRINCIPAL, Request
-from tests.cli.edge import Edge, Peer, serving, until
+from mcp_edge.cli.connections import Connections
+from mcp_edge.oauth import networks
+from mcp_edge.request import PRINCIPAL
+from tests.cli.edge import GET, LARGE, MIB, Edge, serving, stream, until
 
 pytestmark = pytest.mark.anyio
-
-MIB = 1024 * 1024
-GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-LARGE = 16 * MIB
-"""More than the kernel keeps of one connection."""
 
 
 async def large(scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,20 +25,6 @@ async def large(scope: Scope, receive: Receive, send: Send) -> None:
     scope[PRINCIPAL] = scope["path"]
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LARGE)]})
     await send({"type": "http.response.body", "body": b"x" * LARGE})
-
-
-async def stream(scope: Scope, receive: Receive, send: Send) -> None:
-    """Begins an event stream, and sends a little more when the client has left, or as the path says: much."""
-    writer = sse.Writer(Request(scope, receive, send))
-    await writer.start()
-    await writer.send(sse.frame(b"first"))
-    if scope["path"] == "/much":
-        for _ in range(LARGE // MIB):
-            await writer.send(sse.frame(b"x" * MIB))
-        await writer.end(sse.frame(b"last"))
-    else:
-        while (await receive())["type"] != "http.disconnect":
-            pass
 
 
 @asynccontextmanager
@@ -148,90 +130,14 @@ async def test_answers_of_several_users_wait_side_by_side() -> None:
         await until(lambda: len([c for c in edge.connections if c.waiting > MIB]) == 2)
 
 
-# -- number -----------------------------------------------------------------------------------------------------------
-
-
-async def busy(edge: Edge, address: str = "127.0.0.1") -> Peer:
-    """A connection with a stream on it."""
-    peer = await edge.connect(address)
-    peer[1].write(GET)
-    await peer[0].readuntil(b"first")
-    return peer
-
-
-async def idle(edge: Edge, address: str = "127.0.0.1") -> Peer:
-    """A connection without a request."""
-    peer = await edge.connect(address)
-    count = len(edge.connections)
-    await until(lambda: len(edge.connections) >= count)
-    return peer
-
-
-async def test_when_all_connections_are_busy_new_ones_are_told_to_come_back() -> None:
-    async with serving(stream, max_connections=4) as edge:
-        peers = [await busy(edge, f"127.0.0.{n % 2 + 1}") for n in range(4)]
-        reader, writer = await edge.connect("127.0.0.3")
-        writer.write(GET + b"x" * 100_000)
-        answer = await reader.read()
-        writer.close()
-        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-        assert b"\r\nretry-after: 5\r\n" in answer.lower()
-        peers.pop()[1].close()
-        await until(lambda: len(edge.connections) == 3)
-        peers.append(await busy(edge, "127.0.0.3"))
-        for _, writer in peers:
-            writer.close()
-
-
-async def test_one_network_has_half_of_the_connections_unless_a_proxy_speaks_for_all() -> None:
-    async with serving(stream, max_connections=4) as edge:
-        peers = [await busy(edge) for _ in range(2)]
-        assert (await edge.exchange(GET)).startswith(b"HTTP/1.1 503 ")
-        peers.append(await busy(edge, "127.0.0.2"))
-        for _, writer in peers:
-            writer.close()
-    async with serving(stream, max_connections=4, client_address_header="X-Real-IP") as edge:
-        peers = [await busy(edge) for _ in range(4)]
-        for _, writer in peers:
-            writer.close()
-
-
-async def test_connections_that_are_idle_give_way() -> None:
-    async with serving(stream, max_connections=4) as edge:
-        kept = await busy(edge)
-        first, second, third = [await idle(edge, f"127.0.0.{n}") for n in (2, 2, 3)]
-        newcomer = await busy(edge, "127.0.0.4")
-        assert await first[0].read() == b""  # closed: it has been idle longest
-        again = await busy(edge, "127.0.0.3")
-        assert await second[0].read() == b""
-        for _, writer in (kept, first, second, third, newcomer, again):
-            writer.close()
-
-
-async def test_a_crowd_is_turned_away_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "FAREWELLS", 1)
-    async with serving(stream, max_connections=2) as edge:
-        peers = [await busy(edge, f"127.0.0.{n}") for n in (1, 2)]
-        told = [await edge.connect("127.0.0.3") for _ in range(5)]
-        answers = await asyncio.gather(*(reader.read() for reader, _ in told), return_exceptions=True)
-        assert [answer for answer in answers if isinstance(answer, bytes) and answer.startswith(b"HTTP/1.1 503 ")]
-        await until(lambda: len(edge.connections) <= 3)
-        for _, writer in peers + told:
-            writer.close()
-
-
-def test_a_network_is_an_ipv4_address_or_half_of_an_ipv6_one() -> None:
-    addresses = ("192.0.2.1", "::ffff:192.0.2.1", "2001:db8:1:2:3:4:5:6", "fe80::1%eth0", "", "/run/socket")
-    assert [network_of(address) for address in addresses] == [
-        "192.0.2.1", "192.0.2.1", "2001:db8:1:2::/64", "fe80::/64", "", "",
-    ]  # fmt: skip
+# -- who gives way ----------------------------------------------------------------------------------------------------
 
 
 class Fake:
     """A connection that is what the test says."""
 
     def __init__(self, network: str, principal: str = "", waiting: int = 0) -> None:
-        self.network = network
+        self.networks = networks.of_one(network)
         self.principal = principal
         self.waiting = waiting
         self.taken = 0
@@ -245,11 +151,12 @@ class Fake:
 def test_who_has_waited_longest_gives_way_in_the_network_or_the_user_that_has_too_much() -> None:
     all_of = Connections(100)
     of_one = connections.MAX_WAITING_OF_ONE // 2 + 1
-    slow = [Fake("a", "x", of_one), Fake("b", "y", of_one), Fake("c", "x", of_one), Fake("b", "z", of_one)]
+    addresses = "2001:db8:1::1", "2001:db8:2::1", "192.0.2.1", "2001:db8:2:ffff::1"
+    slow = [Fake(address, user, of_one) for address, user in zip(addresses, "xyxz", strict=True)]
     for connection in slow:
         all_of.slow(connection)
     assert [connection.waiting for connection in slow] == [-1, -1, of_one, of_one]
-    largest = Fake("d", "d", connections.MAX_WAITING * 2)
+    largest = Fake("192.0.2.2", "d", connections.MAX_WAITING * 2)
     all_of.slow(largest)
     assert [connection.waiting for connection in slow] == [-1, -1, -1, -1]
     assert largest.waiting == connections.MAX_WAITING * 2

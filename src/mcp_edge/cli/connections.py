@@ -7,22 +7,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from ipaddress import IPv6Address, ip_address
 from typing import Protocol
+
+from mcp_edge.oauth.networks import Network
 
 MAX_WAITING = 128 * 1024 * 1024
 """Bytes of answers that may wait for clients to read them, in sum."""
 MAX_WAITING_OF_ONE = 32 * 1024 * 1024
 """The same for one user, and for one network."""
 FAREWELLS = 64
-"""Connections beyond all room that are told so; more are closed without a word."""
+"""Connections beyond all room, which are told so or answered how the process is. Then the oldest gives way."""
+FAREWELLS_OF_ONE = 8
+"""The same for one network."""
 
 
 class Connection(Protocol):
     """What is known of one connection."""
 
-    network: str
-    """Of its client; empty where nobody knows it, or where a proxy's would stand for everybody's."""
+    networks: tuple[Network, ...]
+    """Around its client; none where nobody knows it, or where a proxy's would stand for everybody's."""
 
     @property
     def principal(self) -> str:
@@ -53,65 +56,116 @@ class Connections:
     """All of them."""
 
     def __init__(self, most: int) -> None:
-        """`most` may be open at once, half of them from one network."""
+        """`most` may be open at once, half of them from one network, or busy for one user."""
         self._most = most
-        self._open = 0
+        self._of_one = max(1, most // 2)
+        self._open: dict[Connection, tuple[str, ...]] = {}
+        """Those that have a place, with the names of their networks."""
         self._of: Counter[str] = Counter()
         self._last: dict[Connection, None] = {}
         """In the order of their last answers, or of their coming."""
+        self._farewells: dict[Connection, None] = {}
+        """Those that have no place, in the order of their coming."""
+        self._users: dict[Connection, str] = {}
+        self._busy: dict[str, dict[Connection, None]] = {}
+        """Those that are busy for each user, and some that were."""
         self._slow: dict[Connection, None] = {}
         """Those for whose clients much waits."""
         self._stalled: dict[Connection, tuple[int, float]] = {}
         """How much each client for whom anything waits had taken, and since when no more than that."""
 
-    @property
-    def crowded(self) -> bool:
-        """Whether there is no room even for telling clients that there is none."""
-        return self._open > self._most + FAREWELLS
-
     def admit(self, connection: Connection) -> bool:
-        """Count a new one. False when there is no room for it, since all others are busy."""
-        room = True
-        if connection.network and self._of[connection.network] >= self._most // 2:
-            room = self._make_room(connection.network)
-        elif self._open >= self._most:
-            room = self._make_room("")
-        self._open += 1
-        self._of[connection.network] += 1
-        if room:
-            self._last[connection] = None
-        return room
+        """Give a new one its place. False when there is none, since all others are busy: then it is to be told so."""
+        if not self._has_room(connection.networks):
+            self._tell(connection)
+            return False
+        names = tuple(network.name for network in connection.networks)
+        self._open[connection] = names
+        self._of.update(names)
+        self._last[connection] = None
+        return True
+
+    def _has_room(self, networks: tuple[Network, ...]) -> bool:
+        """Whether there is a place, if need be that of another one of the same network."""
+        for network in networks:  # the widest has half, those within it their share of that
+            if self._of[network.name] >= max(1, self._of_one * network.share // networks[-1].share):
+                return self._make_room(network.name)
+        return len(self._open) < self._most or self._make_room("")
+
+    def _tell(self, connection: Connection) -> None:
+        """Keep one that has no place for as long as no newer ones need to be told the same."""
+        of_one = [c for c in self._farewells if c.networks and c.networks[-1:] == connection.networks[-1:]]
+        if len(of_one) >= FAREWELLS_OF_ONE:
+            self._drop_one(of_one)
+        elif len(self._farewells) >= FAREWELLS:
+            self._drop_one(list(self._farewells))
+        self._farewells[connection] = None
+
+    def _drop_one(self, told: list[Connection]) -> None:
+        found = next((c for c in told if not c.busy), told[0])
+        del self._farewells[found]
+        found.abort()
 
     def _make_room(self, network: str) -> bool:
         """Close the one that has been idle longest, of a network or of all. False when there is none."""
-        found = next((c for c in self._last if not c.busy and (not network or c.network == network)), None)
+        found = next((c for c in self._last if (not network or network in self._open[c]) and not c.busy), None)
         if found is None:
             return False
-        del self._last[found]
+        self._leave(found)
         found.abort()
         return True
 
+    def _leave(self, connection: Connection) -> None:
+        """Take its place back."""
+        for name in self._open.pop(connection, ()):
+            self._of[name] -= 1
+            if not self._of[name]:
+                del self._of[name]
+        self._last.pop(connection, None)
+
     def lost(self, connection: Connection) -> None:
         """It is closed."""
-        self._open -= 1
-        self._of[connection.network] -= 1
-        if not self._of[connection.network]:
-            del self._of[connection.network]
-        self._last.pop(connection, None)
+        self._leave(connection)
+        self._farewells.pop(connection, None)
         self._slow.pop(connection, None)
+        self._release(connection)
+
+    def claim(self, connection: Connection, user: str) -> bool:
+        """Count a connection that is busy for a user. False when as many are as one user may have."""
+        self._release(connection)
+        busy = self._busy.setdefault(user, {})
+        if len(busy) >= self._of_one:
+            for idle in [c for c in busy if not c.busy]:  # their clients have taken the answers meanwhile
+                del busy[idle], self._users[idle]
+            if len(busy) >= self._of_one:
+                return False
+        busy[connection] = None
+        self._users[connection] = user
+        return True
+
+    def _release(self, connection: Connection) -> None:
+        user = self._users.pop(connection, None)
+        if user is not None:
+            busy = self._busy[user]
+            del busy[connection]
+            if not busy:
+                del self._busy[user]
 
     def answered(self, connection: Connection) -> None:
         """It has answered a request."""
-        self._last.pop(connection, None)
-        self._last[connection] = None
+        if connection in self._last:
+            del self._last[connection]
+            self._last[connection] = None
+        if not connection.busy:
+            self._release(connection)
 
     def slow(self, connection: Connection) -> None:
         """Much waits for its client. Where that is too much in sum, those give way that have been slow for longest."""
         self._slow[connection] = None
-        network, principal = connection.network, connection.principal
+        networks, principal = connection.networks, connection.principal
         _give_way(list(self._slow), MAX_WAITING)
-        if network:
-            _give_way([c for c in self._slow if c.network == network], MAX_WAITING_OF_ONE)
+        if networks:
+            _give_way([c for c in self._slow if c.networks[-1:] == networks[-1:]], MAX_WAITING_OF_ONE)
         if principal:
             _give_way([c for c in self._slow if c.principal == principal], MAX_WAITING_OF_ONE)
 
@@ -141,16 +195,3 @@ def _give_way(slow: list[Connection], most: int) -> None:
             return
         waiting -= connection.waiting
         connection.abort()
-
-
-def network_of(address: str) -> str:
-    """What counts as one: an IPv4 address, or the /64 of an IPv6 one. Empty when it is no address."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return f"{IPv6Address(int(found) >> 64 << 64)}/64"
-    return str(found)

@@ -10,15 +10,20 @@ import json
 from typing import Any, cast
 
 import h11
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
-from mcp_edge.cli.connections import Connections, network_of
+from mcp_edge.cli.connections import Connections
 from mcp_edge.cli.http_framing import Connection
 from mcp_edge.cli.http_transport import Transport
-from mcp_edge.request import PRINCIPAL, TAKEN
+from mcp_edge.client_address import client_address
+from mcp_edge.oauth import networks
+from mcp_edge.request import CLAIM, PRINCIPAL, TAKEN
 
 READ_BYTES = 64 * 1024
 """How much of one connection is read before the others have their turn; asyncio would take four times as much."""
+FAREWELL_S = 2.0
+"""How long a connection that has no place may take to ask how the process is, before it is told that there is none."""
 FULL = "The server has as many connections as it may; try again."
 _BUFFER = bytearray(READ_BYTES)
 _VIEW = memoryview(_BUFFER)
@@ -30,14 +35,23 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
     conn: Connection
     transport: Transport  # pyright: ignore[reportIncompatibleVariableOverride] # what uvicorn uses of it
 
-    def __init__(self, connections: Connections, *, direct: bool, **parts: Any) -> None:
-        """`direct` says that clients connect to this process themselves: an address stands for one of them."""
+    def __init__(
+        self, connections: Connections, *, direct: bool, always: frozenset[str] = frozenset(), **parts: Any
+    ) -> None:
+        """`direct` says that clients connect to this process themselves: an address stands for one of them.
+
+        Requests for the paths in `always` are served even where the connection has no place.
+        """
         super().__init__(**parts)
         self.conn = Connection()
-        self.network = ""
+        self.networks: tuple[networks.Network, ...] = ()
         self._connections = connections
         self._direct = direct
-        self.app_state = {**self.app_state, TAKEN: self._tell_taken}  # uvicorn copies it into each request's scope
+        self._always = always
+        self._app = cast("ASGIApp", self.app)
+        self._farewell: asyncio.TimerHandle | None = None
+        # uvicorn copies it into each request's scope
+        self.app_state = {**self.app_state, TAKEN: self._tell_taken, CLAIM: self._claim}
 
     @property
     def principal(self) -> str:
@@ -47,8 +61,13 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
     @property
     def busy(self) -> bool:
         """Whether there is a request, or an answer that the client has not taken."""
-        answering = self.cycle is not None and not self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison] # None before the first
-        return answering or bool(self.transport.waiting)
+        return self._answering or bool(self.transport.waiting)
+
+    @property
+    def _answering(self) -> bool:
+        if self.cycle is None or self.transport.closing:  # pyright: ignore[reportUnnecessaryComparison] # None before the first
+            return False
+        return not self.cycle.response_complete
 
     @property
     def arriving(self) -> bool:
@@ -68,6 +87,9 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
     def _tell_taken(self) -> int:
         return self.taken
 
+    def _claim(self, user: str) -> bool:
+        return self._connections.claim(self, user)
+
     def abort(self) -> None:
         """Close the connection at once."""
         self.transport.abort()
@@ -78,20 +100,36 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
         """Take a place, if there is one."""
         wrapped = Transport(transport, lambda: self.conn.unread)
         super().connection_made(cast("asyncio.Transport", wrapped))
-        if self._direct and self.client is not None:
-            self.network = network_of(self.client[0])
+        if self._direct:
+            self.networks = networks.of_one(client_address({"client": self.client}, (), None))
         if not self._connections.admit(self):
-            self._turn_away()
+            self.app = cast("Any", self._answer_without_place)
+            self._farewell = self.loop.call_later(FAREWELL_S, self._tell_full)
 
-    def _turn_away(self) -> None:
-        if self._connections.crowded:
-            self.transport.abort()
-        else:
+    async def _answer_without_place(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer how the process is, which a balancer has to learn of a full one too; refuse everything else."""
+        if scope["path"] not in self._always:
+            self._tell_full()
+            return
+
+        async def last(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        await self._app(scope, receive, last)
+
+    def _tell_full(self) -> None:
+        asked = self.scope is not None and self.scope["path"] in self._always  # pyright: ignore[reportUnnecessaryComparison] # None before the first
+        if not asked and not self.transport.closing:
+            self._abandon()
             self._refuse(503, FULL, [(b"retry-after", b"5")])
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back."""
         self.transport.lost()
+        if self._farewell is not None:
+            self._farewell.cancel()
         self._unset_keepalive_if_required()
         self._connections.lost(self)
         super().connection_lost(exc)
@@ -132,11 +170,15 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the client has sent, with the status that fits."""
-        if self.cycle is not None and not self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison] # None before the first
-            self.cycle.disconnected = True  # its app sends nothing more
-            self.cycle.message_event.set()
+        self._abandon()
         status, message = self.conn.refusal or (400, msg)
         self._refuse(status, message)
+
+    def _abandon(self) -> None:
+        """Let the app of a request that has no answer yet know that nobody is there."""
+        if self._answering:
+            self.cycle.disconnected = True  # it sends nothing more
+            self.cycle.message_event.set()
 
     def _refuse(self, status: int, message: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         """Answer, unless an answer has begun, and close."""

@@ -1,4 +1,7 @@
-"""One serving process: uvicorn with a graceful drain, and the periodic sweep of the store. It knows no route."""
+"""One serving process: uvicorn with a graceful drain, and the periodic sweep of the store.
+
+It knows no route but those that tell how the process is.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ import anyio.lowlevel
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mcp_edge.app import HEALTH
 from mcp_edge.cli.connections import FAREWELLS, Connections
 from mcp_edge.cli.drain import HURRY, grace_s
 from mcp_edge.cli.http_protocol import EdgeProtocol
@@ -170,7 +174,7 @@ class EdgeServer(uvicorn.Server):
 
     def _connection(self, **parts: Any) -> EdgeProtocol:
         """Made by uvicorn as if it were a class."""
-        return EdgeProtocol(self._connections, direct=self._direct, **parts)
+        return EdgeProtocol(self._connections, direct=self._direct, always=HEALTH, **parts)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -32,10 +32,16 @@ def around(address: str) -> tuple[Network, ...]:
     return tuple(_network(ip, bits, share, widest) for bits, share in _AROUND[ip.version])
 
 
+def of_one(address: str) -> tuple[Network, ...]:
+    """Those that one stranger may have as a whole: the address of IPv4, and all of IPv6."""
+    found = around(address)
+    return found[:1] if len(found) == len(_AROUND[4]) else found
+
+
 def whose(address: str) -> str:
     """What one stranger may have of it: the address of IPv4, and the widest network of IPv6. Empty for what is none."""
-    found = around(address)
-    return found[0 if len(found) == len(_AROUND[4]) else -1].name if found else ""
+    found = of_one(address)
+    return found[-1].name if found else ""
 
 
 def _network(ip: IPv4Address | IPv6Address, bits: int, share: int, widest: int) -> Network:
