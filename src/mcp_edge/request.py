@@ -126,20 +126,21 @@ class Request:
             raise BadRequest("The body did not arrive in time.") from None
 
     async def _whole(self, max_bytes: int) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
+        body = bytearray()  # in one piece: a list of pieces of a byte each would take fifty times as much
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise Gone
             chunk: bytes = message.get("body", b"")
-            size += len(chunk)
-            if size > max_bytes:
+            if len(body) + len(chunk) > max_bytes:
                 raise TooLarge(f"The body is over {max_bytes} bytes.")
-            chunks.append(chunk)
+            if not body and not message.get("more_body"):
+                self.size = len(chunk)
+                return chunk
+            body += chunk
             if not message.get("more_body"):
-                self.size = size
-                return b"".join(chunks)
+                self.size = len(body)
+                return bytes(body)
 
     async def answer(self, status: int, body: bytes = b"", kind: bytes = JSON, headers: Sequence[Header] = ()) -> None:
         """Send a whole answer."""

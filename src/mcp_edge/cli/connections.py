@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
+from mcp_edge.cli.uploads import Uploads
 from mcp_edge.oauth.networks import Network
 
 MAX_WAITING = 128 * 1024 * 1024
@@ -59,6 +60,7 @@ class Connections:
         """`most` may be open at once, half of them from one network, or busy for one user."""
         self._most = most
         self._of_one = max(1, most // 2)
+        self.uploads = Uploads(self._of_one)
         self._open: dict[Connection, tuple[str, ...]] = {}
         """Those that have a place, with the names of their networks."""
         self._of: Counter[str] = Counter()

@@ -42,6 +42,8 @@ class Connection(h11.Connection):
         self._length = 0
         """Bytes that are missing of a body whose length was declared."""
         self._unread = 0
+        self._arrived = 0
+        """Bytes of a body that came after its head, until its answer."""
         self.held = False
         """Whether the next request has to wait: the client has not read what it asked for."""
         self.sent = 0
@@ -55,6 +57,21 @@ class Connection(h11.Connection):
     def unread(self) -> bool:
         """Whether the client may still be sending what nobody is going to read."""
         return self.refusal is not None or self.their_state is h11.SEND_BODY or bool(self._raw)
+
+    @property
+    def kept(self) -> int:
+        """Bytes that the client has sent bit by bit, or too early, and that are not answered."""
+        return self._arrived + len(self._raw)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the rest of a request is to come, or one that has to wait is there."""
+        return self.their_state is h11.SEND_BODY or bool(self._raw)
+
+    def start_next_cycle(self) -> None:
+        """As in h11."""
+        super().start_next_cycle()
+        self._arrived = 0
 
     @property
     def begun(self) -> bool:
@@ -196,6 +213,8 @@ class Connection(h11.Connection):
             self._unread += size - len(self._raw)
             if self._unread > MAX_UNREAD:
                 raise self._refuse("The body goes on although it was answered.")
+        else:
+            self._arrived += len(handed)
         return handed
 
     def _refuse(self, message: str, status: int = 400) -> h11.RemoteProtocolError:

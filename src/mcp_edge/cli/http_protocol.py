@@ -24,6 +24,7 @@ READ_BYTES = 64 * 1024
 """How much of one connection is read before the others have their turn; asyncio would take four times as much."""
 FAREWELL_S = 2.0
 """How long a connection that has no place may take to ask how the process is, before it is told that there is none."""
+CUT = "Too much is being sent to the server at once; try again."
 FULL = "The server has as many connections as it may; try again."
 _BUFFER = bytearray(READ_BYTES)
 _VIEW = memoryview(_BUFFER)
@@ -36,9 +37,14 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
     transport: Transport  # pyright: ignore[reportIncompatibleVariableOverride] # what uvicorn uses of it
 
     def __init__(
-        self, connections: Connections, *, direct: bool, always: frozenset[str] = frozenset(), **parts: Any
+        self,
+        connections: Connections,
+        *,
+        address_header: bytes | None = None,
+        always: frozenset[str] = frozenset(),
+        **parts: Any,
     ) -> None:
-        """`direct` says that clients connect to this process themselves: an address stands for one of them.
+        """`address_header` is the one in which a proxy states addresses; without one, clients connect themselves.
 
         Requests for the paths in `always` are served even where the connection has no place.
         """
@@ -46,7 +52,9 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
         self.conn = Connection()
         self.networks: tuple[networks.Network, ...] = ()
         self._connections = connections
-        self._direct = direct
+        self._uploads = connections.uploads
+        self._kept = 0
+        self._address_header = address_header
         self._always = always
         self._app = cast("ASGIApp", self.app)
         self._farewell: asyncio.TimerHandle | None = None
@@ -88,7 +96,37 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
         return self.taken
 
     def _claim(self, user: str) -> bool:
+        if self._kept:
+            self._keep()  # what has arrived of the request is the user's
         return self._connections.claim(self, user)
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The user and the network of the request that arrives, as far as they are known."""
+        network = self.networks[-1].name if self.networks else ""
+        if self._address_header is not None and self.scope:
+            network = networks.whose(client_address({"client": self.client}, self.headers, self._address_header))
+        named = (("user", self.principal), ("network", network))
+        return tuple(f"{kind} {name}" for kind, name in named if name)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the client has still to send of what it has begun."""
+        return self.conn.unfinished
+
+    def _keep(self) -> None:
+        """Account for what is kept of what the client sends."""
+        self._kept = 0 if self.transport.closing else self.conn.kept
+        if self._kept:
+            self._uploads.hold(self, self._kept)
+        else:
+            self._uploads.release(self)
+
+    def cut(self) -> None:
+        """Refuse what arrives: others have to be served."""
+        self._kept = 0
+        self._abandon()
+        self._refuse(503, CUT, [(b"retry-after", b"5")])
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -100,7 +138,7 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
         """Take a place, if there is one."""
         wrapped = Transport(transport, lambda: self.conn.unread)
         super().connection_made(cast("asyncio.Transport", wrapped))
-        if self._direct:
+        if self._address_header is None:
             self.networks = networks.of_one(client_address({"client": self.client}, (), None))
         if not self._connections.admit(self):
             self.app = cast("Any", self._answer_without_place)
@@ -132,6 +170,7 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
             self._farewell.cancel()
         self._unset_keepalive_if_required()
         self._connections.lost(self)
+        self._uploads.release(self)
         super().connection_lost(exc)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -144,6 +183,8 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
             self.transport.drop(nbytes)
         else:
             self.data_received(bytes(_VIEW[:nbytes]))
+            if self._kept or self.conn.kept:
+                self._keep()
 
     def pause_writing(self) -> None:
         """The client does not keep up: it may not ask for more."""
@@ -160,6 +201,8 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self.flow.resume_reading()
             self.handle_events()
+            if self._kept:
+                self._keep()
 
     # -- called by uvicorn -----------------------------------------------------------------------------------------
 
@@ -167,6 +210,8 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
         """The answer is sent."""
         self._connections.answered(self)
         super().on_response_complete()
+        if self._kept:
+            self._keep()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the client has sent, with the status that fits."""

@@ -27,6 +27,7 @@ from mcp_edge.app import HEALTH
 from mcp_edge.cli.connections import FAREWELLS, Connections
 from mcp_edge.cli.drain import HURRY, grace_s
 from mcp_edge.cli.http_protocol import EdgeProtocol
+from mcp_edge.client_address import address_header
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.platform import Platform
 
@@ -66,7 +67,7 @@ class EdgeServer(uvicorn.Server):
         self._headers: list[tuple[bytes, bytes]] = []
         self._drain_s = platform.settings.drain_s
         self._connections = Connections(platform.settings.max_connections)
-        self._direct = platform.settings.client_address_header is None
+        self._address_header = address_header(platform.settings)
         config = uvicorn.Config(
             self._call,
             interface="asgi3",
@@ -174,7 +175,7 @@ class EdgeServer(uvicorn.Server):
 
     def _connection(self, **parts: Any) -> EdgeProtocol:
         """Made by uvicorn as if it were a class."""
-        return EdgeProtocol(self._connections, direct=self._direct, always=HEALTH, **parts)
+        return EdgeProtocol(self._connections, address_header=self._address_header, always=HEALTH, **parts)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
