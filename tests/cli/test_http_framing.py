@@ -230,7 +230,34 @@ LONG = b"x" * 5000
         (b"GET /\t HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"G(T / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-        (b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        *[
+            (b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 400)
+            for target in (
+                b"ftp://localhost/",
+                b"http:/localhost/",
+                b"http:localhost/",
+                b"http:///",
+                b"http://",
+                b"*",
+                b"http://a@localhost/",
+                b"http://localhost#a",
+                b"http://localhost:/",
+                b"http://localhost:x/",
+                b"localhost/",
+                b"http://localhost\\@evil.example/",
+                b"http://evil.example,localhost/",
+                b"http://[::1/",
+                b"http://%6c/",
+                b"HTTP/1.1",
+                b"xhttp://localhost/",
+                b"ws://localhost/",
+                b"http://localhost;/",
+                b"http://l\xc3\xb6/",
+            )
+        ],
+        (b"GET http://localhost/ HTTP/1.1\r\n\r\n", 400),
+        (b"GET http://localhost/ HTTP/1.1\r\nHost: a\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET http://localhost/ HTTP/1.1\r\nHost : a\r\n\r\n", 400),
         (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"CONNECT / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"CONNECT /healthz HTTP/1.0\r\n\r\n", 400),
@@ -330,6 +357,34 @@ async def test_a_head_as_clients_and_proxies_write_it_is_read(fields: bytes) -> 
         answer = await edge.exchange(head + body + LAST)
     assert answer.count(b"HTTP/1.1 200 ") == 2
     assert body in answer
+
+
+async def tell(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with what the target and the Host were taken for."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    body = b" ".join([scope["path"].encode(), scope["query_string"], *hosts])
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        (b"http://evil.example/mcp?a=/b", b"/mcp a=/b evil.example"),
+        (b"HTTPS://Evil.example:8443", b"/  Evil.example:8443"),
+        (b"http://[::1]:80?a=http://b/", b"/ a=http://b/ [::1]:80"),
+        (b"http://evil.example//http://localhost/", b"//http://localhost/  evil.example"),
+        (b"/http://evil.example/", b"/http://evil.example/  localhost"),
+    ],
+)
+@pytest.mark.parametrize("field", [b"Host: localhost", b"hOST:localhost", b"X-Host: a\r\nHost:\t localhost "])
+async def test_of_a_target_that_is_a_url_the_authority_is_the_host(target: bytes, told: bytes, field: bytes) -> None:
+    body = b"\r\nHost: body\r\n\r\n"
+    head = b"POST %b HTTP/1.1\r\n%b\r\nContent-Length: %d\r\n\r\n" % (target, field, len(body))
+    async with serving(tell) as edge:
+        answer = await edge.exchange(head + body + head, body + LAST)
+    assert answer.count(told + b"HTTP/1.1 200 ") == 2
+    assert answer.endswith(b"/  localhost")
 
 
 # -- what else HTTP has -----------------------------------------------------------------------------------------------

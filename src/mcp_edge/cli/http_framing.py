@@ -25,6 +25,8 @@ MAX_UNREAD = 16 * 1024 * 1024
 
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r\n")
 _TRAILER = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*)?\r\n")
+_ABSOLUTE = re.compile(rb"(?i:https?)://((?:[a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?)(?=[/?]|$)")
+_HOST = re.compile(rb"(?i)(\r\nhost:)[^\r]*")
 _MALFORMED = "The request is not valid HTTP/1.1."
 _PAUSED = (h11.DONE, h11.MIGHT_SWITCH_PROTOCOL)  # pyright: ignore[reportPrivateImportUsage] # documented all the same
 """Until its answer: what has asked for another protocol (RFC 9110 §7.8) is a whole request like any other."""
@@ -155,13 +157,25 @@ class Connection(h11.Connection):
         if parts[0] == b"CONNECT":  # h11 would let the answer switch to a tunnel (RFC 9110 §9.3.6)
             raise self._refuse("This is no proxy: there is nothing to connect to.")
         if not parts[1].startswith(b"/"):
-            raise self._refuse("The request's target must be a path.")
+            head = self._in_origin_form(head, parts[1])
         self._frame(head.lower(), old=parts[2] == b"HTTP/1.0")
         if self._length <= len(raw) - end:  # the body is there, too
-            end, self._length = end + self._length, 0
-            head = bytes(raw[:end])
+            begin, end, self._length = end, end + self._length, 0
+            head += raw[begin:end]
         del raw[:end]
         return head
+
+    def _in_origin_form(self, head: bytes, target: bytes) -> bytes:
+        """A head whose target is a URL, with its authority in place of the Host, which is ignored (RFC 9112 §3.2.2)."""
+        url = _ABSOLUTE.match(target)
+        if url is None:
+            raise self._refuse("The request's target must be a path, or a URL of http or https.")
+        if len(_HOST.findall(head)) != 1:  # one is required all the same (RFC 9112 §3.2)
+            raise self._refuse(_MALFORMED)
+        path = target[url.end() :]
+        path = path if path.startswith(b"/") else b"/" + path
+        before, _, after = head.partition(b" " + target + b" ")
+        return _HOST.sub(lambda host: host[1] + b" " + url[1], b"%b %b %b" % (before, path, after))
 
     def _check_beginning(self) -> None:
         """Refuse a head that has not ended and never will, or not in time."""
