@@ -20,6 +20,7 @@ from mcp_edge.credentials import refusal_headers, refuse_undeclared
 from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany, UpstreamError
 from mcp_edge.gate import gate
 from mcp_edge.guards import Guards
+from mcp_edge.outbound import is_protected
 from mcp_edge.platform import Platform
 from mcp_edge.readiness import Readiness
 from mcp_edge.request import Gone, Header, Request
@@ -154,6 +155,7 @@ class App:
             try:
                 await core.kernel.start()
                 refuse_undeclared(self._platform.settings, core.scopes)
+                _warn_of_plain_upstream(self._platform.settings)
                 await core.announce_catalogue()
                 self._core = self._core or core
             finally:
@@ -182,6 +184,12 @@ class App:
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+
+def _warn_of_plain_upstream(settings: Settings) -> None:
+    known = settings.upstream_token or settings.upstream_tokens or settings.upstream_account != "settings"
+    if known and not is_protected(settings.upstream_url):
+        logger.warning("MCP_UPSTREAM_URL is not https: the credentials that tools send there can be read on their way")
 
 
 async def _unavailable(request: Request, e: StoreUnavailable | UpstreamError) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mcp_edge.cloudflare.limiter import RateLimit, rate_limit
 from mcp_edge.storage.javascript import JsException
-from tests.wires.deployment import Deployment, text
+from tests.wires.deployment import Deployment, request, text
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +44,19 @@ async def test_a_caller_over_the_limit_is_refused_and_others_are_not(edge: Deplo
     assert (text(first.json), text(other.json)) == ("x", "x")
     assert (second.status, second.headers["retry-after"]) == (429, "60")
     assert second.json["error"]["message"] == "Too many requests; try again in a minute."
+
+
+@pytest.mark.parametrize(("limit", "status"), [(5, 200), (4, 429)], ids=["within", "beyond"])
+async def test_each_message_of_a_batch_counts_and_none_is_done_beyond_the_limit(
+    edge: Deployment, limit: int, status: int
+) -> None:
+    binding = Binding(limit)
+    a = edge.instance("A", {"limiter": RateLimit(binding)}, auth="keys")
+    session = await a.initialize("2025-03-26", key="alice-key")
+    ask = [request("tools/call", {"name": "greet_now", "arguments": {}}, id=n) for n in range(4)]
+    answer = await session.post(a, ask).whole()
+    assert answer.status == status
+    assert len(edge.desk.runs) == (4 if status == 200 else 0)
 
 
 async def test_a_request_without_a_credential_counts_for_nobody(edge: Deployment) -> None:

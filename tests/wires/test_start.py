@@ -19,6 +19,7 @@ from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
 from tests.wires.asgi import Call
+from tests.wires.deployment import Deployment
 
 pytestmark = pytest.mark.anyio
 
@@ -106,3 +107,20 @@ async def test_a_server_that_cannot_be_made_fails_each_request_at_once() -> None
         statuses = [(await ready(app).whole()).status for _ in range(2)]
 
     assert statuses == [500, 500]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"upstream_url": "http://api.example", "upstream_token": SecretStr("t")}, True),
+        ({"upstream_url": "http://api.example"}, False),
+        ({"upstream_url": "http://127.0.0.1:9", "upstream_token": SecretStr("t")}, False),
+        ({"upstream_url": "https://api.example", "upstream_token": SecretStr("t")}, False),
+    ],
+    ids=["plain", "without a credential", "loopback", "https"],
+)
+async def test_the_start_tells_that_credentials_would_go_upstream_in_the_clear(
+    edge: Deployment, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], told: bool
+) -> None:
+    assert (await edge.instance("A", **settings).modern("tools/list").whole()).status == 200
+    assert ("MCP_UPSTREAM_URL is not https" in caplog.text) == told

@@ -13,7 +13,7 @@ from mcp_edge import calls, jsonrpc
 from mcp_edge.cancellations import was_cancelled
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.errors import BadRequest, InsufficientScope, StoreUnavailable
+from mcp_edge.errors import BadRequest, InsufficientScope, StoreUnavailable, TooMany
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 VERSION = "2025-03-26"
 _MOST = 64
+_AT_ONCE = 16
+"""Requests of a batch that run side by side: each writes what the others write, and a lost race is a write, too."""
 
 
 class BatchReply(PlainReply):
@@ -29,12 +31,13 @@ class BatchReply(PlainReply):
 
     answer = b""
 
-    def __init__(self, core: Core, request: Request, session: Session, request_id: int | str) -> None:
+    def __init__(self, core: Core, request: Request, session: Session, request_id: int | str, began: float) -> None:
+        """`began` is when the batch came: what was cancelled since then is not run."""
         super().__init__(request, core.platform)
         self._core = core
         self._session = session
         self._request_id = request_id
-        self._began = core.platform.clock()
+        self._began = began
 
     async def emit(self, message: bytes, *, progress: bool = False) -> None:
         """Drop the message: a batch is answered with JSON."""
@@ -73,6 +76,7 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
     Raises:
         BadRequest: the session's revision has no batches, or the batch is empty, too long, or holds an `initialize` or
             a response to what was never asked.
+        TooMany: its messages are more than the platform's limiter allows.
         InsufficientScope: the user may not do all of it; nothing of it was done.
     """
     from mcp_edge.wires.handshake import link_of, notified  # noqa: PLC0415 # the wire's own parts; batches are rare
@@ -86,15 +90,18 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         raise BadRequest("initialize must be sent alone.")
 
     await _check_scopes(core, user, messages)
+    await _check_rate(core, user, len(messages))
+    began, room = core.platform.clock(), asyncio.Semaphore(_AT_ONCE)
 
     async def serve(message: dict[str, Any]) -> bytes:
-        reply = BatchReply(core, request, session, message["id"])
-        params = message.get("params")
-        x = core.exchange(request, user, session, message["id"], params, reply)
-        link = link_of(x, session)
-        job = core.kernel.request(x, link, message["method"], params)
-        await calls.run(core, x, link, message["method"], params, reply, job)
-        return reply.answer
+        async with room:
+            reply = BatchReply(core, request, session, message["id"], began)
+            params = message.get("params")
+            x = core.exchange(request, user, session, message["id"], params, reply)
+            link = link_of(x, session)
+            job = core.kernel.request(x, link, message["method"], params)
+            await calls.run(core, x, link, message["method"], params, reply, job)
+            return reply.answer
 
     for kind, message in zip(kinds, messages, strict=True):
         if kind == "response":  # first of all, for one may be refused
@@ -108,6 +115,18 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         await request.answer(200, b"[" + b",".join(answers) + b"]")
     else:
         await request.answer(202)
+
+
+async def _check_rate(core: Core, user: User, count: int) -> None:
+    """Count each message of a batch; the request itself has been counted.
+
+    Raises:
+        TooMany: nothing of the batch was done.
+    """
+    limiter = core.platform.limiter
+    for _ in range(count - 1 if limiter is not None else 0):
+        if limiter is not None and not await limiter.allow(user.principal):
+            raise TooMany("Too many requests; try again in a minute.", headers={"retry-after": "60"})
 
 
 async def _check_scopes(core: Core, user: User, messages: list[Any]) -> None:
