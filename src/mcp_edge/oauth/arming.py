@@ -8,8 +8,11 @@ again, and it takes what that page brings.
 
 from __future__ import annotations
 
-from mcp_edge.oauth.parameters import Parameters
-from mcp_edge.oauth.server import AuthorizationServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mcp_edge.oauth.parameters import Parameters
+    from mcp_edge.oauth.server import AuthorizationServer
 
 ARM_S = 1.0
 FIELD = "shown"
