@@ -307,9 +307,9 @@ def _counted(operations: list[str]) -> Iterator[None]:
 
     real = DynamoDBClient.call
 
-    async def call(self: Any, operation: str, body: Any) -> dict[str, Any]:
+    async def call(self: Any, operation: str, body: Any, **more: Any) -> dict[str, Any]:
         operations.append(operation)
-        return await real(self, operation, body)
+        return await real(self, operation, body, **more)
 
     DynamoDBClient.call = call
     try:

@@ -108,7 +108,11 @@ def test_what_aws_would_refuse_late_is_refused_first(template: dict[str, Any]) -
 def test_the_function_may_do_what_it_does_to_its_table_and_nothing_else(template: dict[str, Any]) -> None:
     folder = artefact.ROOT / "src" / "mcp_edge" / "storage"
     source = (folder / "dynamodb.py").read_text() + (folder / "dynamodb_table.py").read_text()
-    done = set(re.findall(r'\bcall\(\s*"([A-Za-z]+)"', source)) - {"CreateTable", "DescribeTable", "UpdateTimeToLive"}
+    done = set(re.findall(r'\b(?:call|write)\(\s*"([A-Za-z]+)"', source)) - {
+        "CreateTable",
+        "DescribeTable",
+        "UpdateTimeToLive",
+    }
     statements = Evaluated(template, "eu-west-1").resource("Role")["Policies"][0]["PolicyDocument"]["Statement"]
     assert [(said["Resource"], set(said["Action"])) for said in statements] == [
         ({"Fn::GetAtt": ["Table", "Arn"]}, {f"dynamodb:{operation}" for operation in done}),

@@ -61,6 +61,8 @@ class FaultyProxy:
         self.counted: Counter[str] = Counter()
         self.heads: list[bytes] = []
         """The heads of the requests, as they came."""
+        self.body = b""
+        """The body of the request that `plan` is asked about."""
         self.url = ""
         self._held: set[asyncio.Task[None]] = set()
 
@@ -85,6 +87,7 @@ class FaultyProxy:
         operation = found[1].decode()
         self.heads.append(head)
         self.counted[operation] += 1
+        self.body = body
         fault = self.plan(operation)
         answer = await self._forward(head + body) if fault in CARRIED_OUT else b""
         if fault is Fault.THROTTLED:

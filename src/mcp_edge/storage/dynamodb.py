@@ -30,10 +30,7 @@ class DynamoDBRecords:
 
     async def put(self, key: str, value: bytes, *, ttl_s: float | None = None) -> None:
         place = self._table.place("r", checked(key))
-        item = {**place, **await self._table.attributes(value, ttl_s)}
-        old = (await self._table.call("PutItem", Item=item, ReturnValues="ALL_OLD")).get("Attributes")
-        if old is not None and old.get("blob") != item.get("blob"):  # a repeated put finds itself
-            await self._table.forget(old)
+        await self._table.write("PutItem", value, ttl_s, lambda written: {"Item": {**place, **written}})
 
     async def delete(self, key: str) -> None:
         await self._table.remove("r", key)
@@ -63,21 +60,19 @@ class DynamoDBAtomics:
 
     async def create(self, key: str, value: bytes, *, nonce: str, ttl_s: float | None = None) -> bool:
         place, call = self._table.place("a", checked(key)), token_hex(4)
-        written = await self._table.attributes(value, ttl_s)
-        item = {**place, **written, "version": {"N": "1"}, "nonce": {"S": nonce}, "past": {"M": {"1": {"S": call}}}}
+        own = {"version": {"N": "1"}, "nonce": {"S": nonce}, "past": {"M": {"1": {"S": call}}}}
+        condition = {
+            "ConditionExpression": "attribute_not_exists(pk) OR #ttl <= :now OR (#version = :one AND #nonce = :nonce)",
+            "ExpressionAttributeNames": _names("#ttl", "#version", "#nonce"),
+            "ExpressionAttributeValues": {":now": self._now(), ":one": {"N": "1"}, ":nonce": {"S": nonce}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
         try:
-            done = await self._table.call(
-                "PutItem",
-                Item=item,
-                ConditionExpression="attribute_not_exists(pk) OR #ttl <= :now OR (#version = :one AND #nonce = :nonce)",
-                ExpressionAttributeNames=_names("#ttl", "#version", "#nonce"),
-                ExpressionAttributeValues={":now": self._now(), ":one": {"N": "1"}, ":nonce": {"S": nonce}},
-                ReturnValues="ALL_OLD",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            await self._table.write(
+                "PutItem", value, ttl_s, lambda written: {"Item": {**place, **written, **own}, **condition}
             )
         except ConditionFailed as e:
-            return await self._settle(e, 1, call, written)
-        await self._forget_old(done, written)
+            return self._carried_out(e, 1, call)
         return True
 
     async def get(self, key: str) -> Entry | None:
@@ -85,35 +80,34 @@ class DynamoDBAtomics:
         return None if found is None else Entry(key, found[1], int(found[0]["version"]["N"]))
 
     async def swap(self, key: str, value: bytes, *, version: int, nonce: str, ttl_s: float | None = None) -> int | None:
-        place, call = self._table.place("a", checked(key)), token_hex(4)
-        written = await self._table.attributes(value, ttl_s)
-        past = {"#next": str(version + 1), "#last": str(version + 1 - PAST)}
-        assigned = [f"#{name} = :{name}" for name in written]
-        assigned += ["#version = :next", "#nonce = :nonce", "#past.#next = :call"]
-        removed = ["#past.#last", *(f"#{name}" for name in ("value", "blob", "parts", "ttl") if name not in written)]
-        try:
-            done = await self._table.call(
-                "UpdateItem",
-                Key=place,
-                UpdateExpression=f"SET {', '.join(assigned)} REMOVE {', '.join(removed)}",
-                ConditionExpression="(#version = :version OR (#version = :next AND #nonce = :nonce))"
+        place, call, new = self._table.place("a", checked(key)), token_hex(4), version + 1
+        values = {
+            ":version": {"N": str(version)},
+            ":next": {"N": str(new)},
+            ":nonce": {"S": nonce},
+            ":now": self._now(),
+            ":call": {"S": call},
+        }
+
+        def request(written: Item) -> Item:
+            assigned = [f"#{name} = :{name}" for name in written]
+            assigned += ["#version = :next", "#nonce = :nonce", "#past.#next = :call"]
+            removed = [f"#{name}" for name in ("value", "blob", "parts", "ttl") if name not in written]
+            return {
+                "Key": place,
+                "UpdateExpression": f"SET {', '.join(assigned)} REMOVE {', '.join(['#past.#last', *removed])}",
+                "ConditionExpression": "(#version = :version OR (#version = :next AND #nonce = :nonce))"
                 " AND (attribute_not_exists(#ttl) OR #ttl > :now)",
-                ExpressionAttributeNames={**_NAMES, **past},
-                ExpressionAttributeValues={
-                    **{f":{name}": written[name] for name in written},
-                    ":version": {"N": str(version)},
-                    ":next": {"N": str(version + 1)},
-                    ":nonce": {"S": nonce},
-                    ":now": self._now(),
-                    ":call": {"S": call},
-                },
-                ReturnValues="ALL_OLD",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
+                "ExpressionAttributeNames": {**_NAMES, "#next": str(new), "#last": str(new - PAST)},
+                "ExpressionAttributeValues": {**{f":{name}": written[name] for name in written}, **values},
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+
+        try:
+            await self._table.write("UpdateItem", value, ttl_s, request)
         except ConditionFailed as e:
-            return version + 1 if await self._settle(e, version + 1, call, written) else None
-        await self._forget_old(done, written)
-        return version + 1
+            return new if self._carried_out(e, new, call) else None
+        return new
 
     async def delete(self, key: str) -> None:
         await self._table.remove("a", key)
@@ -139,26 +133,19 @@ class DynamoDBAtomics:
     def _now(self) -> Item:
         return {"N": repr(self._table.clock())}
 
-    async def _forget_old(self, done: Item, written: Item) -> None:
-        old = done.get("Attributes")
-        if old is not None and old.get("blob") != written.get("blob"):  # a repeated write finds itself
-            await self._table.forget(old)
-
-    async def _settle(self, failed: ConditionFailed, version: int, call: str, written: Item) -> bool:
+    def _carried_out(self, failed: ConditionFailed, version: int, call: str) -> bool:
         """Whether the write that was refused had been carried out before, as `version`, its answer lost.
 
         Raises:
             StoreUnavailable: so many writes came since that nobody can tell.
         """
         item = failed.item
-        if item is not None and failed.uncertain:
-            writer = item["past"]["M"].get(str(version))
-            if writer is None and int(item["version"]["N"]) > version:
-                raise StoreUnavailable("DynamoDB: an answer was lost, and whether the write was done is not known")
-            if writer == {"S": call}:
-                return True
-        await self._table.forget(written)
-        return False
+        if item is None or not failed.uncertain:
+            return False
+        writer = item["past"]["M"].get(str(version))
+        if writer is None and int(item["version"]["N"]) > version:
+            raise StoreUnavailable("DynamoDB: an answer was lost, and whether the write was done is not known")
+        return writer == {"S": call}
 
 
 def _names(*used: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ import os
 import random
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ from botocore.credentials import Credentials, EnvProvider, RefreshableCredential
 
 from mcp_edge.errors import ConfigurationError, StoreUnavailable
 from mcp_edge.masking import masked_url
+from mcp_edge.storage.dynamodb_connection import Connection
 
 _THROTTLED = frozenset(
     {
@@ -51,8 +52,6 @@ _UNUSABLE = frozenset(
 """What an operator repairs: the table's name, the credentials, the policy, the machine's clock."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
-_IDLE_S = 20
-"""A connection idle for longer is not used again: the other end may be about to close it."""
 _IDLE_MOST = 16
 
 
@@ -98,7 +97,7 @@ class DynamoDBClient:
         self._url = f"{parts.scheme}://{self._address}/"
         self._patience_s = patience_s
         self._timeout_s = timeout_s
-        self._idle: dict[asyncio.AbstractEventLoop, list[_Connection]] = {}
+        self._idle: dict[asyncio.AbstractEventLoop, list[Connection]] = {}
         self._credentials: Credentials | None = None
         # Made here, because on Lambda the time before the first request has more CPU and costs nobody a wait.
         trusted = os.environ.get("AWS_CA_BUNDLE") or None
@@ -107,25 +106,34 @@ class DynamoDBClient:
         if "AWS_CONTAINER_CREDENTIALS_FULL_URI" in os.environ:
             importlib.import_module("botocore.session")  # so that SnapStart's snapshot holds it
 
-    async def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def call(
+        self,
+        operation: str,
+        body: Mapping[str, Any],
+        *,
+        again: Callable[[], Awaitable[Mapping[str, Any]]] | None = None,
+    ) -> dict[str, Any]:
         """What DynamoDB answers to `operation`, tried again while it is throttled, broken or silent.
+
+        `again` makes the body anew for the attempt after one that may have been carried out.
 
         Raises:
             ConditionFailed: the condition in `body` did not hold.
             StoreUnavailable: it did not succeed within the client's patience. A write may have been carried out.
             ConfigurationError: no credentials, no such table, or no permission, found before anything worked.
         """
-        payload = json.dumps(body, separators=(",", ":")).encode()
+        payload = _json(body)
         deadline = anyio.current_time() + self._patience_s
         uncertain = False
         for attempt in count():
             cause: Exception | None = None
+            lost = False
             try:
                 status, raw = await self._attempt(operation, payload)
             except _NotSent as e:
                 cause, problem = e, str(e)
             except (OSError, h11.ProtocolError) as e:
-                cause, problem, uncertain = e, f"{type(e).__name__} {e}".strip(), True
+                cause, problem, lost = e, f"{type(e).__name__} {e}".strip(), True
             else:
                 if status == 200:
                     self._worked = True
@@ -136,12 +144,15 @@ class DynamoDBClient:
                 if status < 500 and kind not in _THROTTLED:
                     raise self._refusal(body, status, kind, answer)
                 # A 500 may come after the write was carried out (the API's reference says so); a throttled one was not.
-                uncertain = uncertain or status >= 500
+                lost = status >= 500
                 problem = f"{status} {kind}".strip()
+            uncertain = uncertain or lost
             pause_s = random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt))  # noqa: S311 - jitter
             if anyio.current_time() + pause_s >= deadline:
                 raise StoreUnavailable(f"DynamoDB: no success in {self._patience_s:g} s: {problem}") from cause
             await anyio.sleep(pause_s)
+            if lost and again is not None:
+                payload = _json(await again())
         raise AssertionError
 
     async def aclose(self) -> None:
@@ -176,7 +187,7 @@ class DynamoDBClient:
             connection.close()
         return answer
 
-    def _connections(self) -> list[_Connection]:
+    def _connections(self) -> list[Connection]:
         loop = asyncio.get_running_loop()
         if loop not in self._idle:
             # The connections of a loop that has ended cannot be closed, only let go.
@@ -184,10 +195,10 @@ class DynamoDBClient:
             self._idle[loop] = []
         return self._idle[loop]
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self) -> Connection:
         try:
             with anyio.fail_after(self._timeout_s):
-                return _Connection(*await asyncio.open_connection(self._host, self._port, ssl=self._context))
+                return Connection(*await asyncio.open_connection(self._host, self._port, ssl=self._context))
         except OSError as e:
             raise _NotSent(f"{self._address} cannot be reached: {e}") from e
 
@@ -214,60 +225,8 @@ class DynamoDBClient:
         return StoreUnavailable(said) if self._worked else ConfigurationError(said)
 
 
-class _Connection:
-    """One HTTP/1.1 connection, one request at a time."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._http = h11.Connection(h11.CLIENT)
-        self._used_at = anyio.current_time()
-
-    @property
-    def fit(self) -> bool:
-        """Whether another request may be tried on it."""
-        return not self._reader.at_eof() and anyio.current_time() - self._used_at < _IDLE_S
-
-    async def exchange(self, headers: list[tuple[str, str]], payload: bytes) -> tuple[int, bytes]:
-        """The status and body that come back."""
-        request = h11.Request(method="POST", target="/", headers=headers)
-        for event in (request, h11.Data(data=payload), h11.EndOfMessage()):
-            self._writer.write(self._http.send(event) or b"")
-        await self._writer.drain()
-        status, parts = 0, list[bytes]()
-        while True:
-            event = self._http.next_event()
-            if event is h11.NEED_DATA:
-                data = await self._reader.read(65536)
-                if not data:
-                    raise ConnectionResetError("closed before the whole answer came")
-                self._http.receive_data(data)
-            elif isinstance(event, h11.Response):
-                status = event.status_code
-            elif isinstance(event, h11.Data):
-                parts.append(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
-                return status, b"".join(parts)
-
-    def next_cycle(self) -> bool:
-        """Prepare for another request; False when the other end will close."""
-        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
-            return False
-        self._http.start_next_cycle()
-        self._used_at = anyio.current_time()
-        return True
-
-    def close(self) -> None:
-        """Let go at once, without a TLS farewell."""
-        self._writer.transport.abort()
-
-    async def aclose(self) -> None:
-        """Close and wait until it is."""
-        self._writer.close()
-        with anyio.move_on_after(1):
-            try:
-                await self._writer.wait_closed()
-            except OSError:
-                return
+def _json(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _error(raw: bytes) -> tuple[str, dict[str, Any]]:

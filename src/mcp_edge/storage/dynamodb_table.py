@@ -2,11 +2,14 @@
 
 A key's first two parts choose its partition, the whole key is its sort key; so a prefix must reach past its second "/",
 and one that does not is refused: to answer it the whole table would have to be read. A value too large for an item lies
-in parts of their own, written before the item that points to them, so it is there whole or not at all.
+in parts of their own, written before the item that points to them, so it is there whole or not at all. Who replaces or
+removes an item removes its parts: so parts are good for one attempt at writing an item, which may have been carried out
+although its answer was lost, and whose parts may be gone again since.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from base64 import b64decode, b64encode
@@ -19,8 +22,10 @@ from typing import Any
 import anyio
 
 from mcp_edge.errors import ConfigurationError, StoreUnavailable
-from mcp_edge.storage.dynamodb_client import DynamoDBClient, DynamoDBRefused
+from mcp_edge.storage.dynamodb_client import ConditionFailed, DynamoDBClient, DynamoDBRefused
 from mcp_edge.storage.keys import checked, span
+
+logger = logging.getLogger(__name__)
 
 PART_BYTES = 384 * 1024
 """An item takes 400 KB, its keys and other attributes included."""
@@ -79,11 +84,16 @@ class DynamoDBTable:
         return await self.client.call(operation, {"TableName": self.name, **body})
 
     async def find(self, kind: str, key: str) -> tuple[Item, bytes] | None:
-        """The live item of `key` and its value, read consistently: a session must be seen by the very next request."""
+        """The live item of `key` and its value, read consistently: a session must be seen by the very next request.
+
+        An item whose parts are gone is lost. Left in place, it would make every read of it and of its neighbours fail,
+        and nobody could create it anew: so it is removed.
+        """
         try:
             place = self.place(kind, checked(key))
         except ValueError:
             return None
+        gone: Item | None = None
         for _ in range(_TRIES):
             item = (await self.call("GetItem", Key=place, ConsistentRead=True)).get("Item")
             if item is None or not self.lives(item):
@@ -91,8 +101,24 @@ class DynamoDBTable:
             value = await self.value(item)
             if value is not None:
                 return item, value
-            # Between the two reads another write took the parts away: the record is a newer one now.
-        raise StoreUnavailable(f"DynamoDB: the parts of a record in {self.name} are not there")
+            # Between the two reads another write took the parts away, and the record is a newer one now; or it is the
+            # same still, and they are lost: they are there for as long as their item is.
+            if item["blob"] == gone:
+                await self._drop(place, item)
+            gone = item["blob"]
+        raise StoreUnavailable(f"DynamoDB: a large record in {self.name} was replaced each time that it was read")
+
+    async def _drop(self, place: Item, item: Item) -> None:
+        condition: Item = {
+            "ConditionExpression": "#blob = :blob",
+            "ExpressionAttributeNames": {"#blob": "blob"},
+            "ExpressionAttributeValues": {":blob": item["blob"]},
+        }
+        with suppress(ConditionFailed):  # it is a newer one after all
+            await self.call("DeleteItem", Key=place, **condition)
+            key = item["sk"]["S"]
+            logger.error("DynamoDB: the parts of the large record %s are gone; what is left of it is removed", key)
+            await self.forget(item)
 
     def lives(self, item: Item) -> bool:
         """Whether its life is not over; DynamoDB itself removes it up to days later."""
@@ -145,6 +171,34 @@ class DynamoDBTable:
                 return found[:limit]
             # Expired items took places on the first page: there may be many of them.
             start, page = {"ExclusiveStartKey": last}, max(page, _PAGE)
+
+    async def write(self, operation: str, value: bytes, ttl_s: float | None, request: Callable[[Item], Item]) -> None:
+        """Run a write that stores `value` in one item; `request` takes the item's attributes.
+
+        The parts of what it replaced are removed, its own when it was refused. Those of an attempt whose answer was
+        lost stay until they expire, unless the next attempt replaces them: it may still be carried out.
+
+        Raises:
+            ConditionFailed: as the client's `call`, which raises the rest too.
+        """
+        written = await self.attributes(value, ttl_s)
+
+        def body() -> Item:
+            return {"TableName": self.name, "ReturnValues": "ALL_OLD", **request(written)}
+
+        async def again() -> Item:
+            nonlocal written
+            written = await self.attributes(value, ttl_s)
+            return body()
+
+        try:
+            done = await self.client.call(operation, body(), again=again if "blob" in written else None)
+        except ConditionFailed:
+            await self.forget(written)
+            raise
+        old = done.get("Attributes")
+        if old is not None and old.get("blob") != written.get("blob"):  # what a proxy has repeated finds itself
+            await self.forget(old)
 
     async def attributes(self, value: bytes, ttl_s: float | None) -> Item:
         """`value` and its expiry as attributes; a large value's parts are stored on return."""
