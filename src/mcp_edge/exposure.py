@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from mcp_edge.ascii_text import lowered
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.masking import masked_url
 from mcp_edge.own_files import kept_secret
@@ -30,6 +31,20 @@ _PLACEHOLDERS = (
     "your-",
     "your_",
 )
+PROXY_HEADERS = frozenset(
+    [
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded-server",
+        "x-real-ip",
+        "cf-connecting-ip",
+        "true-client-ip",
+    ]
+)
+"""What proxies add to a request that they pass on (RFC 7239; RFC 9110 §7.6.3), and tunnels, unasked."""
 _SHORT = f"is shorter than {MIN_SECRET_BYTES} bytes"
 _ADVICE = "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
@@ -53,8 +68,8 @@ def exposed_names(settings: Settings) -> list[str]:
     hosts = [_host(entry) for entry in settings.allowed_hosts]
     public = settings.public_url
     own = [public] if public and not is_loopback(urlsplit(public).hostname or "") else []
-    proxy = settings.client_address_header or settings.certificate_header
-    behind = [f"the proxy that sends {proxy}"] if proxy else []
+    told = [header for header in (settings.client_address_header, settings.certificate_header) if header]
+    behind = [f"the proxy that sends {header}" for header in told if lowered(header) in PROXY_HEADERS]
     return own + [host for host in hosts if not is_loopback(host)] + behind
 
 
@@ -164,8 +179,8 @@ def weakness(secret: str) -> str:
     """Why `secret` must not sign for a public server, as the end of a sentence about it; empty if it may."""
     if len(secret.encode()) < MIN_SECRET_BYTES:
         return _SHORT
-    lowered = secret.lower()
-    if any(word in lowered for word in _PLACEHOLDERS):
+    small = secret.lower()
+    if any(word in small for word in _PLACEHOLDERS):
         return "is a placeholder"
     steps = [ord(b) - ord(a) for a, b in pairwise(secret)]
     in_sequence = max(steps.count(-1), steps.count(0), steps.count(1)) > len(steps) / 2

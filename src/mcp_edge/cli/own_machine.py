@@ -1,7 +1,7 @@
 """A server for this machine alone refuses what a proxy passes on from others.
 
 A proxy on this machine may name the server itself as the Host, as Apache and nginx do, so Host says nothing about who
-asks. What proxies add to a request does (RFC 7239; RFC 9110 §7.6.3). nginx adds nothing unless it is told to.
+asks. What proxies add to a request does. nginx adds nothing unless it is told to.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_edge.audit import decided
+from mcp_edge.exposure import PROXY_HEADERS
 from mcp_edge.settings import Settings
 
-_OF_PROXIES = frozenset(
-    b"forwarded via x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-server x-real-ip cf-connecting-ip "
-    b"true-client-ip".split()
-)
+_OF_PROXIES = frozenset(header.encode() for header in PROXY_HEADERS)
 _TOLD = json.dumps(
     {
         "error": "This server has no sign-in and is for its own machine alone, and a proxy passed this request on. Set "
