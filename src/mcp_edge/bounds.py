@@ -76,10 +76,22 @@ def check(message: Any, size: int) -> None:
     """
     if size <= MAX_TOKEN_CHARS:
         return
-    batch: list[Any] = cast("list[Any]", message) if type(message) is list else [message]
-    for each in batch:
+    one: dict[str, Any] = message
+    if type(message) is dict:
+        if size > _CERTAIN_BYTES or _has_token(one.get("params")):
+            _check_one(one, size)
+        return
+    batch: list[Any] = message
+    for each in batch if type(message) is list else ():
+        member: dict[str, Any] = each
         if type(each) is dict:
-            _check_one(cast("dict[str, Any]", each), size)
+            _check_one(member, size)
+
+
+def _has_token(given: Any) -> bool:
+    params: dict[str, Any] = given
+    meta: Any = params.get("_meta") if type(given) is dict else None
+    return type(meta) is dict and "progressToken" in meta
 
 
 def check_whole(message: dict[str, Any]) -> None:

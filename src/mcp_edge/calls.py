@@ -21,7 +21,7 @@ from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
 from mcp_edge.exchange import Exchange
 from mcp_edge.heads import Head
 from mcp_edge.link import MODERN, Link
-from mcp_edge.log_text import clipped
+from mcp_edge.log_text import MAX_CHARS, clipped
 from mcp_edge.platform import CallEvent
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Header, Request
@@ -209,18 +209,24 @@ def _record(
     core: Core, x: Exchange, method: str, params: Mapping[str, Any] | None, version: str, status: str, ms: float
 ) -> None:
     """One line per call: no argument, no result, no secret."""
-    name = params.get(_NAMES.get(method, "")) if params else None
+    given = params.get(_NAMES.get(method, "")) if params else None
+    name = given if type(given) is str else ""
+    request_id, subject, client, app = str(x.request_id), x.user.subject, x.client, x.user.client
+    if len(method) > _LABEL or len(name) > _LABEL or len(request_id) > _LABEL:  # no call for most
+        method, name, request_id = (clipped(text, _LABEL) for text in (method, name, request_id))
+    if len(subject) + len(client) + len(app) > MAX_CHARS:
+        subject, client, app = (clipped(text) for text in (subject, client, app))
     core.platform.telemetry.call(
         CallEvent(
             version,
-            clipped(method, _LABEL),
-            clipped(name, _LABEL) if type(name) is str else "",
+            method,
+            name,
             status,
             ms,
-            clipped(str(x.request_id), _LABEL),
+            request_id,
             x.session.key[:12] if x.session else "",
-            clipped(x.user.subject),
-            clipped(x.client),
-            clipped(x.user.client),
+            subject,
+            client,
+            app,
         )
     )

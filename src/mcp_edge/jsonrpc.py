@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from json import dumps as ascii_json
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from pydantic_core import from_json, to_json
 
@@ -56,7 +56,8 @@ def is_id(value: Any) -> bool:
 
 def member(value: Any, name: str) -> Any:
     """The member `name` of a JSON object; None when it is missing or `value` is no object."""
-    return cast("dict[str, Any]", value).get(name) if type(value) is dict else None
+    found: dict[str, Any] = value
+    return found.get(name) if type(value) is dict else None
 
 
 def kind(message: Any) -> str:
@@ -65,9 +66,9 @@ def kind(message: Any) -> str:
     Raises:
         BadRequest: -32600 for anything else.
     """
+    m: dict[str, Any] = message
     if type(message) is not dict:
         raise BadRequest("The body must be one JSON-RPC message.", code=INVALID_REQUEST)
-    m = cast("dict[str, Any]", message)
     if m.get("jsonrpc") != "2.0":
         raise BadRequest('"jsonrpc" must be "2.0".', code=INVALID_REQUEST)
     if "method" in m:

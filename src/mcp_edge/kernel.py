@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 import mcp_types as t
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -149,7 +149,7 @@ class Kernel:
 
     async def _call_tool(self, x: Exchange, link: Link, params: dict[str, Any], version: str) -> bytes | Asked:
         """`tools/call` where the SDK's validation is sure to pass: typed once, no chain but the boundary."""
-        typed = cast(t.CallToolRequestParams, _PARAMS.validate_python(params, by_name=False))
+        typed: t.CallToolRequestParams = _PARAMS.validate_python(params, by_name=False)
         self.catalogue.refuse_unknown_tool(params)
         ctx = self._context(x, link, "tools/call", params, typed.meta)
         entry = self.low.get_request_handler("tools/call")
@@ -224,10 +224,10 @@ def _certain(params: dict[str, Any] | None, link: Link, version: str) -> TypeGua
         return False
     if not params.keys() <= _PLAIN_PARAMS:
         return False
-    meta: Any = params.get("_meta", _EMPTY)
-    if type(meta) is not dict:
+    meta: dict[str, Any] = params.get("_meta", _EMPTY)
+    if type(params.get("_meta", _EMPTY)) is not dict:
         return False
-    for key, value in cast("dict[str, Any]", meta).items():
+    for key, value in meta.items():
         if key == "progressToken":
             if type(value) is not int and type(value) is not str:
                 return False

@@ -91,9 +91,12 @@ class Request:
 
     def claim(self, principal: str) -> bool:
         """Tell the server whose request it is. False where it is busy with as many as one user may have."""
+        state = self.scope.get("state")
+        claim = state.get(CLAIM) if state else None
+        if claim is None:
+            return True
         self.scope[PRINCIPAL] = principal
-        claim = self.scope.get("state", {}).get(CLAIM)
-        return claim is None or claim(principal)
+        return claim(principal)
 
     def trace_id(self) -> str:
         """The id under which a bug is logged and told to the client."""
