@@ -105,7 +105,7 @@ class App:
             await self._guards.preflight(request)
             return
         user = await self._gate.authenticator.authenticate(request)
-        if not self._open and not request.claim(user.principal):
+        if not self._open and request.scope.get("state") and not request.claim(user.principal):
             decided(request.path, "refused", principal=user.principal, client=user.client, reason="connections")
             message = "Too many requests of yours are under way; try again when one has ended."
             raise TooMany(message, headers={"retry-after": "5"})

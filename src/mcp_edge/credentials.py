@@ -56,7 +56,7 @@ def bearer(request: Request) -> bytes | None:
     """What follows the scheme Bearer (RFC 6750 §2.1); None without it: a scheme that is not understood here is as good
     as no credential, and no error (§3.1)."""
     scheme, _, token = request.raw.get(b"authorization", b"").partition(b" ")
-    return token if lowered(scheme) == b"bearer" else None
+    return token if scheme == b"Bearer" or lowered(scheme) == b"bearer" else None
 
 
 def access_keys(keys: Mapping[str, str]) -> dict[bytes, User]:

@@ -22,6 +22,8 @@ _REFUSES = re.compile(rb"q=0(\.0{0,3})?")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _KNOWN = 256
 _MAX_ACCEPT_BYTES = 1024
+"""What an Accept means is remembered, so that it may not be of any length."""
+_LONG_ACCEPT = f"Accept is over {_MAX_ACCEPT_BYTES} bytes."
 _MAX_ASKED_BYTES = 1024
 _ONCE = frozenset(
     b"host origin authorization content-type content-length mcp-session-id mcp-protocol-version mcp-method mcp-name"
@@ -191,20 +193,11 @@ def check_post(request: Request) -> None:
         UnsupportedMedia, NotAcceptable
     """
     check_json(request)
-    if accepts(_accept(request)) != (True, True):
-        raise NotAcceptable("Accept must take application/json and text/event-stream.", code=-32000)
-
-
-def _accept(request: Request) -> bytes:
-    """The Accept header; what it means is remembered, so that it may not be of any length.
-
-    Raises:
-        NotAcceptable
-    """
     accept = request.raw.get(b"accept", b"*/*")
     if len(accept) > _MAX_ACCEPT_BYTES:
-        raise NotAcceptable(f"Accept is over {_MAX_ACCEPT_BYTES} bytes.", code=-32000)
-    return accept
+        raise NotAcceptable(_LONG_ACCEPT, code=-32000)
+    if accepts(accept) != (True, True):
+        raise NotAcceptable("Accept must take application/json and text/event-stream.", code=-32000)
 
 
 def check_get(request: Request) -> None:
@@ -213,5 +206,8 @@ def check_get(request: Request) -> None:
     Raises:
         NotAcceptable
     """
-    if not accepts(_accept(request))[1]:
+    accept = request.raw.get(b"accept", b"*/*")
+    if len(accept) > _MAX_ACCEPT_BYTES:
+        raise NotAcceptable(_LONG_ACCEPT, code=-32000)
+    if not accepts(accept)[1]:
         raise NotAcceptable("Accept must take text/event-stream.", code=-32000)

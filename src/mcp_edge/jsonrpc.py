@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from json import dumps as ascii_json
-from typing import Any, Literal
+from typing import Any
 
 from pydantic_core import from_json, to_json
 
@@ -30,7 +30,10 @@ def parse(body: bytes) -> Any:
     Raises:
         BadRequest: -32700 for what is no JSON (RFC 8259) in UTF-8, is nested over 200 deep, or has a number too large.
     """
-    return _parsed(body, partial="off")
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as e:
+        raise _not_json(e) from None
 
 
 def parse_beginning(body: bytes) -> Any:
@@ -39,14 +42,15 @@ def parse_beginning(body: bytes) -> Any:
     Raises:
         BadRequest: it does not begin as JSON.
     """
-    return _parsed(body[:_BEGINNING_BYTES].decode(errors="ignore"), partial="trailing-strings")
-
-
-def _parsed(text: bytes | str, partial: Literal["off", "trailing-strings"]) -> Any:
+    beginning = body[:_BEGINNING_BYTES].decode(errors="ignore")
     try:
-        return from_json(text, allow_inf_nan=False, allow_partial=partial)
+        return from_json(beginning, allow_inf_nan=False, allow_partial="trailing-strings")
     except ValueError as e:
-        raise BadRequest(f"Parse error: {str(e)[:120]}", code=PARSE_ERROR) from None
+        raise _not_json(e) from None
+
+
+def _not_json(e: ValueError) -> BadRequest:
+    return BadRequest(f"Parse error: {str(e)[:120]}", code=PARSE_ERROR)
 
 
 def is_id(value: Any) -> bool:
