@@ -135,7 +135,7 @@ async def test_a_call_that_was_taken_over_keeps_its_place(edge: Deployment) -> N
     assert text((await resumed.messages())[-1]) == "x by B"
 
 
-@pytest.mark.parametrize("most", [1, 2, 64])
+@pytest.mark.parametrize("most", [1, 2, 15])
 async def test_each_call_of_a_batch_counts(edge: Deployment, most: int) -> None:
     a = edge.instance("A", max_streams=most, quiet_s=0.001)
     session = await a.initialize("2025-03-26")
@@ -152,6 +152,20 @@ async def test_each_call_of_a_batch_counts(edge: Deployment, most: int) -> None:
     told = {"code": -32600, "message": f"Too many open streams (at most {most})."}
     assert [message["error"] for message in messages if "error" in message] == [told] * (64 - most)
     assert ("retry-after" in answer.headers) == (most < 64)
+    assert await edge.atomics.read("hold/") == []
+
+
+async def test_sixteen_calls_of_a_batch_run_at_a_time_and_all_are_answered(edge: Deployment) -> None:
+    a = edge.instance("A", max_streams=64, quiet_s=0.001)
+    session = await a.initialize("2025-03-26")
+    calls = [request("tools/call", {"name": "change", "arguments": TOPIC}, id=n) for n in range(64)]
+    batch = session.post(a, calls)
+    await held(edge, 16)
+    under_way = len(edge.desk.runs)
+    edge.desk.gate("A").set()
+
+    assert under_way == 16
+    assert [text(message) for message in json.loads((await batch.whole()).body)] == ["x by A"] * 64
     assert await edge.atomics.read("hold/") == []
 
 
