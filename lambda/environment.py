@@ -20,6 +20,7 @@ from mcp_edge.exposure import refuse_unsafe
 from mcp_edge.platform import Drain, Platform, Telemetry
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store
+from mcp_edge.telemetry.logs import tell_unknown
 from my_server.server import create_server
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,7 @@ class Environment:
             ConfigurationError: the settings cannot work, or would let everybody in without saying so.
         """
         self.settings = Settings.from_env(variables)
-        for name in Settings.unknown(variables):
-            log.warning("%s is no option of mcp-edge; `mcp-edge settings` lists them", name)
+        tell_unknown(variables)
         refuse_unsafe(self.settings, "a Function URL", insecure=variables.get(PREFIX + "AUTH") == "none")
         self.records, self.atomics = open_store(self.settings.store)
         self._telemetry = telemetry

@@ -12,7 +12,7 @@ import anyio
 from mcp.server.mcpserver import MCPServer
 from starlette.types import Receive, Scope, Send
 
-from mcp_edge import endpoint, jsonrpc, sse
+from mcp_edge import endpoint, jsonrpc, rate_limit, sse
 from mcp_edge.audit import SERVED, decided
 from mcp_edge.client_address import address_header
 from mcp_edge.core import Core
@@ -60,8 +60,8 @@ class App:
 
     def __init__(self, create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> None:
         self._create_server = create_server
-        self._open = platform.settings.auth == "none"
-        """Whether all users are one, of whom nobody knows how many they are."""
+        self._has_one_user = platform.settings.auth == "none"
+        """Whether all callers are one user, so that what one user may have under way is for everybody."""
         self._guards = Guards(platform.settings)
         self._address_header = address_header(platform.settings)
         self._gate = gate(platform, self._scopes)
@@ -105,14 +105,12 @@ class App:
             await self._guards.preflight(request)
             return
         user = await self._gate.authenticator.authenticate(request)
-        if not self._open and request.scope.get("state") and not request.claim(user.principal):
+        if not self._has_one_user and request.scope.get("state") and not request.claim(user.principal):
             decided(request.path, "refused", principal=user.principal, client=user.client, reason="connections")
             message = "Too many requests of yours are under way; try again when one has ended."
             raise TooMany(message, headers={"retry-after": "5"})
-        limiter = self._platform.limiter
-        if limiter is not None and not await limiter.allow(user.principal):
-            decided(request.path, "refused", principal=user.principal, client=user.client, reason="rate limit")
-            raise TooMany("Too many requests; try again in a minute.", headers={"retry-after": "60"})
+        if self._platform.limiter is not None:
+            await rate_limit.check(self._platform, request, user)
         await route(self._core or await self.start(), request, user)
 
     async def _open_paths(self, request: Request) -> None:

@@ -64,12 +64,12 @@ def is_loopback(host: str) -> bool:
 
 def exposed_names(settings: Settings) -> list[str]:
     """Where others than this machine may reach the server, by its settings: the public URL, each allowed host, and
-    behind the proxy whose headers are read."""
+    behind the proxy whose header is read."""
     hosts = [_host(entry) for entry in settings.allowed_hosts]
     public = settings.public_url
     own = [public] if public and not is_loopback(urlsplit(public).hostname or "") else []
-    told = [header for header in (settings.client_address_header, settings.certificate_header) if header]
-    behind = [f"the proxy that sends {header}" for header in told if lowered(header) in PROXY_HEADERS]
+    header = settings.client_address_header or ""
+    behind = [f"the proxy that sends {header}"] if lowered(header) in PROXY_HEADERS else []
     return own + [host for host in hosts if not is_loopback(host)] + behind
 
 

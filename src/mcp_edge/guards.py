@@ -29,7 +29,7 @@ _ONCE = frozenset(
     b"host origin authorization content-type content-length mcp-session-id mcp-protocol-version mcp-method mcp-name"
     b" last-event-id".split(b" ")
 )
-_OWN_SITE = frozenset({b"same-origin", b"none"})
+OWN_SITE = frozenset({b"same-origin", b"none"})
 """Fetch Metadata §2.3: a page of ours, or the user, who typed the address."""
 _EXPOSED = b"Mcp-Session-Id, WWW-Authenticate, Retry-After"
 _PREFLIGHT: list[Header] = [
@@ -127,7 +127,7 @@ class Guards:
 
 def _refuse_foreign(request: Request) -> None:
     """Refuse what another site's page had a browser ask for."""
-    if request.raw[b"sec-fetch-site"] not in _OWN_SITE:
+    if request.raw[b"sec-fetch-site"] not in OWN_SITE:
         decided(request.path, "refused", reason="a page of another site")
         raise Forbidden("Pages of other sites may not ask for this.", code=-32000)
 

@@ -224,8 +224,9 @@ def _certain(params: dict[str, Any] | None, link: Link, version: str) -> TypeGua
         return False
     if not params.keys() <= _PLAIN_PARAMS:
         return False
-    meta: dict[str, Any] = params.get("_meta", _EMPTY)
-    if type(params.get("_meta", _EMPTY)) is not dict:
+    given: Any = params.get("_meta", _EMPTY)
+    meta: dict[str, Any] = given
+    if type(given) is not dict:
         return False
     for key, value in meta.items():
         if key == "progressToken":

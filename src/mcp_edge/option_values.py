@@ -1,14 +1,34 @@
-"""How the text of an option is read: lists, pairs and JSON, as the environment has text alone. It knows no option."""
+"""How the text of an option is read, as the environment has text alone, and what may be in it. It knows no option."""
 
 from __future__ import annotations
 
 import json
+import re
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 _WHITE = " \t\r\n"
 """What a shell or a file leaves around a value. Whatever else Unicode calls white space is a part of it."""
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,63}")
+_NOT_PRIVATE = frozenset(
+    ("about", "blob", "chrome", "chrome-extension", "content", "data", "file", "filesystem", "ftp", "http", "https",
+     "intent", "jar", "javascript", "mailto", "moz-extension", "ms-browser-extension", "resource", "sms", "tel", "urn",
+     "vbscript", "view-source", "ws", "wss")
+)  # fmt: skip
+"""Schemes that a browser or a system reads itself."""
+OF_NOTHING = frozenset(sha256(text).hexdigest() for text in (b"", b"\n", b"\r\n"))
+"""What a shell makes of a variable that is not set."""
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+"""One scope (RFC 6749 §3.3)."""
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""The name of a header (RFC 9110 §5.1)."""
+
+
+def is_scope_list(text: str) -> bool:
+    """Whether `text` is scopes with one space between them (RFC 6749 §3.3)."""
+    return all(_SCOPE.fullmatch(scope) for scope in text.split(" "))
 
 
 def _parts(text: str) -> list[str]:
@@ -71,6 +91,46 @@ def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _ascii(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if not name.isascii():
+            raise ValueError(f"{name!r} is not ASCII, as requests name it: write it as `xn--…`")
+    return value
+
+
+def _hashed(value: dict[str, str]) -> dict[str, str]:
+    digests: set[str] = set()
+    for n, (name, key) in enumerate(value.items(), start=1):
+        if not name.isprintable() or not name.strip(" "):
+            raise ValueError(f"the name of entry {n} has characters that cannot be seen")
+        digest, limited, scopes = key.partition(":")
+        if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
+            raise ValueError(f"the key of entry {n} must be a SHA-256 in hex, as `mcp-edge keys create` prints it")
+        if digest in OF_NOTHING:
+            raise ValueError(f"the key of entry {n} is the SHA-256 of an empty text")
+        if digest in digests:
+            raise ValueError(f"the key of entry {n} is also that of an entry before it")
+        digests.add(digest)
+        if limited and not is_scope_list(scopes):
+            raise ValueError(f"the scopes of entry {n} must be words with one space between them")
+    return value
+
+
+def _field_name(value: str) -> str:
+    if not _FIELD_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is no name of a header")
+    return value
+
+
+def _private(value: tuple[str, ...]) -> tuple[str, ...]:
+    for scheme in value:
+        if not _SCHEME.fullmatch(scheme):
+            raise ValueError(f"{scheme!r} must be a URI scheme alone, in small letters, such as `cursor`")
+        if scheme in _NOT_PRIVATE:
+            raise ValueError(f"{scheme!r} is no private-use scheme: it belongs to no app")
+    return value
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Users = Annotated[tuple[str, ...], BeforeValidator(_split_whole)]
 Ways = Annotated[tuple[Literal["cimd", "dcr"], ...], BeforeValidator(_ways)]
@@ -78,3 +138,7 @@ Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
 Documents = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_documents)]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 SecretPairs = Annotated[dict[str, SecretStr], BeforeValidator(_pairs)]
+Keys = Annotated[Pairs, AfterValidator(_hashed)]
+HostNames = Annotated[Words, AfterValidator(_ascii)]
+Schemes = Annotated[Words, AfterValidator(_private)]
+FieldName = Annotated[str, AfterValidator(_field_name)]

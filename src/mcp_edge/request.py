@@ -91,8 +91,7 @@ class Request:
 
     def claim(self, principal: str) -> bool:
         """Tell the server whose request it is. False where it is busy with as many as one user may have."""
-        state = self.scope.get("state")
-        claim = state.get(CLAIM) if state else None
+        claim = self.scope.get("state", {}).get(CLAIM)
         if claim is None:
             return True
         self.scope[PRINCIPAL] = principal

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from hashlib import sha256
+from collections.abc import Iterable, Mapping
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -12,7 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from mcp_edge.ascii_text import lowered
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.option_values import Documents, Pairs, SecretPairs, Secrets, Users, Ways, Words
+from mcp_edge.option_values import (
+    Documents,
+    FieldName,
+    HostNames,
+    Keys,
+    Schemes,
+    SecretPairs,
+    Secrets,
+    Users,
+    Ways,
+    Words,
+)  # fmt: skip
 
 PREFIX = "MCP_"
 
@@ -29,26 +38,6 @@ WEB_CLIENT_ORIGINS: tuple[str, ...] = (
 )
 """Origins of web clients that call MCP servers from the browser. `MCP_ALLOWED_ORIGINS` adds to them. Where there is no
 credential (`auth=none`) they are not admitted."""
-
-
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,63}")
-_NOT_PRIVATE = frozenset(
-    ("about", "blob", "chrome", "chrome-extension", "content", "data", "file", "filesystem", "ftp", "http", "https",
-     "intent", "jar", "javascript", "mailto", "moz-extension", "ms-browser-extension", "resource", "sms", "tel", "urn",
-     "vbscript", "view-source", "ws", "wss")
-)  # fmt: skip
-"""Schemes that a browser or a system reads itself."""
-OF_NOTHING = frozenset(sha256(text).hexdigest() for text in (b"", b"\n", b"\r\n"))
-"""What a shell makes of a variable that is not set."""
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
-"""One scope (RFC 6749 §3.3)."""
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""The name of a header (RFC 9110 §5.1)."""
-
-
-def is_scope_list(text: str) -> bool:
-    """Whether `text` is scopes with one space between them (RFC 6749 §3.3)."""
-    return all(_SCOPE.fullmatch(scope) for scope in text.split(" "))
 
 
 class Settings(BaseModel):
@@ -68,7 +57,7 @@ class Settings(BaseModel):
         description="Who may call: `none` (loopback only), `keys` (static bearer keys), `oauth` (this server "
         "authorizes clients itself), `jwt` (another authorization server does) or `access` (Cloudflare Access does).",
     )
-    keys: Pairs = Field(
+    keys: Keys = Field(
         default_factory=dict[str, str],
         description="With `auth=keys`, and with `auth=oauth` beside tokens: access keys as `user:sha256`, or "
         "`user:sha256:scope scope`; `mcp-edge keys create` makes one.",
@@ -110,7 +99,7 @@ class Settings(BaseModel):
         description="How unknown OAuth clients make themselves known: `cimd` (a document at their URL) and `dcr` "
         "(RFC 7591); `none`: not at all.",
     )
-    redirect_schemes: Words = Field(
+    redirect_schemes: Schemes = Field(
         default=(),
         description="Private-use URI schemes of native apps (RFC 8252 §7.1) to admit besides https and loopback, such "
         "as `cursor`.",
@@ -124,7 +113,7 @@ class Settings(BaseModel):
         default=45, ge=0, le=300, description="Seconds for which a used refresh token gets the same answer once more."
     )
     sign_in_ttl_s: int = Field(default=8 * 3600, ge=60, description="Seconds for which a browser stays signed in.")
-    client_address_header: str | None = Field(
+    client_address_header: FieldName | None = Field(
         default=None,
         description="Header in which a trusted proxy states the client's address (`CF-Connecting-IP` behind a tunnel).",
     )
@@ -146,7 +135,7 @@ class Settings(BaseModel):
         default=None, description="With `auth=access`: the team's domain, `TEAM.cloudflareaccess.com`."
     )
     access_audience: Words = Field(default=(), description="With `auth=access`: the application's AUD tags.")
-    certificate_header: str | None = Field(
+    certificate_header: FieldName | None = Field(
         default=None,
         description="With `auth=access`, instead of Cloudflare's assertion: the header in which a proxy of yours names "
         "the client certificate that it has verified.",
@@ -155,11 +144,11 @@ class Settings(BaseModel):
         default=None,
         description="With `certificate_header`: what that proxy sends as `X-Proxy-Secret`, at least 32 bytes.",
     )
-    allowed_hosts: Words = Field(
+    allowed_hosts: HostNames = Field(
         default=(),
         description="Host names to answer besides that of the public URL and loopback; each counts as exposed.",
     )
-    allowed_origins: Words = Field(
+    allowed_origins: HostNames = Field(
         default=(),
         description="Browser origins to admit besides ours, loopback and, unless `auth=none`, the known web clients; "
         "`*`: all.",
@@ -257,50 +246,6 @@ class Settings(BaseModel):
         # Clients compare it with what a URL parser makes of what they were given (RFC 3986 §6.2.2.1).
         return f"{parts.scheme}://{lowered(parts.netloc)}{parts.path}".rstrip("/")
 
-    @field_validator("allowed_hosts", "allowed_origins")
-    @classmethod
-    def _ascii(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if not name.isascii():
-                raise ValueError(f"{name!r} is not ASCII, as requests name it: write it as `xn--…`")
-        return value
-
-    @field_validator("keys")
-    @classmethod
-    def _hashed(cls, value: dict[str, str]) -> dict[str, str]:
-        digests: set[str] = set()
-        for n, (name, key) in enumerate(value.items(), start=1):
-            if not name.isprintable() or not name.strip(" "):
-                raise ValueError(f"the name of entry {n} has characters that cannot be seen")
-            digest, limited, scopes = key.partition(":")
-            if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
-                raise ValueError(f"the key of entry {n} must be a SHA-256 in hex, as `mcp-edge keys create` prints it")
-            if digest in OF_NOTHING:
-                raise ValueError(f"the key of entry {n} is the SHA-256 of an empty text")
-            if digest in digests:
-                raise ValueError(f"the key of entry {n} is also that of an entry before it")
-            digests.add(digest)
-            if limited and not is_scope_list(scopes):
-                raise ValueError(f"the scopes of entry {n} must be words with one space between them")
-        return value
-
-    @field_validator("certificate_header", "client_address_header")
-    @classmethod
-    def _field_name(cls, value: str | None) -> str | None:
-        if value is not None and not _FIELD_NAME.fullmatch(value):
-            raise ValueError(f"{value!r} is no name of a header")
-        return value
-
-    @field_validator("redirect_schemes")
-    @classmethod
-    def _private(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for scheme in value:
-            if not _SCHEME.fullmatch(scheme):
-                raise ValueError(f"{scheme!r} must be a URI scheme alone, in small letters, such as `cursor`")
-            if scheme in _NOT_PRIVATE:
-                raise ValueError(f"{scheme!r} is no private-use scheme: it belongs to no app")
-        return value
-
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """The settings in `env`.
@@ -325,6 +270,6 @@ class Settings(BaseModel):
             raise ConfigurationError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
 
     @classmethod
-    def unknown(cls, env: Mapping[str, str]) -> list[str]:
+    def unknown(cls, env: Iterable[str]) -> list[str]:
         """The `MCP_` names in `env` that are no options: a spelling mistake, or another program's (`MCP_TIMEOUT`)."""
         return sorted(k for k in env if k.startswith(PREFIX) and lowered(k[len(PREFIX) :]) not in cls.model_fields)

@@ -29,11 +29,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("options", [[], ["--app", "local_app:create_server"]], ids=["own", "an app of the folder"])
-def test_nothing_of_the_current_folder_stands_for_what_is_installed(project: Path, options: list[str]) -> None:
-    (project / "uvloop.py").unlink()  # not installed: an app of the folder may bring it
-    (project / "orjson.py").unlink()
-    (project / "local_app.py").write_text(APP)
+def run_in(project: Path, *options: str) -> None:
+    """Start the server over stdio in that folder, as an IDE does, and let it end."""
     done = subprocess.run(
         [COMMAND, "serve", "--stdio", "--store", "sqlite:x.db", *options],
         cwd=project,
@@ -48,17 +45,14 @@ def test_nothing_of_the_current_folder_stands_for_what_is_installed(project: Pat
 
 
 def test_the_servers_own_app_needs_nothing_of_the_current_folder(project: Path) -> None:
-    done = subprocess.run(
-        [COMMAND, "serve", "--stdio", "--store", "sqlite:x.db"],
-        cwd=project,
-        env=clean_env(),
-        input="",
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    run_in(project)
+
+
+def test_nothing_of_the_current_folder_stands_for_what_is_installed(project: Path) -> None:
+    for name in ("uvloop", "orjson"):  # not installed: an app of the folder may bring it
+        (project / f"{name}.py").unlink()
+    (project / "local_app.py").write_text(APP)
+    run_in(project, "--app", "local_app:create_server")
 
 
 def test_workers_import_nothing_from_the_current_folder(project: Path) -> None:

@@ -65,7 +65,7 @@ async def test_on_every_page_nothing_can_be_focused_from_afar_and_enter_presses_
     names = {"provider": "GitHub", "server": "https://mcp.example", "user_name": "ada", "action": "/x"}
     shown = ("shown", "0")
     for each in (
-        connect.page(**names, apps="/apps", again=False, shown=shown),
+        connect.page(**names, apps="/apps", replaces=False, shown=shown),
         connect.arrived(**names, account="octocat", handle="0", shown=shown),
         connect.left(provider="GitHub", account="octocat"),
         connect.done(provider="GitHub", account="octocat"),

@@ -131,23 +131,28 @@ async def test_a_session_whose_end_broke_off_is_ended_by_the_next_attempt_everyw
     assert len(left) <= 3  # at most what failed, which ends by itself
 
 
+async def issued(tokens: AccessTokens, client: str = "app") -> tuple[str, str]:
+    """An access token of Bob's, and its digest."""
+    return await tokens.issue(
+        BOB,
+        client=client,
+        client_kind="",
+        redirect_uri="",
+        grant="g",
+        scopes=frozenset({"mcp"}),
+        audience="x",
+        ttl_s=3600,
+    )
+
+
 @pytest.mark.parametrize("at", range(1, DELETIONS + 1))
 async def test_an_access_token_whose_revocation_broke_off_is_revoked_by_the_next_one_everywhere(
     clock: Clock, at: int
 ) -> None:
     deployed = Deployment(clock)
     tokens, grants = deployed.tokens(deployed.here), deployed.grants(deployed.here)
-    more = {
-        "client": "app",
-        "client_kind": "",
-        "redirect_uri": "",
-        "grant": "g",
-        "scopes": frozenset({"mcp"}),
-        "audience": "x",
-        "ttl_s": 3600,
-    }
-    token, _ = await tokens.issue(BOB, **more)  # pyright: ignore[reportArgumentType] # of their own types
-    kept, _ = await tokens.issue(BOB, **more)  # pyright: ignore[reportArgumentType] # of their own types
+    token, _ = await issued(tokens)
+    kept, _ = await issued(tokens)
     deployed.fail(at)
 
     await until_done(lambda: grants.revoke(token, APP))
@@ -161,16 +166,7 @@ async def test_an_access_token_whose_revocation_broke_off_is_revoked_by_the_next
 async def test_a_revocation_removes_by_its_digest_what_only_the_late_store_still_has(clock: Clock) -> None:
     deployed = Deployment(clock)
     tokens, grants = deployed.tokens(deployed.here), deployed.grants(deployed.here)
-    token, digest = await tokens.issue(
-        BOB,
-        client="app",
-        client_kind="",
-        redirect_uri="",
-        grant="g",
-        scopes=frozenset({"mcp"}),
-        audience="x",
-        ttl_s=3600,
-    )
+    token, digest = await issued(tokens)
     await deployed.truth.delete(f"token/{digest}")
     assert await tokens.find(token.encode()) is None  # its own writes it reads in the truth
     await grants.revoke(token, APP)
@@ -180,16 +176,7 @@ async def test_a_revocation_removes_by_its_digest_what_only_the_late_store_still
 async def test_nobody_else_revokes_a_token_and_nothing_is_deleted_for_what_was_never_issued(clock: Clock) -> None:
     deployed = Deployment(clock)
     tokens, grants = deployed.tokens(deployed.here), deployed.grants(deployed.here)
-    token, _ = await tokens.issue(
-        BOB,
-        client="its",
-        client_kind="",
-        redirect_uri="",
-        grant="g",
-        scopes=frozenset({"mcp"}),
-        audience="x",
-        ttl_s=3600,
-    )
+    token, _ = await issued(tokens, "its")
 
     def refuse() -> bool:
         raise AssertionError

@@ -10,21 +10,17 @@ import re
 
 import h11
 
+from mcp_edge.cli.http_chunks import Chunks
+
 MAX_LINE = 16 * 1024
 """Bytes of a request line. RFC 9112 §3 recommends to support 8,000."""
 MAX_HEAD = 32 * 1024
 """Bytes of a request's head: room for long tokens and cookies, and as much as proxies in front pass on."""
 MAX_FIELDS = 100
 """Fields of a request's head. Browsers send 25; each proxy adds a few."""
-MAX_EXCESS = 16 * 1024
-"""Bytes by which the framing of a body may outweigh its data (as in Go since CVE-2023-39326)."""
-MAX_CHUNK_LINE = 4096
-"""Bytes of a chunk's size with its extensions, or of a trailer field."""
 MAX_UNREAD = 16 * 1024 * 1024
 """Bytes of a body that are read after the answer to it has begun."""
 
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r\n")
-_TRAILER = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*)?\r\n")
 _ABSOLUTE = re.compile(rb"(?i:https?)://((?:[a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?)(?=[/?]|$)")
 _HOST = re.compile(rb"(?i)(\r\nhost:)[^\r]*")
 _MALFORMED = "The request is not valid HTTP/1.1."
@@ -58,7 +54,12 @@ class Connection(h11.Connection):
     @property
     def unread(self) -> bool:
         """Whether the client may still be sending what nobody is going to read."""
-        return self.refusal is not None or self.their_state is h11.SEND_BODY or bool(self._raw)
+        return self.refusal is not None or self.unfinished
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a request's head has arrived."""
+        return self.their_state is h11.IDLE and bool(self._raw)
 
     @property
     def kept(self) -> int:
@@ -74,11 +75,6 @@ class Connection(h11.Connection):
         """As in h11."""
         super().start_next_cycle()
         self._arrived = 0
-
-    @property
-    def begun(self) -> bool:
-        """Whether a part of a request's head has arrived."""
-        return self.their_state is h11.IDLE and bool(self._raw)
 
     def receive_data(self, data: bytes) -> None:
         """Keep what the client has sent until `next_event` asks for it."""
@@ -234,91 +230,6 @@ class Connection(h11.Connection):
     def _refuse(self, message: str, status: int = 400) -> h11.RemoteProtocolError:
         self.refusal = status, message
         return h11.RemoteProtocolError(message, error_status_hint=status)
-
-
-class Chunks:
-    """A chunked body as it arrives (RFC 9112 §7.1), with its framing weighed against its data."""
-
-    def __init__(self) -> None:
-        self._left = 0
-        """Bytes that are missing of the chunk that has begun."""
-        self._ends = False
-        """Whether the end of a chunk's last line is still to come."""
-        self._trailers = False
-        self._ended = False
-        self._excess = 0
-
-    def take(self, raw: bytearray) -> bytes:
-        """Remove from `raw` what is whole, and return its data as one chunk; extensions and trailers are dropped.
-
-        Raises:
-            ValueError: it is malformed, or has more framing than data.
-        """
-        data: list[bytearray] = []
-        at, had_ended = 0, self._ended
-        while at < len(raw) and not self._ended:
-            before = at
-            if self._left:
-                data.append(raw[at : at + self._left])
-                at += len(data[-1])
-                self._left -= len(data[-1])
-            elif self._ends:
-                at = self._line_end(raw, at)
-            elif self._trailers:
-                at = self._trailer(raw, at)
-            else:
-                at = self._sizes(raw, at, data)
-            if at == before:
-                break
-        del raw[:at]
-        body = b"".join(data)
-        return (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (
-            b"0\r\n\r\n" if self._ended > had_ended else b""
-        )
-
-    def _sizes(self, raw: bytearray, at: int, data: list[bytearray]) -> int:
-        """Read chunks that are whole, and the size of the first one that is not."""
-        while (line := _CHUNK.match(raw, at, at + MAX_CHUNK_LINE)) is not None:
-            begin = line.end()
-            size = int(line[1], 16)
-            self._weigh(begin - at + 2 - size)
-            end = begin + size
-            if not size:
-                self._trailers = True
-                return begin
-            if not raw.startswith(b"\r\n", end):
-                self._left, self._ends = size, True
-                return begin
-            data.append(raw[begin:end])
-            at = end + 2
-        if raw.find(b"\n", at, at + MAX_CHUNK_LINE) >= 0 or len(raw) - at > MAX_CHUNK_LINE:
-            raise ValueError("A chunk of the body is malformed.")
-        return at
-
-    def _line_end(self, raw: bytearray, at: int) -> int:
-        """Read what follows the data of a chunk."""
-        if raw.startswith(b"\r\n", at):
-            self._ends = False
-            return at + 2
-        if raw[at] != ord("\r") or len(raw) > at + 1:
-            raise ValueError("A chunk of the body is malformed.")
-        return at
-
-    def _trailer(self, raw: bytearray, at: int) -> int:
-        """Read a trailer field, or the empty line that ends the body."""
-        line = _TRAILER.match(raw, at, at + MAX_CHUNK_LINE)
-        if line is None:
-            if raw.find(b"\n", at) >= 0 or len(raw) - at > MAX_CHUNK_LINE:
-                raise ValueError("A trailer field is malformed.")
-            return at
-        self._weigh(line.end() - at)
-        self._ended = line.end() == at + 2
-        return line.end()
-
-    def _weigh(self, excess: int) -> None:
-        self._excess = max(0, self._excess + excess)
-        if self._excess > MAX_EXCESS:
-            raise ValueError("The body has more framing than data.")
 
 
 def _value(head: bytes, field: bytes) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import socket
 import sys
@@ -25,9 +24,7 @@ from mcp_edge.platform import Platform
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store
 from mcp_edge.telemetry.lines import LineSink
-from mcp_edge.telemetry.logs import configure, standard_error
-
-log = logging.getLogger(__name__)
+from mcp_edge.telemetry.logs import configure, standard_error, tell_unknown
 
 _BACKLOG = 2048
 
@@ -49,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
         refuse_unsafe(settings, sock.getsockname()[0] if sock else args.host, insecure=args.insecure)
     settings = with_secret(settings)
     configure(standard_error(), settings.log_format, settings.log_level)
-    for name in Settings.unknown(os.environ):
-        log.warning("%s is no option of mcp-edge; `mcp-edge settings` lists them", name)
+    tell_unknown(os.environ)
     if args.stdio:
         anyio.run(_over_stdio, args.app, settings)
         return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
@@ -17,8 +16,7 @@ from mcp_edge.exposure import is_loopback, refuse_unsafe
 from mcp_edge.platform import Cadence, Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.cloudflare import open_cloudflare
-
-log = logging.getLogger(__name__)
+from mcp_edge.telemetry.logs import tell_unknown
 
 DOMAINS = 8
 
@@ -36,8 +34,7 @@ class Isolate:
         self.settings = Settings.from_env(environment.variables(env))
         refuse_unsafe(self.settings, "a Worker", insecure=environment.variable(env, "MCP_AUTH") == "none")
         self.telemetry = console.configure(self.settings.log_format, self.settings.log_level)
-        for name in Settings.unknown(dict.fromkeys(environment.names(env), "")):
-            log.warning("%s is no option of mcp-edge; `mcp-edge settings` lists them", name)
+        tell_unknown(environment.names(env))
         kv, d1 = environment.binding(env, "KV"), environment.binding(env, "DB")
         self.records, self.atomics = open_cloudflare(budget.counted_kv(kv), budget.counted_d1(d1))
         self.budget = budget.Budget(environment.count(env, "SUBREQUESTS", budget.FREE_PLAN))

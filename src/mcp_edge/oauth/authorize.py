@@ -9,11 +9,11 @@ from mcp_edge.oauth import consent, consents, flow, redirects
 from mcp_edge.oauth.model import AuthorizationRequest, Client, OAuthError
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.option_values import is_scope_list
 from mcp_edge.request import Request
 
 MAX_QUERY_BYTES = 8 * 1024
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _ONCE = frozenset(
     {"response_type", "response_mode", "state", "scope", "code_challenge", "code_challenge_method", "prompt"}
 )
@@ -146,7 +146,7 @@ async def _scopes(server: AuthorizationServer, asked: Parameters, client: Client
     if unknown := sorted(named - scopes.by_name.keys()):
         # What was sent is for the log alone: a stranger's link would have this server say it to its user.
         told, reason = f"The scopes here are {', '.join(scopes.by_name)}.", f"there is no scope {unknown[0][:80]}"
-        if not all(map(_SCOPE.fullmatch, unknown)):
+        if not is_scope_list(" ".join(unknown)):
             told = reason = "scope is not a list of scopes (RFC 6749 §3.3)."
         raise OAuthError("invalid_scope", told, reason=reason)
     if beyond := sorted(named - most):

@@ -13,6 +13,7 @@ from hashlib import sha256
 
 from mcp_edge.context import User
 from mcp_edge.errors import Forbidden, UnsupportedMedia
+from mcp_edge.guards import OWN_SITE
 from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth import cookies
 from mcp_edge.oauth.sign_outs import SignOuts
@@ -26,8 +27,6 @@ _BOUND = "mcp_edge.browser"
 """The member of the ASGI scope that keeps a new binding, so that one answer sets one."""
 _SINCE = "mcp_edge.signed_in_since"
 """The one that keeps what `since` says."""
-_OWN_SITE = frozenset({b"same-origin", b"none"})
-"""Fetch Metadata §2.3: a page of ours, or the user, who typed the address."""
 _AHEAD = (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose")
 """What says that a browser fetches a page before its user goes there."""
 
@@ -159,7 +158,7 @@ class Browsers:
         """Whether a browser says that another site's page asks; one of a sibling host is another site's."""
         origin, site = request.raw.get(b"origin"), request.raw.get(b"sec-fetch-site")
         return (origin is not None and origin.lower() != self._urls.origin.lower().encode()) or (
-            site is not None and site not in _OWN_SITE
+            site is not None and site not in OWN_SITE
         )
 
     def check_form(self, request: Request) -> None:

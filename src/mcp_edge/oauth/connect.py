@@ -26,7 +26,7 @@ from mcp_edge.oauth.callback import returned
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
-from mcp_edge.tokens import mint
+from mcp_edge.tokens import mint, short_hash
 from mcp_edge.web import again
 from mcp_edge.web import connect as web
 from mcp_edge.web.layout import source
@@ -77,7 +77,7 @@ async def _last_invitation(server: AuthorizationServer, principal: str) -> str |
 
 
 def _last_key(principal: str) -> str:
-    return f"invited/{sha256(principal.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return f"invited/{short_hash(principal)}"
 
 
 async def connect(server: AuthorizationServer, request: Request) -> None:
@@ -218,7 +218,7 @@ async def _show(
         user_name=user.name or user.subject,
         action=f"{base}{PATH}{handle}",
         apps=f"{base}/apps",
-        again=await connections.connected(user.principal),
+        replaces=await connections.connected(user.principal),
         shown=arming.field(server),
         told=told,
     )

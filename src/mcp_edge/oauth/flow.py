@@ -103,7 +103,7 @@ async def use(server: AuthorizationServer, flow: Flow) -> None:
     Raises:
         BadRequest: it was answered before.
     """
-    key = f"flow/{_hash(flow.id)}"
+    key = _key(flow.id)
     # It outlives the flow by a whole life, for instances whose clocks differ.
     if not await server.platform.atomics.create(key, b"1", nonce=mint(), ttl_s=2 * LIFE_S):
         raise BadRequest(_USED)
@@ -288,11 +288,7 @@ def _checked(server: AuthorizationServer, data: bytes | None) -> Flow:
 
 
 def _key(state: str) -> str:
-    return f"flow/{_hash(state)}"
-
-
-def _hash(text: str) -> str:
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"flow/{sha256(state.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _flow(data: bytes) -> Flow | None:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from mcp_edge.audit import decided
 from mcp_edge.errors import BadRequest
+from mcp_edge.guards import OWN_SITE
 from mcp_edge.identity.provider import FormProvider, Identity, Refused
 from mcp_edge.oauth import arrival, redirects
 from mcp_edge.oauth import flow as flows
@@ -20,10 +21,6 @@ from mcp_edge.web.layout import source
 
 _RETURNS = re.compile(r"/(apps|connect/[A-Za-z0-9_-]{1,128})")
 """Where a sign-in may lead back to: pages of ours that need a user."""
-
-_OWN_WAY = (b"none", b"same-origin")
-"""`Sec-Fetch-Site` of who means to come here. Whom another site has sent is typing there yet, perhaps what it told him
-to, and Enter would sign him in by it."""
 
 
 def url(server: AuthorizationServer, return_to: str) -> str:
@@ -96,7 +93,8 @@ async def _show(server: AuthorizationServer, request: Request, asked: Parameters
             provider="" if here else provider.label,
             purpose=await _purpose(server, waiting) if waiting else None,
             problem=problem,
-            takes_focus=request.raw.get(b"sec-fetch-site") in _OWN_WAY,
+            # Whom another site has sent is typing there yet, perhaps what it told him to; Enter would sign him in.
+            takes_focus=request.raw.get(b"sec-fetch-site") in OWN_SITE,
         )
     )
     await show(

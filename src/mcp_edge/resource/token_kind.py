@@ -54,7 +54,7 @@ def _is_auth0s(claims: dict[str, Any], audiences: frozenset[str]) -> bool:
     """Whether it has what Auth0 writes for a user who was granted permissions and no scope: them, and a client that the
     token is not for. An ID token is for its client."""
     client = text(claims, "azp")
-    return bool(client) and client not in audiences and bool(says_something(claims.get("permissions")))
+    return bool(client) and client not in audiences and says_something(claims.get("permissions"))
 
 
 def _small(value: Any) -> Any:

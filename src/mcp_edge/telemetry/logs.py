@@ -5,13 +5,23 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from collections.abc import Iterable
 
+from mcp_edge.settings import Settings
 from mcp_edge.telemetry.lines import LEVELS, Format, LineFormatter
+
+logger = logging.getLogger(__name__)
 
 _QUIET = ("mcp", "mangum", "httpx", "httpcore", "botocore", "asyncio")
 """Loggers whose INFO says something for each request; the call line says it once."""
 _NEVER_DEBUG = ("botocore.auth", "botocore.endpoint", "botocore.httpsession", "httpcore")
 """Loggers whose DEBUG holds headers: session tokens, cookies, signatures."""
+
+
+def tell_unknown(env: Iterable[str]) -> None:
+    """Log each name that looks like an option and is none; `env` are the names of the host's variables."""
+    for name in Settings.unknown(env):
+        logger.warning("%s is no option of mcp-edge; `mcp-edge settings` lists them", name)
 
 
 def standard_error() -> io.FileIO:

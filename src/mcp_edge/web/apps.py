@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from mcp_edge.web import again
 from mcp_edge.web.html import EMPTY, Html, app_name, html, joined, plain
-from mcp_edge.web.layout import Page
+from mcp_edge.web.layout import Page, status
 from mcp_edge.web.sign_in import hidden
 
 
@@ -56,7 +56,7 @@ def page(view: Apps) -> Page:
         '<form method="post" action="{action}">\n{kept}'
         '<button class="danger" name="do" value="sign-out-everywhere">Sign out everywhere</button></form>\n</div>\n'
         "</section>",
-        told=html('<p class="note" role="status">{text}</p>\n', text=view.told) if view.told else EMPTY,
+        told=status(view.told),
         name=plain(view.user_name),
         apps=joined(_app(view, app) for app in view.apps) if view.apps else nothing,
         account=_account(view) if view.account else EMPTY,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mcp_edge.web import again as first_button
-from mcp_edge.web.html import EMPTY, Html, html, plain
-from mcp_edge.web.layout import Page
+from mcp_edge.web import again
+from mcp_edge.web.html import html, plain
+from mcp_edge.web.layout import Page, status
 from mcp_edge.web.sign_in import hidden
 
 
@@ -15,7 +15,7 @@ def page(
     user_name: str,
     action: str,
     apps: str,
-    again: bool,
+    replaces: bool,
     shown: tuple[str, str],
     told: str = "",
 ) -> Page:
@@ -36,10 +36,10 @@ def page(
         '<form method="post" action="{action}">\n{first}{hidden}'
         '<div class="buttons"><button class="main">Continue to {provider}</button></div>\n</form>',
         provider=plain(provider, 40),
-        told=_told(told),
-        first=first_button.first("choice"),
+        told=status(told),
+        first=again.first("choice"),
         hidden=hidden((shown,)),
-        before="One is connected already; the new one takes its place." if again else "",
+        before="One is connected already; the new one takes its place." if replaces else "",
         server=server,
         user=plain(user_name),
         action=action,
@@ -78,15 +78,11 @@ def arrived(
         user=plain(user_name),
         server=server,
         action=action,
-        told=_told(told),
-        first=first_button.first("choice"),
+        told=status(told),
+        first=again.first("choice"),
         hidden=hidden((("handle", handle), shown)),
     )
     return Page(f"Use this {name} account here?", body)
-
-
-def _told(text: str) -> Html:
-    return html('<p class="note" role="status">{text}</p>\n', text=text) if text else EMPTY
 
 
 def left(*, provider: str, account: str) -> Page:

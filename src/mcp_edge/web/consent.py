@@ -7,7 +7,7 @@ from typing import Literal
 
 from mcp_edge.web import again
 from mcp_edge.web.html import EMPTY, Html, app_name, html, joined, link, plain
-from mcp_edge.web.layout import Page
+from mcp_edge.web.layout import Page, status
 from mcp_edge.web.sign_in import hidden
 
 
@@ -65,7 +65,7 @@ def page(view: Consent) -> Page:
         "</dl>\n{warning}"
         '<form method="post" action="{action}">\n{again}{hidden}{options}{buttons}</form>\n{after}',
         name=name,
-        told=html('<p class="note" role="status">{text}</p>\n', text=view.told) if view.told else EMPTY,
+        told=status(view.told),
         problem=html('<p class="note" role="alert">{text}</p>\n', text=view.problem) if view.problem else EMPTY,
         kind=_kind(view, name),
         redirect=view.redirect_host,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from mcp_edge.web.html import Html, html
+from mcp_edge.web.html import EMPTY, Html, html
 
 _SOURCE = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -32,6 +32,11 @@ class Page:
 
     title: str
     body: Html
+
+
+def status(text: str) -> Html:
+    """A note that says what has just happened; nothing where there is nothing to say."""
+    return html('<p class="note" role="status">{text}</p>\n', text=text) if text else EMPTY
 
 
 def document(page: Page, base: str) -> bytes:

@@ -9,11 +9,11 @@ import asyncio
 import logging
 from typing import Any
 
-from mcp_edge import calls, jsonrpc
+from mcp_edge import calls, jsonrpc, rate_limit
 from mcp_edge.cancellations import was_cancelled
 from mcp_edge.context import User
 from mcp_edge.core import Core
-from mcp_edge.errors import BadRequest, InsufficientScope, StoreUnavailable, TooMany
+from mcp_edge.errors import BadRequest, InsufficientScope, StoreUnavailable
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
@@ -76,7 +76,7 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
     Raises:
         BadRequest: the session's revision has no batches, or the batch is empty, too long, or holds an `initialize` or
             a response to what was never asked.
-        TooMany: its messages are more than the platform's limiter allows.
+        TooMany: its messages are more than the host's limiter allows; nothing of it was done.
         InsufficientScope: the user may not do all of it; nothing of it was done.
     """
     from mcp_edge.wires.handshake import link_of, notified  # noqa: PLC0415 # the wire's own parts; batches are rare
@@ -90,7 +90,7 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         raise BadRequest("initialize must be sent alone.")
 
     await _check_scopes(core, user, messages)
-    await _check_rate(core, user, len(messages))
+    await rate_limit.check(core.platform, request, user, len(messages) - 1)  # the request itself has been counted
     began, room = core.platform.clock(), asyncio.Semaphore(_AT_ONCE)
 
     async def serve(message: dict[str, Any]) -> bytes:
@@ -115,18 +115,6 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         await request.answer(200, b"[" + b",".join(answers) + b"]")
     else:
         await request.answer(202)
-
-
-async def _check_rate(core: Core, user: User, count: int) -> None:
-    """Count each message of a batch; the request itself has been counted.
-
-    Raises:
-        TooMany: nothing of the batch was done.
-    """
-    limiter = core.platform.limiter
-    for _ in range(count - 1 if limiter is not None else 0):
-        if limiter is not None and not await limiter.allow(user.principal):
-            raise TooMany("Too many requests; try again in a minute.", headers={"retry-after": "60"})
 
 
 async def _check_scopes(core: Core, user: User, messages: list[Any]) -> None:

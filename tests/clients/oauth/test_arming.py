@@ -91,7 +91,7 @@ NAMES: dict[str, Any] = {
     "shown": ("shown", "0"),
 }
 CONNECTING = {
-    "before": connect.page(**NAMES, apps="/apps", again=False),
+    "before": connect.page(**NAMES, apps="/apps", replaces=False),
     "after": connect.arrived(**NAMES, account="octocat", handle="0"),
 }
 
