@@ -24,7 +24,7 @@ class Served(Protocol):
         ...
 
 
-SERVED: ContextVar[Served | None] = ContextVar("mcp_edge.served", default=None)
+SERVED: ContextVar[Served | None] = ContextVar("mcp-edge.served", default=None)
 """Set once for each request, so that no decision about it can be written without its address."""
 
 

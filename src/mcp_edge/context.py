@@ -54,7 +54,7 @@ class Call(Protocol):
         ...
 
 
-CURRENT: ContextVar[Call] = ContextVar("mcp_edge.call")
+CURRENT: ContextVar[Call] = ContextVar("mcp-edge.call")
 
 
 def current_call() -> Call:

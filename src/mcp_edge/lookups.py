@@ -41,7 +41,7 @@ class Asker:
     """Whether the name was reached before."""
 
 
-ASKER: ContextVar[Asker | None] = ContextVar("mcp_edge.asker", default=None)
+ASKER: ContextVar[Asker | None] = ContextVar("mcp-edge.asker", default=None)
 """Set by who knows for whom a URL is fetched; without it a name is a stranger's, and of no network."""
 
 

@@ -20,12 +20,12 @@ from mcp_edge.tokens import mint
 JSON = b"application/json"
 BODY_TIMEOUT_S = 30
 Header = tuple[bytes, bytes]
-PRINCIPAL = "mcp_edge.principal"
+PRINCIPAL = "mcp-edge.principal"
 """In the scope, once it is known: whose request it is. The server bounds what waits for one user to read."""
-CLAIM = "mcp_edge.claim"
+CLAIM = "mcp-edge.claim"
 """In the scope's state, where the server counts: a function that is told whose request it is and says whether there is
 a place for it."""
-TAKEN = "mcp_edge.taken"
+TAKEN = "mcp-edge.taken"
 """In the scope's state, where the server can tell: a function that returns how many bytes its client has taken."""
 
 

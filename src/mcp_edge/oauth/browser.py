@@ -23,9 +23,9 @@ from mcp_edge.tokens import mint
 from mcp_edge.urls import Urls
 
 _PURPOSE = "browser"
-_BOUND = "mcp_edge.browser"
+_BOUND = "mcp-edge.browser"
 """The member of the ASGI scope that keeps a new binding, so that one answer sets one."""
-_SINCE = "mcp_edge.signed_in_since"
+_SINCE = "mcp-edge.signed_in_since"
 """The one that keeps what `since` says."""
 _AHEAD = (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose")
 """What says that a browser fetches a page before its user goes there."""
