@@ -1,7 +1,7 @@
 """Every dotted name and path of this repository's code that stands in a text resolves, in any kind of file.
 
-A module that is moved takes its imports with it: the type checker sees to that. Nobody sees to a dotted name in a test's
-patch, in a script that a test starts, in a table of late imports, in a build's list of folders, or on a page of the docs.
+A module that is moved takes its imports with it: the type checker sees to that. Nobody sees to a dotted name in a
+test's patch, in a script that a test starts, in a table of late imports, in a build's list of folders, or in the docs.
 """
 
 from __future__ import annotations
