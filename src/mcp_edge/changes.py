@@ -25,10 +25,10 @@ from mcp.shared.subscriptions import (
 from mcp_edge.ascii_text import digits
 from mcp_edge.ceilings import update
 from mcp_edge.errors import StoreUnavailable
+from mcp_edge.hashing import short_hash
 from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
 from mcp_edge.storage.ports import Entry
-from mcp_edge.tokens import short_hash
 
 logger = logging.getLogger(__name__)
 

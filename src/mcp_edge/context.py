@@ -8,38 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mcp_edge.hashing import short_hash
 from mcp_edge.platform import Platform
+from mcp_edge.user import User
 
 if TYPE_CHECKING:
     import httpx
     from mcp.server.subscriptions import ServerEvent
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who is calling. `issuer`, `tenant` and `subject` together are the identity; `name` is for display only."""
-
-    issuer: str
-    subject: str
-    tenant: str = ""
-    name: str = ""
-    scopes: frozenset[str] | None = None
-    """What the credential allows, with what that implies; None where nothing is restricted."""
-    client: str = ""
-    """The OAuth client that acts for the user; empty where there is none."""
-    grant: str = ""
-    """The id of the grant that the credential belongs to; empty where there is none."""
-    admitted: str = field(default="", repr=False, compare=False)
-    """What in the settings let the user in at the sign-in, so that it can be seen when that is gone."""
-
-    @property
-    def principal(self) -> str:
-        """The identity as one text, under which everything of the user is stored."""
-        return f"{self.issuer}|{self.tenant}|{self.subject}"
 
 
 class Call(Protocol):
@@ -89,7 +66,7 @@ class UserState:
 
     def __init__(self, platform: Platform, principal: str) -> None:
         self._store = platform.records
-        self._prefix = f"user/{sha256(principal.encode()).hexdigest()[:32]}/"
+        self._prefix = f"user/{short_hash(principal)}/"
 
     async def get(self, key: str) -> Any:
         """The value under `key`, or None."""

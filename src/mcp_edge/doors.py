@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from mcp_edge.context import User
 from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
 from mcp_edge.quotas import HOLD_S, Quotas
+from mcp_edge.user import User
 
 FORMAT = 1
 _COST_BYTES = 512

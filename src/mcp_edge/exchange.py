@@ -19,11 +19,11 @@ from mcp.shared.transport_context import TransportContext
 
 from mcp_edge import jsonrpc
 from mcp_edge.changes import KINDS, Change, Changes
-from mcp_edge.context import User
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.sessions import LEVELS, Session, Sessions
 from mcp_edge.tokens import mint
+from mcp_edge.user import User
 
 
 class CannotAsk(NoBackChannelError):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_edge import jsonrpc, sse
 from mcp_edge.cancellations import was_cancelled
-from mcp_edge.context import User
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.heads import Head
 from mcp_edge.held import Sole
@@ -21,6 +20,7 @@ from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
 from mcp_edge.streams import END, FINAL, MESSAGE, Journal, LeaseLost
+from mcp_edge.user import User
 
 if TYPE_CHECKING:
     from mcp_edge.core import Core

@@ -16,10 +16,10 @@ from mcp.server.mcpserver import MCPServer
 from mcp.shared.uri_template import UriTemplate
 
 from mcp_edge import audit
-from mcp_edge.context import User
 from mcp_edge.errors import ConfigurationError, InsufficientScope
 from mcp_edge.jsonrpc import member
 from mcp_edge.scopes import Scopes, declared, needs_of
+from mcp_edge.user import User
 
 logger = logging.getLogger(__name__)
 

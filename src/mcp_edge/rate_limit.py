@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mcp_edge.audit import decided
-from mcp_edge.context import User
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
+from mcp_edge.user import User
 
 
 async def check(platform: Platform, request: Request, user: User, count: int = 1) -> None:

@@ -17,11 +17,11 @@ from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import INVALID_REQUEST
 
 from mcp_edge import sse
-from mcp_edge.context import User
 from mcp_edge.errors import CallerError, StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.quotas import Hold, Quotas
 from mcp_edge.request import Request
+from mcp_edge.user import User
 
 if TYPE_CHECKING:
     from mcp_edge.results import Asked

@@ -17,11 +17,6 @@ def mint() -> str:
     return secrets.token_bytes(16).hex()
 
 
-def short_hash(text: str) -> str:
-    """The first 128 bits of SHA-256 in hex: under this a secret id is stored, never under itself."""
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
 class Signer:
     """Message authentication under the key ring: the first key signs, every key verifies.
 

@@ -10,11 +10,12 @@ import httpx
 
 from mcp_edge.answer_body import CODINGS
 from mcp_edge.audit import decided
-from mcp_edge.context import User, current_call
+from mcp_edge.context import current_call
 from mcp_edge.errors import UpstreamError
 from mcp_edge.outbound import exchange
 from mcp_edge.platform import Accounts
 from mcp_edge.tokens import mint
+from mcp_edge.user import User
 
 _MOST_DECODINGS = 3
 """So often is a path decoded: proxies and servers behind each other may do it once each."""

@@ -15,11 +15,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from jwt.utils import base64url_encode
 
-from mcp_edge.context import User
 from mcp_edge.errors import ConfigurationError, UpstreamError
 from mcp_edge.identity.admission import Admission
 from mcp_edge.identity.oidc import Oidc
 from mcp_edge.identity.provider import Identity, Refused, TokenSet
+from mcp_edge.user import User
 from tests.identity.issuer import EC, ISSUER, NOW, OTHER_RSA, RSA, WEAK_RSA, FakeIssuer, part, rsa_jwk, unsigned
 
 pytestmark = pytest.mark.anyio

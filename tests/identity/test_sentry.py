@@ -10,7 +10,6 @@ import httpx
 import pytest
 from pytest_httpx import HTTPXMock
 
-from mcp_edge.context import User
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.admission import Admission
 from mcp_edge.identity.provider import Identity, Refused, TokenSet
@@ -18,6 +17,7 @@ from mcp_edge.identity.sentry import Sentry
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
+from mcp_edge.user import User
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,6 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from mcp_edge.context import User
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth.grants import Grants
@@ -21,6 +20,7 @@ from mcp_edge.scopes import Scope, Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.storage.ports import AtomicStore, Entry, RecordStore
 from mcp_edge.urls import Urls
+from mcp_edge.user import User
 from tests.storage.clock import Clock
 
 T = TypeVar("T")

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from mcp_edge.context import User
 from mcp_edge.oauth.grant_store import MOST_GRANTS
 from mcp_edge.oauth.issuing import MOST_ACCESS_TOKENS, Tokens
 from mcp_edge.oauth.model import Client, OAuthError
 from mcp_edge.storage.memory import open_memory
+from mcp_edge.user import User
 from tests.oauth.granting import ANN, APP, CALLBACK, HERE, OTHER, RING, URLS, VERIFIER, Office, refusal
 from tests.storage.clock import Clock
 

@@ -13,13 +13,13 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from mcp_edge.context import User
 from mcp_edge.gate import Gate, gate
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scope, Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
+from mcp_edge.user import User
 
 RSA, OTHER_RSA = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 EC = ec.generate_private_key(ec.SECP256R1())

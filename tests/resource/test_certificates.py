@@ -11,11 +11,11 @@ import pytest
 from pydantic import SecretStr
 
 from mcp_edge.app import create_app
-from mcp_edge.context import User
 from mcp_edge.errors import ConfigurationError, Unauthenticated
 from mcp_edge.request import Request
 from mcp_edge.resource.certificates import ProxyCertificates
 from mcp_edge.settings import Settings
+from mcp_edge.user import User
 from tests.oauth.deployment import PUBLIC_URL, create_server, deploy
 
 SECRET = secrets.token_hex(32)

@@ -13,9 +13,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mcp_edge.context import User
 from mcp_edge.errors import ConfigurationError, Unauthenticated, UpstreamError
 from mcp_edge.gate import Gate
+from mcp_edge.user import User
 from tests.resource.issuer import HERE, NOW, OTHER_RSA, RSA, Answered, Issuer, asking, bearing, public, user_of
 
 pytestmark = pytest.mark.anyio

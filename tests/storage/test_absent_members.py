@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from mcp_edge.context import User
 from mcp_edge.doors import Doors
 from mcp_edge.errors import NotFound
 from mcp_edge.mailbox import Letter, Mailbox
@@ -17,6 +16,7 @@ from mcp_edge.sessions import Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.storage.dynamodb_table import PART_BYTES
 from mcp_edge.tokens import Signer
+from mcp_edge.user import User
 from tests.storage.clock import Clock
 from tests.storage.conftest import Ports
 

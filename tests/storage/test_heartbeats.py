@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from mcp_edge.context import User
 from mcp_edge.heads import Head
 from mcp_edge.mailbox import Mailbox
 from mcp_edge.platform import Platform
@@ -15,6 +14,7 @@ from mcp_edge.settings import Settings
 from mcp_edge.storage.dynamodb_table import PART_BYTES
 from mcp_edge.storage.ports import AtomicStore
 from mcp_edge.streams import Journal, Log
+from mcp_edge.user import User
 from tests.storage.clock import Clock
 from tests.storage.conftest import Ports
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.context import User
 from mcp_edge.errors import NotFound, StoreUnavailable
 from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth.access_tokens import AccessTokens
@@ -21,6 +20,7 @@ from mcp_edge.storage.cached import Cached
 from mcp_edge.storage.memory import MemoryRecords, open_memory
 from mcp_edge.tokens import Signer
 from mcp_edge.urls import Urls
+from mcp_edge.user import User
 from tests.oauth.granting import every_client
 from tests.storage.clock import Clock
 

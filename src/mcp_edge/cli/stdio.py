@@ -21,8 +21,9 @@ from mcp.shared.subscriptions import event_to_notification
 
 from mcp_edge.arguments import bound_argument_errors
 from mcp_edge.cli.stdio_bounds import WithinBounds, check_uris
-from mcp_edge.context import CURRENT, User
+from mcp_edge.context import CURRENT
 from mcp_edge.platform import Platform
+from mcp_edge.user import User
 
 _MODERN = "2026-07-28"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mcp_edge.ascii_text import stripped
-from mcp_edge.context import User
 from mcp_edge.identity.provider import Refused
+from mcp_edge.user import User
 
 _MAX_CHARS = 64
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from hashlib import sha256
 
 from mcp_edge.ascii_text import stripped
-from mcp_edge.context import User
 from mcp_edge.credentials import access_keys
 from mcp_edge.identity.provider import Refused
+from mcp_edge.user import User
 
 
 class Keys:

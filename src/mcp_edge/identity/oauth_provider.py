@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from mcp_edge.context import User
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.identity.admission import Admission
 from mcp_edge.identity.oauth_client import OAuthClient
@@ -13,6 +12,7 @@ from mcp_edge.identity.provider import TokenSet
 from mcp_edge.masking import masked_url
 from mcp_edge.outbound import is_protected
 from mcp_edge.platform import Platform
+from mcp_edge.user import User
 
 
 class OAuthProvider:

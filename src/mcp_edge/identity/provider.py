@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from mcp_edge.context import User
+from mcp_edge.user import User
 
 
 @dataclass(frozen=True, slots=True)

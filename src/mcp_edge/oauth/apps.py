@@ -5,7 +5,6 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from mcp_edge.audit import decided
-from mcp_edge.context import User
 from mcp_edge.errors import BadRequest
 from mcp_edge.oauth import arming, consents, redirects, sign_in
 from mcp_edge.oauth.model import ConnectedApp
@@ -14,6 +13,7 @@ from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
+from mcp_edge.user import User
 from mcp_edge.web import again
 from mcp_edge.web import apps as web
 

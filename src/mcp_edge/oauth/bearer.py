@@ -10,7 +10,6 @@ from dataclasses import replace
 from hashlib import sha256
 
 from mcp_edge.audit import decided
-from mcp_edge.context import User
 from mcp_edge.credentials import bearer
 from mcp_edge.oauth.access_tokens import ClientRefused
 from mcp_edge.oauth.grants import Grants
@@ -18,6 +17,7 @@ from mcp_edge.request import Request
 from mcp_edge.resource import challenges
 from mcp_edge.scopes import Scopes
 from mcp_edge.urls import ENDPOINTS, Urls
+from mcp_edge.user import User
 
 _REASON = "unknown, expired or ended token, or one for another resource"
 

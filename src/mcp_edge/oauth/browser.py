@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable
 from hashlib import sha256
 
-from mcp_edge.context import User
 from mcp_edge.errors import Forbidden, UnsupportedMedia
 from mcp_edge.guards import OWN_SITE
 from mcp_edge.keyring import KeyRing
@@ -21,6 +20,7 @@ from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.tokens import mint
 from mcp_edge.urls import Urls
+from mcp_edge.user import User
 
 _PURPOSE = "browser"
 _BOUND = "mcp-edge.browser"

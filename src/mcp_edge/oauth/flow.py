@@ -18,7 +18,6 @@ from urllib.parse import quote, urlencode
 from pydantic import TypeAdapter, ValidationError
 
 from mcp_edge.audit import decided
-from mcp_edge.context import User
 from mcp_edge.errors import BadRequest, Forbidden
 from mcp_edge.identity.provider import FormProvider
 from mcp_edge.oauth import consents, naming, pages, redirects
@@ -26,6 +25,7 @@ from mcp_edge.oauth.model import Approval, AuthorizationRequest, Client, OAuthEr
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 from mcp_edge.tokens import mint
+from mcp_edge.user import User
 from mcp_edge.web import error as error_page
 
 LIFE_S = 600

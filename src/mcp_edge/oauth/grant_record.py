@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mcp_edge.context import User
 from mcp_edge.keyring import KeyRing
+from mcp_edge.user import User
 
 FORMAT = 1
 _WITH_KIND = 2

@@ -13,7 +13,6 @@ from dataclasses import replace
 from hashlib import sha256
 
 from mcp_edge.audit import decided
-from mcp_edge.context import User
 from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth import token_format
 from mcp_edge.oauth.access_tokens import AccessTokens, ClientRefused
@@ -26,6 +25,7 @@ from mcp_edge.oauth.token_format import Code, RefreshToken, digest
 from mcp_edge.platform import Platform
 from mcp_edge.scopes import Scopes
 from mcp_edge.urls import Urls
+from mcp_edge.user import User
 
 
 class Grants:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from mcp_edge.context import User
+from mcp_edge.user import User
 
 AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
 Kind = Literal["static", "cimd", "dcr"]

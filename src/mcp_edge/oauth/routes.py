@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property, partial
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mcp_edge.audit import decided
@@ -22,6 +20,7 @@ from mcp_edge.oauth.bearer import BearerTokens
 from mcp_edge.oauth.grants import Grants
 from mcp_edge.oauth.metadata import server_metadata
 from mcp_edge.oauth.model import Client, OAuthError
+from mcp_edge.oauth.places import Place, place_of
 from mcp_edge.platform import Accounts, Platform
 from mcp_edge.request import Request
 from mcp_edge.resource import cors
@@ -30,45 +29,12 @@ from mcp_edge.scopes import Scopes
 from mcp_edge.urls import Urls
 
 if TYPE_CHECKING:
-    from mcp_edge.oauth.limits import What
     from mcp_edge.oauth.server import AuthorizationServer
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Awaitable[None]]
 _NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a path is served: `handler` of `module`, `async (server, request)`."""
-
-    module: str
-    handler: str
-    limit: What | None
-    """None where the handler counts, or nothing is."""
-    methods: tuple[str, ...]
-    any_origin: bool = False
-    page: bool = False
-    """The handler answers a browser, in pages."""
-
-
-_PLACES = {
-    "/token": _Place("token", "token", "token", ("POST",), any_origin=True),
-    "/revoke": _Place("revocation", "revoke", "revoke", ("POST",), any_origin=True),
-    "/introspect": _Place("introspection", "introspect", "introspect", ("POST",)),
-    "/register": _Place("registration", "register", "new-client", ("POST",), any_origin=True),
-    "/authorize": _Place("authorize", "authorize", "authorize", ("GET",), page=True),
-    "/consent": _Place("consent", "consent", "consent", ("GET", "POST"), page=True),
-    "/sign-in": _Place("sign_in", "sign_in", None, ("GET", "POST"), page=True),
-    "/sign-out": _Place("sign_in", "sign_out", "apps", ("POST",), page=True),
-    "/apps": _Place("apps", "apps", "apps", ("GET", "POST"), page=True),
-    "/oauth/callback": _Place("callback", "callback", "callback", ("GET",), page=True),
-    "/oauth/connected": _Place("connect", "connected", "callback", ("GET", "POST"), page=True),
-    "/style.css": _Place("pages", "stylesheet", None, ("GET", "HEAD"), page=True),
-}
-_CONNECT = _Place("connect", "connect", "connect", ("GET", "POST"), page=True)
-"""Every path below /connect/."""
 
 
 def open_gate(
@@ -109,7 +75,7 @@ class Entrance:
 
     def route(self, path: str) -> Handler | None:
         """The handler of a path, or None."""
-        place = _CONNECT if path.startswith("/connect/") else _PLACES.get(path)
+        place = place_of(path)
         if place is not None:
             return partial(self._show if place.page else self._answer, place)
         return next((found for documents in self._documents if (found := documents.route(path))), None)
@@ -152,7 +118,7 @@ class Entrance:
             connections=connections,
         )
 
-    async def _answer(self, place: _Place, request: Request) -> None:
+    async def _answer(self, place: Place, request: Request) -> None:
         """Serve a client, in JSON, its mistakes too (RFC 6749 §5.2)."""
         try:
             if place.any_origin and await cors.preflighted(request, *place.methods):
@@ -177,24 +143,23 @@ class Entrance:
         address = self._server.limits.address(request)
         decided(request.path.removeprefix("/"), "refused", client=client, address=address, reason=reason)
 
-    async def _show(self, place: _Place, request: Request) -> None:
+    async def _show(self, place: Place, request: Request) -> None:
         """Serve a browser, in pages, its mistakes too."""
         from mcp_edge.oauth.pages import shown  # noqa: PLC0415
 
         await shown(partial(self._visited, place))(self._server, request)
 
-    async def _visited(self, place: _Place, server: AuthorizationServer, request: Request) -> None:
+    async def _visited(self, place: Place, server: AuthorizationServer, request: Request) -> None:
         """Count what the user of a browser asks for: not what another site's page has it ask for, any number of times,
         which would keep that user and the neighbours out."""
         request.only(*place.methods)
         server.browsers.check_visit(request)
         await self._limited(place, server, request)
 
-    async def _limited(self, place: _Place, server: AuthorizationServer, request: Request) -> None:
+    async def _limited(self, place: Place, server: AuthorizationServer, request: Request) -> None:
         if place.limit is not None:
             await server.limits.check(request, place.limit)
-        module = import_module(f"mcp_edge.oauth.{place.module}")
-        await getattr(module, place.handler)(server, request)
+        await place.handler()(server, request)
 
 
 async def _refuse(request: Request, status: int, error: str, description: str, headers: Mapping[str, str]) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from mcp_edge.audit import decided
-from mcp_edge.context import User
 from mcp_edge.credentials import refusal, step_up
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.identity.jwks import Jwks
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.resource.verified_tokens import Unfit, Verified, VerifiedTokens, is_name, text, texts
+from mcp_edge.user import User
 
 HEADER = b"cf-access-jwt-assertion"
 """Access removes whatever a client sends under this name. The signature is verified all the same."""

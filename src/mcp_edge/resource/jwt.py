@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from mcp_edge.ascii_text import stripped
 from mcp_edge.audit import decided
-from mcp_edge.context import User
 from mcp_edge.credentials import bearer
 from mcp_edge.errors import ConfigurationError, UpstreamError
 from mcp_edge.identity.documents import Document
@@ -31,6 +30,7 @@ from mcp_edge.resource.verified_tokens import (
 )
 from mcp_edge.scopes import Scopes
 from mcp_edge.urls import Urls
+from mcp_edge.user import User
 
 _WHOSE = "The authorization server"
 _EVERY_CLIENT = "*"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, cast
 
-from mcp_edge.context import User
 from mcp_edge.identity.jwks import ALGORITHMS, Jwks, Unsigned, claims_of, header_of
 from mcp_edge.platform import Platform
+from mcp_edge.user import User
 
 LEEWAY_S = 30
 """How far the issuer's clock may be from ours."""

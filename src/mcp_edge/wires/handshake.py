@@ -8,7 +8,6 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERS
 
 from mcp_edge import calls, jsonrpc
 from mcp_edge.cancellations import cancel
-from mcp_edge.context import User
 from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest
 from mcp_edge.exchange import Exchange
@@ -18,6 +17,7 @@ from mcp_edge.reply import PlainReply, SilentReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
 from mcp_edge.suspended import SuspendableReply
+from mcp_edge.user import User
 from mcp_edge.wires import batch
 
 _VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)

@@ -15,11 +15,11 @@ from mcp.shared.inbound import (
 )
 
 from mcp_edge import calls, jsonrpc
-from mcp_edge.context import User
 from mcp_edge.core import Core
 from mcp_edge.link import MODERN, Link, envelope_of
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Request
+from mcp_edge.user import User
 
 VERSION = MODERN.encode()
 

@@ -6,7 +6,6 @@ from mcp_edge import calls, jsonrpc, sse
 from mcp_edge.cadence import Pauses
 from mcp_edge.cancellations import was_cancelled
 from mcp_edge.changes import METHODS, Change, Cursor
-from mcp_edge.context import User
 from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest, MethodNotAllowed
 from mcp_edge.heads import Head
@@ -16,6 +15,7 @@ from mcp_edge.request import Request
 from mcp_edge.sessions import Session
 from mcp_edge.streams import END, FINAL, MESSAGE, Journal, Log, parse_event_id
 from mcp_edge.suspended import SuspendableReply
+from mcp_edge.user import User
 from mcp_edge.wires.handshake import link_of, load_session
 
 _POST_ONLY = {"allow": "POST, DELETE"}

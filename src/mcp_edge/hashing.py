@@ -1,0 +1,10 @@
+"""The hash under which a secret or a person is stored. Pure."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+
+def short_hash(text: str) -> str:
+    """The first 128 bits of SHA-256 in hex: under this a secret id is stored, never under itself."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
