@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mcp_edge.ascii_text import digits, listed, lowered, media_type, stripped
+from mcp_edge.text.ascii import digits, listed, lowered, media_type, stripped
 from tests.support.fleet import ROOT
 
 ODD = [

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection, Iterator
 
 import httpx
 
-from mcp_edge.ascii_text import lowered, stripped
+from mcp_edge.text.ascii import lowered, stripped
 
 CODINGS = ("gzip", "deflate")
 """What can be undone (RFC 9110 §8.4.1)."""

@@ -10,8 +10,8 @@ import logging
 from contextvars import ContextVar
 from typing import Literal, Protocol
 
-from mcp_edge.hashing import short_hash
-from mcp_edge.log_text import clipped, quoted
+from mcp_edge.text.hashing import short_hash
+from mcp_edge.text.log_text import clipped, quoted
 
 logger = logging.getLogger(__name__)
 

@@ -21,13 +21,13 @@ from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
 from mcp_edge.exchange import Exchange
 from mcp_edge.heads import Head
 from mcp_edge.link import MODERN, Link
-from mcp_edge.log_text import MAX_CHARS, clipped
 from mcp_edge.platform import CallEvent
 from mcp_edge.reply import PlainReply
 from mcp_edge.request import Header, Request
 from mcp_edge.results import Asked
 from mcp_edge.streams import LeaseLost, Log
 from mcp_edge.suspended import Released, SuspendableReply
+from mcp_edge.text.log_text import MAX_CHARS, clipped
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 from mcp_edge import jsonrpc
 from mcp_edge.ceilings import update
 from mcp_edge.errors import TooMany
-from mcp_edge.hashing import short_hash
 from mcp_edge.platform import Platform
+from mcp_edge.text.hashing import short_hash
 
 KEPT_S = 60
 _EARLY_S = 5

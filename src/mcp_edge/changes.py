@@ -22,13 +22,13 @@ from mcp.shared.subscriptions import (
     ToolsListChanged,
 )
 
-from mcp_edge.ascii_text import digits
 from mcp_edge.ceilings import update
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.hashing import short_hash
 from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
 from mcp_edge.storage.ports import Entry
+from mcp_edge.text.ascii import digits
+from mcp_edge.text.hashing import short_hash
 
 logger = logging.getLogger(__name__)
 

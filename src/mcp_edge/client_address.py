@@ -7,8 +7,8 @@ from ipaddress import IPv6Address, ip_address
 
 from starlette.types import Scope
 
-from mcp_edge.ascii_text import lowered, stripped
 from mcp_edge.settings import Settings
+from mcp_edge.text.ascii import lowered, stripped
 
 
 def address_header(settings: Settings) -> bytes | None:

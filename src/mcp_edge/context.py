@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcp_edge.hashing import short_hash
 from mcp_edge.platform import Platform
+from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from mcp_edge.credentials import Authenticator, refusal_headers, still_valid
 from mcp_edge.errors import CallerError, ConfigurationError
 from mcp_edge.exchange import Exchange, Reply
 from mcp_edge.handlers import register_handlers
-from mcp_edge.hashing import short_hash
 from mcp_edge.kernel import Kernel
 from mcp_edge.paging import keep_reads_private, page_lists
 from mcp_edge.platform import Platform
@@ -29,6 +28,7 @@ from mcp_edge.request import Header, Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.sessions import Session, Sessions
 from mcp_edge.settings import Settings
+from mcp_edge.text.hashing import short_hash
 from mcp_edge.tokens import Signer
 from mcp_edge.user import User
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Protocol
 
-from mcp_edge.ascii_text import lowered
 from mcp_edge.audit import decided
 from mcp_edge.errors import CallerError, ConfigurationError, InsufficientScope, Unauthenticated, UpstreamError
 from mcp_edge.request import Header, Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
+from mcp_edge.text.ascii import lowered
 from mcp_edge.user import User
 
 logger = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from mcp_edge.ascii_text import listed, lowered, media_type, stripped
 from mcp_edge.audit import decided
 from mcp_edge.errors import BadRequest, Forbidden, Misdirected, NotAcceptable, UnsupportedMedia
 from mcp_edge.request import Header, Request
 from mcp_edge.settings import WEB_CLIENT_ORIGINS, Settings
+from mcp_edge.text.ascii import listed, lowered, media_type, stripped
 
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
 _REFUSES = re.compile(rb"q=0(\.0{0,3})?")

@@ -12,10 +12,10 @@ from typing import Any
 
 from mcp_edge.cadence import Pauses
 from mcp_edge.errors import BadRequest, EdgeError, StoreUnavailable
-from mcp_edge.hashing import short_hash
 from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
 from mcp_edge.quotas import Hold, Quotas
+from mcp_edge.text.hashing import short_hash
 from mcp_edge.tokens import Signer, mint
 
 FORMAT = 1

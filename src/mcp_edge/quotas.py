@@ -6,8 +6,8 @@ import math
 
 from mcp_edge.ceilings import Full, Place, update
 from mcp_edge.errors import StoreUnavailable, TooMany
-from mcp_edge.hashing import short_hash
 from mcp_edge.platform import Platform
+from mcp_edge.text.hashing import short_hash
 
 HOLD_S = 60
 """Seconds for which a hold counts without being renewed: what a killed instance held is free again after it."""

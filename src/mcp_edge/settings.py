@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from mcp_edge.ascii_text import lowered
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.option_values import (
+from mcp_edge.text.ascii import lowered
+from mcp_edge.text.option_values import (
     Documents,
     FieldName,
     HostNames,

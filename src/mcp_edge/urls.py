@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from mcp_edge.ascii_text import lowered
+from mcp_edge.text.ascii import lowered
 
 ENDPOINTS = ("/mcp", "/sse")
 """Paths that are resources of their own (RFC 8707); /messages belongs to /sse."""

@@ -15,8 +15,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from mcp_edge.hashing import short_hash
 from mcp_edge.keyring import KeyRing
+from mcp_edge.text.hashing import short_hash
 from tests.oauth.deployment import (
     CLIENT,
     REDIRECT,

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from mcp_edge.audit import decided
-from mcp_edge.log_text import quoted
 from mcp_edge.platform import CallEvent
 from mcp_edge.telemetry.lines import Format, LineFormatter, LineSink
+from mcp_edge.text.log_text import quoted
 from tests.telemetry.test_lines import FIELDS
 
 FAKE = "2026-07-28T12:00:00.250Z info    mcp_edge.audit: what=token outcome=allowed user=000000000000"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from mcp_edge.exposure import is_loopback
-from mcp_edge.masking import masked_url, short_name
 from mcp_edge.settings import Settings
+from mcp_edge.text.masking import masked_url, short_name
 
 _EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 # read, not bound
 """Where a client on this machine reaches what listens there; a request to the address itself would be refused."""

@@ -14,8 +14,8 @@ import sys
 from hashlib import sha256
 
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.masking import masked_url
 from mcp_edge.settings import Settings
+from mcp_edge.text.masking import masked_url
 
 PREFIX = "mek_"
 """Lets secret scanners recognise a leaked key."""

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from pydantic import SecretStr
 
-from mcp_edge.masking import masked_url, short_name
 from mcp_edge.settings import PREFIX, Settings
+from mcp_edge.text.masking import masked_url, short_name
 
 _HASHES = frozenset({"keys"})
 """Options that hold no secret in the clear, yet are shown by their names alone."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from workers import python_to_rpc
 
-from mcp_edge.ascii_text import digits
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.settings import PREFIX, Settings
+from mcp_edge.text.ascii import digits
 
 
 def variable(env: Any, name: str) -> str:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from mcp_edge.ascii_text import lowered
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.identity.provider import Refused
+from mcp_edge.text.ascii import lowered
 
 EVERYBODY = "*"
 LOGIN = "login:"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mcp_edge.ascii_text import stripped
 from mcp_edge.identity.provider import Refused
+from mcp_edge.text.ascii import stripped
 from mcp_edge.user import User
 
 _MAX_CHARS = 64

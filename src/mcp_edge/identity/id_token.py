@@ -6,9 +6,9 @@ import hmac
 from collections.abc import Collection
 from typing import Any
 
-from mcp_edge.ascii_text import lowered
 from mcp_edge.identity.jwks import ALGORITHMS, Jwks, Unsigned, claims_of, header_of
 from mcp_edge.identity.provider import Refused
+from mcp_edge.text.ascii import lowered
 
 LEEWAY_S = 30
 """How far the provider's clock may be from ours."""

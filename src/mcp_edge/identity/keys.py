@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 
-from mcp_edge.ascii_text import stripped
 from mcp_edge.credentials import access_keys
 from mcp_edge.identity.provider import Refused
+from mcp_edge.text.ascii import stripped
 from mcp_edge.user import User
 
 

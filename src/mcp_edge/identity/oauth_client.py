@@ -13,11 +13,11 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
-from mcp_edge.ascii_text import digits, lowered
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.provider import Departure, Refused, TokenSet
 from mcp_edge.outbound import exchange, json_object
 from mcp_edge.platform import Platform
+from mcp_edge.text.ascii import digits, lowered
 
 TIMEOUT_S = 10.0
 MAX_BYTES = 256 * 1024

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from mcp_edge.ascii_text import stripped
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.admission import Admission
 from mcp_edge.identity.documents import Document
@@ -18,6 +17,7 @@ from mcp_edge.identity.oauth_client import OAuthClient, SecretMethod
 from mcp_edge.identity.provider import Departure, Identity, Refused, TokenSet
 from mcp_edge.outbound import is_protected, json_object
 from mcp_edge.platform import Platform
+from mcp_edge.text.ascii import stripped
 from mcp_edge.user import User
 
 WELL_KNOWN = "/.well-known/openid-configuration"

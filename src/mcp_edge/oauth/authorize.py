@@ -9,8 +9,8 @@ from mcp_edge.oauth import consent, consents, flow, redirects
 from mcp_edge.oauth.model import AuthorizationRequest, Client, OAuthError
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
-from mcp_edge.option_values import is_scope_list
 from mcp_edge.request import Request
+from mcp_edge.text.option_values import is_scope_list
 
 MAX_QUERY_BYTES = 8 * 1024
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")

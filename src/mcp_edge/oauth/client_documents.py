@@ -20,7 +20,6 @@ import httpx
 
 from mcp_edge import public_http
 from mcp_edge.errors import TooMany
-from mcp_edge.hashing import short_hash
 from mcp_edge.lookups import ASKER, Asker, Busy
 from mcp_edge.oauth import networks, redirects
 from mcp_edge.oauth.client_document_fetch import LEAST_FRESH_S, Unanswered, fetch, refusal
@@ -30,6 +29,7 @@ from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
 from mcp_edge.oauth.unused_clients import UnusedClients
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
+from mcp_edge.text.hashing import short_hash
 
 MAX_URL_CHARS = 1000
 MOST_FETCHES = 16

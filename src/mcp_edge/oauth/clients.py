@@ -13,10 +13,10 @@ from mcp_edge.oauth.limits import Limits
 from mcp_edge.oauth.model import CLIENT_TTL_S, DOCUMENT_SCHEME, Client, OAuthError
 from mcp_edge.oauth.registered_clients import RegisteredClients
 from mcp_edge.oauth.unused_clients import UnusedClients
-from mcp_edge.option_values import OF_NOTHING, is_scope_list
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.settings import Settings
+from mcp_edge.text.option_values import OF_NOTHING, is_scope_list
 
 _STATIC_ID = re.compile(r"[!-~]{1,1000}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -18,7 +18,6 @@ from typing import Any
 from mcp_edge.audit import decided
 from mcp_edge.ceilings import update
 from mcp_edge.errors import BadRequest, Forbidden, NotFound, UpstreamError
-from mcp_edge.hashing import short_hash
 from mcp_edge.identity.connections import Connections
 from mcp_edge.identity.provider import Identity, Refused, TokenSet
 from mcp_edge.oauth import arming, pages, sign_in
@@ -26,6 +25,7 @@ from mcp_edge.oauth.callback import returned
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
+from mcp_edge.text.hashing import short_hash
 from mcp_edge.tokens import mint
 from mcp_edge.user import User
 from mcp_edge.web import again

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from mcp_edge.audit import decided
 from mcp_edge.errors import BadRequest
-from mcp_edge.hashing import short_hash
 from mcp_edge.identity.provider import FormProvider
 from mcp_edge.oauth import arming, naming, redirects
 from mcp_edge.oauth import flow as flows
@@ -23,6 +22,7 @@ from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
+from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 from mcp_edge.web import again
 from mcp_edge.web import consent as web

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 
-from mcp_edge.hashing import short_hash
 from mcp_edge.oauth import redirects
 from mcp_edge.oauth.model import AuthorizationRequest
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.request import Request
+from mcp_edge.text.hashing import short_hash
 from mcp_edge.tokens import mint
 from mcp_edge.user import User
 

@@ -14,12 +14,12 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from mcp_edge.hashing import short_hash
 from mcp_edge.oauth import client_metadata, redirects
 from mcp_edge.oauth.client_metadata import ClientMetadata
 from mcp_edge.oauth.model import CLIENT_TTL_S, REGISTERED_ID, AuthMethod, Client
 from mcp_edge.oauth.unused_clients import UnusedClients
 from mcp_edge.platform import Platform
+from mcp_edge.text.hashing import short_hash
 
 UNUSED_TTL_S = 86400
 _FORMAT = 1

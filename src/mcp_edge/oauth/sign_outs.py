@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 
-from mcp_edge.hashing import short_hash
 from mcp_edge.platform import Platform
+from mcp_edge.text.hashing import short_hash
 from mcp_edge.tokens import mint
 
 _FORMAT = 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_edge.ascii_text import lowered
 from mcp_edge.resource.verified_tokens import says_something, texts
+from mcp_edge.text.ascii import lowered
 
 _CLIENTS = ("client_id", "cid", "azp", "appid")
 """Claims that name the client: RFC 9068's, Okta's, OpenID Connect's and Entra's."""

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from mcp_edge.ascii_text import stripped
 from mcp_edge.audit import decided
 from mcp_edge.credentials import bearer
 from mcp_edge.errors import ConfigurationError, UpstreamError
@@ -29,6 +28,7 @@ from mcp_edge.resource.verified_tokens import (
     texts,
 )
 from mcp_edge.scopes import Scopes
+from mcp_edge.text.ascii import stripped
 from mcp_edge.urls import Urls
 from mcp_edge.user import User
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_edge.ascii_text import lowered
 from mcp_edge.resource.verified_tokens import Unfit, says_something, text
+from mcp_edge.text.ascii import lowered
 
 _OF_OTHERS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
 """Claims of ID tokens (OpenID Connect Core 1.0 §2, §3.3.2.11, Financial-grade API 1.0 part 2 §5.1) and of logout tokens

@@ -26,8 +26,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, EnvProvider, RefreshableCredentials
 
 from mcp_edge.errors import ConfigurationError, StoreUnavailable
-from mcp_edge.masking import masked_url
 from mcp_edge.storage.dynamodb_connection import Connection
+from mcp_edge.text.masking import masked_url
 
 _THROTTLED = frozenset(
     {

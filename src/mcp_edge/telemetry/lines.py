@@ -11,8 +11,17 @@ from json.encoder import encode_basestring_ascii as quote
 from typing import Any, Literal, Protocol
 
 from mcp_edge import audit
-from mcp_edge.log_text import MAX_CHARS, MAX_MESSAGE_CHARS, SPECIAL, bounded_trace, clipped, indented, printable, quoted
 from mcp_edge.platform import CallEvent
+from mcp_edge.text.log_text import (
+    MAX_CHARS,
+    MAX_MESSAGE_CHARS,
+    SPECIAL,
+    bounded_trace,
+    clipped,
+    indented,
+    printable,
+    quoted,
+)
 
 Format = Literal["text", "json"]
 

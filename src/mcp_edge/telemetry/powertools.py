@@ -15,9 +15,9 @@ from typing import Any, cast
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from mcp_edge.log_text import MAX_MESSAGE_CHARS, bounded_trace, clipped
 from mcp_edge.platform import CallEvent
 from mcp_edge.telemetry.logs import quiet
+from mcp_edge.text.log_text import MAX_MESSAGE_CHARS, bounded_trace, clipped
 
 NAMESPACE = "mcp-edge"
 _OUTCOMES = frozenset({"ok", "tool_error", "cancelled", "suspended", "interrupted"})

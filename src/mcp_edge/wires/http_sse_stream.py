@@ -23,7 +23,6 @@ from mcp_edge.core import Core
 from mcp_edge.doors import Doors
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.exchange import Exchange
-from mcp_edge.hashing import short_hash
 from mcp_edge.held import Sole
 from mcp_edge.link import Link
 from mcp_edge.logged import NOT_KEPT
@@ -33,6 +32,7 @@ from mcp_edge.quotas import HOLD_S
 from mcp_edge.reply import SilentReply
 from mcp_edge.request import Request
 from mcp_edge.sessions import Session
+from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 from mcp_edge.wires.handshake import link_of, open_session
 from mcp_edge.wires.http_sse_reply import StreamReply
