@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mcp_edge.web import again, connect
-from mcp_edge.web.layout import document
+from mcp_edge.pages import again, connect
+from mcp_edge.pages.layout import document
 from tests.oauth.connecting import Both, leave
 from tests.oauth.deployment import Asking, Deploy, Deployment, allow, authorize, consent_page, deploy
 from tests.oauth.test_pages import every_page

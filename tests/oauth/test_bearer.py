@@ -149,4 +149,4 @@ def test_who_only_calls_tools_loads_no_page_and_nothing_that_issues() -> None:
     loaded = set(json.loads(found.stdout.splitlines()[-1]))
     spared = {"authorize", "consent", "pages", "server", "clients", "client_documents", "token", "browser", "limits"}
     assert loaded & {f"mcp_edge.oauth.{name}" for name in spared} == set()
-    assert not any(name.startswith("mcp_edge.web.") for name in loaded)
+    assert not any(name.startswith("mcp_edge.pages.") for name in loaded)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_edge.web import consent, error
-from mcp_edge.web.html import Html, app_name, html, is_web_url, joined, link, plain
-from mcp_edge.web.layout import source
-from mcp_edge.web.style import STYLE
+from mcp_edge.pages import consent, error
+from mcp_edge.pages.html import Html, app_name, html, is_web_url, joined, link, plain
+from mcp_edge.pages.layout import source
+from mcp_edge.pages.style import STYLE
 
 
 def test_a_value_is_escaped_and_markup_is_not() -> None:

@@ -11,11 +11,11 @@ from mcp_edge.oauth.model import ConnectedApp
 from mcp_edge.oauth.pages import form, redirect, show
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.pages import again
+from mcp_edge.pages import apps as web
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.user import User
-from mcp_edge.web import again
-from mcp_edge.web import apps as web
 
 _TOLD = {"revoked": "The app no longer has access.", "disconnected": "The account is disconnected."}
 

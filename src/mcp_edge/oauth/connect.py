@@ -24,13 +24,13 @@ from mcp_edge.oauth import arming, pages, sign_in
 from mcp_edge.oauth.callback import returned
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.pages import again
+from mcp_edge.pages import connect as web
+from mcp_edge.pages.layout import source
 from mcp_edge.request import Request
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.tokens import mint
 from mcp_edge.user import User
-from mcp_edge.web import again
-from mcp_edge.web import connect as web
-from mcp_edge.web.layout import source
 
 LIFE_S = 600
 PATH = "/connect/"

@@ -20,13 +20,13 @@ from mcp_edge.oauth.pages import form
 from mcp_edge.oauth.pages import show as show_page
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.pages import again
+from mcp_edge.pages import consent as web
+from mcp_edge.pages.layout import source
 from mcp_edge.request import Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
-from mcp_edge.web import again
-from mcp_edge.web import consent as web
-from mcp_edge.web.layout import source
 
 ANOTHER_USER = "Who is signed in has changed since this page was shown. Please look again."
 SIGNED_IN = "You are signed in now. This app has not been allowed anything yet: allow it only if you began this."

@@ -23,10 +23,10 @@ from mcp_edge.identity.provider import FormProvider
 from mcp_edge.oauth import consents, naming, pages, redirects
 from mcp_edge.oauth.model import Approval, AuthorizationRequest, Client, OAuthError
 from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.pages import error as error_page
 from mcp_edge.request import Request
 from mcp_edge.tokens import mint
 from mcp_edge.user import User
-from mcp_edge.web import error as error_page
 
 LIFE_S = 600
 CALLBACK = "/oauth/callback"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from mcp_edge.oauth import redirects
 from mcp_edge.oauth.model import Client
-from mcp_edge.web.html import plain
+from mcp_edge.pages.html import plain
 
 _OUR_WORDS = ("an app at ", "an unnamed app")
 """How names begin that we give: who calls himself so has said nothing, or what is ours to say."""

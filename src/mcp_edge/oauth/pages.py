@@ -13,10 +13,10 @@ from mcp_edge.identity.provider import Refused
 from mcp_edge.oauth.model import OAuthError
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.pages import error, layout
+from mcp_edge.pages.layout import Page
+from mcp_edge.pages.style import STYLE
 from mcp_edge.request import Gone, Request
-from mcp_edge.web import error, layout
-from mcp_edge.web.layout import Page
-from mcp_edge.web.style import STYLE
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from mcp_edge.oauth.flow import Flow
 from mcp_edge.oauth.pages import form, redirect, show
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
+from mcp_edge.pages import sign_in as web
+from mcp_edge.pages.layout import source
 from mcp_edge.request import Request
-from mcp_edge.web import sign_in as web
-from mcp_edge.web.layout import source
 
 _RETURNS = re.compile(r"/(apps|connect/[A-Za-z0-9_-]{1,128})")
 """Where a sign-in may lead back to: pages of ours that need a user."""

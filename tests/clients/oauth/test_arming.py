@@ -7,8 +7,8 @@ from typing import Any, Literal
 import pytest
 from playwright.async_api import Browser, Locator, Page, Route
 
-from mcp_edge.web import connect, layout
-from mcp_edge.web.style import STYLE
+from mcp_edge.pages import connect, layout
+from mcp_edge.pages.style import STYLE
 from tests.clients.oauth.callback import Callback
 from tests.clients.oauth.links import link
 from tests.clients.oauth.person import Person

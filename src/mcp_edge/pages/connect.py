@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mcp_edge.web import again
-from mcp_edge.web.html import html, plain
-from mcp_edge.web.layout import Page, status
-from mcp_edge.web.sign_in import hidden
+from mcp_edge.pages import again
+from mcp_edge.pages.html import html, plain
+from mcp_edge.pages.layout import Page, status
+from mcp_edge.pages.sign_in import hidden
 
 
 def page(

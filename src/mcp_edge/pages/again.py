@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mcp_edge.web.html import Html, html
+from mcp_edge.pages.html import Html, html
 
 AGAIN = "again"
 """The value of a button that has the page shown again, and nothing else."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mcp_edge.web import again
-from mcp_edge.web.html import EMPTY, Html, app_name, html, joined, link, plain
-from mcp_edge.web.layout import Page, status
-from mcp_edge.web.sign_in import hidden
+from mcp_edge.pages import again
+from mcp_edge.pages.html import EMPTY, Html, app_name, html, joined, link, plain
+from mcp_edge.pages.layout import Page, status
+from mcp_edge.pages.sign_in import hidden
 
 
 @dataclass(frozen=True, slots=True)

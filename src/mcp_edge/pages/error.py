@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mcp_edge.web.html import EMPTY, html, plain
-from mcp_edge.web.layout import Page
+from mcp_edge.pages.html import EMPTY, html, plain
+from mcp_edge.pages.layout import Page
 
 _MOST_CHARS = 500
 """Of a message: more than any of ours has, and no more than a page can hold of what it repeats."""

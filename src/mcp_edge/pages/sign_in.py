@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcp_edge.web.html import EMPTY, Html, app_name, html, joined, plain
-from mcp_edge.web.layout import Page
+from mcp_edge.pages.html import EMPTY, Html, app_name, html, joined, plain
+from mcp_edge.pages.layout import Page
 
 MAX_CHARS = 512
 
