@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from mcp.server.mcpserver import MCPServer
 
-from mcp_edge import lookups
+from mcp_edge.outbound import lookups
 from mcp_edge.settings import Settings
 
 

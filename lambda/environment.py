@@ -14,9 +14,9 @@ from typing import Any, Protocol, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mcp_edge import http_client, public_http
 from mcp_edge.app import create_app
 from mcp_edge.exposure import refuse_unsafe
+from mcp_edge.outbound import http_client, public_http
 from mcp_edge.platform import Drain, Platform, Telemetry
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from pytest_httpx import HTTPXMock
 
-from mcp_edge import http_client
+from mcp_edge.outbound import http_client
 from mcp_edge.platform import Platform
 
 URL = "https://api.example.com/me"

@@ -27,9 +27,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mcp_edge import lookups
-from mcp_edge.lookups import ASKER, MOST_ABANDONED, MOST_OF_A_NETWORK, Asker
-from mcp_edge.public_http import MOST_LOOKUPS, Busy, NotPublic, PublicTransport, is_public, resolve
+from mcp_edge.outbound import lookups
+from mcp_edge.outbound.lookups import ASKER, MOST_ABANDONED, MOST_OF_A_NETWORK, Asker
+from mcp_edge.outbound.public_http import MOST_LOOKUPS, Busy, NotPublic, PublicTransport, is_public, resolve
 from tests.support.strangers import INSIDE, PUBLIC, Names, Wire
 
 pytestmark = pytest.mark.anyio

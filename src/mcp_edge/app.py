@@ -20,7 +20,7 @@ from mcp_edge.credentials import refusal_headers, refuse_undeclared
 from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany, UpstreamError
 from mcp_edge.gate import gate
 from mcp_edge.guards import Guards
-from mcp_edge.outbound import is_protected
+from mcp_edge.outbound.fetch import is_protected
 from mcp_edge.platform import Platform
 from mcp_edge.readiness import Readiness
 from mcp_edge.request import Gone, Header, Request

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import httpx
 
-from mcp_edge import http_client, public_http
+from mcp_edge.outbound import http_client, public_http
 from mcp_edge.settings import Settings
 from mcp_edge.storage.ports import AtomicStore, RecordStore
 

@@ -12,7 +12,6 @@ import anyio
 import httpx
 import pytest
 
-from mcp_edge import public_http
 from mcp_edge.errors import TooMany
 from mcp_edge.oauth import client_document_fetch
 from mcp_edge.oauth.client_document_fetch import LEAST_FRESH_S, MAX_BYTES
@@ -20,6 +19,7 @@ from mcp_edge.oauth.client_documents import MOST_FETCHES, MOST_OF_A_NETWORK, NEW
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.limits import PER_WINDOW, Limits
 from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
+from mcp_edge.outbound import public_http
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings, Ways
 from mcp_edge.storage.memory import open_memory

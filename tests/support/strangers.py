@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from mcp_edge import public_http
+from mcp_edge.outbound import public_http
 from mcp_edge.request import Request
 
 PUBLIC = "93.184.215.14"

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from mcp_edge import Upstream
-from mcp_edge.answer_body import MAX_BYTES, AnswerTooLarge
 from mcp_edge.errors import ConfigurationError, UpstreamError
+from mcp_edge.outbound.answer_body import MAX_BYTES, AnswerTooLarge
 from mcp_edge.platform import CallEvent
 
 Import = Callable[[str], Any]

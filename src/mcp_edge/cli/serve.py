@@ -14,12 +14,12 @@ from pathlib import Path
 import anyio
 import httpx
 
-from mcp_edge import http_client, public_http
 from mcp_edge.cli.banner import banner, base_url
 from mcp_edge.cli.loading import load
 from mcp_edge.cli.own_machine import is_for_this_machine, without_proxies
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.exposure import exposed_names, is_loopback, refuse_short, refuse_unsafe, with_secret
+from mcp_edge.outbound import http_client, public_http
 from mcp_edge.platform import Platform
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store

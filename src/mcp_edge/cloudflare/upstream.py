@@ -9,9 +9,9 @@ import httpx
 import js
 from pyodide.ffi import JsException, jsnull, to_js
 
-from mcp_edge import http_client, public_http
-from mcp_edge.answer_body import MAX_BYTES
 from mcp_edge.cloudflare import budget
+from mcp_edge.outbound import http_client, public_http
+from mcp_edge.outbound.answer_body import MAX_BYTES
 
 _ITS_OWN = frozenset({"host", "content-length", "connection", "accept-encoding"})
 """What `fetch` itself decides: it asks for the encodings that it can decode, and httpx for others."""

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 
 from mcp_edge.errors import ConfigurationError, UpstreamError
-from mcp_edge.outbound import exchange, is_protected, json_object
+from mcp_edge.outbound.fetch import exchange, is_protected, json_object
 from mcp_edge.platform import Platform
 from mcp_edge.text.masking import masked_url
 

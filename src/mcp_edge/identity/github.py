@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.oauth_provider import OAuthProvider
 from mcp_edge.identity.provider import Departure, Identity
-from mcp_edge.outbound import json_list, json_object
+from mcp_edge.outbound.fetch import json_list, json_object
 from mcp_edge.user import User
 
 

@@ -15,7 +15,7 @@ import httpx
 
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.provider import Departure, Refused, TokenSet
-from mcp_edge.outbound import exchange, json_object
+from mcp_edge.outbound.fetch import exchange, json_object
 from mcp_edge.platform import Platform
 from mcp_edge.text.ascii import digits, lowered
 

@@ -9,7 +9,7 @@ from mcp_edge.errors import ConfigurationError
 from mcp_edge.identity.admission import Admission
 from mcp_edge.identity.oauth_client import OAuthClient
 from mcp_edge.identity.provider import TokenSet
-from mcp_edge.outbound import is_protected
+from mcp_edge.outbound.fetch import is_protected
 from mcp_edge.platform import Platform
 from mcp_edge.text.masking import masked_url
 from mcp_edge.user import User

@@ -15,7 +15,7 @@ from mcp_edge.identity.id_token import MAX_SUBJECT, verified
 from mcp_edge.identity.jwks import Jwks
 from mcp_edge.identity.oauth_client import OAuthClient, SecretMethod
 from mcp_edge.identity.provider import Departure, Identity, Refused, TokenSet
-from mcp_edge.outbound import is_protected, json_object
+from mcp_edge.outbound.fetch import is_protected, json_object
 from mcp_edge.platform import Platform
 from mcp_edge.text.ascii import stripped
 from mcp_edge.user import User

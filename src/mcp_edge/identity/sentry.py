@@ -8,7 +8,7 @@ from typing import Any, cast
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.oauth_provider import OAuthProvider
 from mcp_edge.identity.provider import Departure, Identity
-from mcp_edge.outbound import json_object
+from mcp_edge.outbound.fetch import json_object
 from mcp_edge.text.ascii import digits, stripped
 from mcp_edge.user import User
 

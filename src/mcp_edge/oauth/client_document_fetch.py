@@ -13,11 +13,11 @@ from typing import Any, cast
 import anyio
 import httpx
 
-from mcp_edge import public_http
-from mcp_edge.answer_body import AnswerTooLarge
 from mcp_edge.oauth import client_metadata
 from mcp_edge.oauth.client_metadata import ClientMetadata
 from mcp_edge.oauth.model import OAuthError
+from mcp_edge.outbound import public_http
+from mcp_edge.outbound.answer_body import AnswerTooLarge
 
 MAX_BYTES = 5 * 1024
 """What the draft recommends (§6.6)."""

@@ -18,15 +18,15 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from mcp_edge import public_http
 from mcp_edge.errors import TooMany
-from mcp_edge.lookups import ASKER, Asker, Busy
 from mcp_edge.oauth import networks, redirects
 from mcp_edge.oauth.client_document_fetch import LEAST_FRESH_S, Unanswered, fetch, refusal
 from mcp_edge.oauth.client_metadata import ClientMetadata
 from mcp_edge.oauth.limits import Limits
 from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
 from mcp_edge.oauth.unused_clients import UnusedClients
+from mcp_edge.outbound import public_http
+from mcp_edge.outbound.lookups import ASKER, Asker, Busy
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.text.hashing import short_hash

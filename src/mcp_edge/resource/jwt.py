@@ -12,7 +12,7 @@ from mcp_edge.credentials import bearer
 from mcp_edge.errors import ConfigurationError, UpstreamError
 from mcp_edge.identity.documents import Document
 from mcp_edge.identity.jwks import Jwks
-from mcp_edge.outbound import is_protected
+from mcp_edge.outbound.fetch import is_protected
 from mcp_edge.platform import Platform
 from mcp_edge.request import Request
 from mcp_edge.resource import challenges

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
-from mcp_edge import answer_body
 from mcp_edge.errors import UpstreamError
+from mcp_edge.outbound import answer_body
 
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 """A name or an address, as `urlsplit` gives it."""

@@ -13,8 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 import httpx
 
-from mcp_edge import answer_body
-from mcp_edge.lookups import MOST_LOOKUPS, Busy, resolve
+from mcp_edge.outbound import answer_body
+from mcp_edge.outbound.lookups import MOST_LOOKUPS, Busy, resolve
 from mcp_edge.text.ascii import lowered
 
 __all__ = ["MOST_LOOKUPS", "Busy", "NotPublic", "PublicTransport", "check", "client", "is_public", "resolve"]

@@ -1,0 +1,1 @@
+"""Requests of ours: to APIs behind tools, to identity providers, to URLs that users name."""
