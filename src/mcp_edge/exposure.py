@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.own_files import kept_secret
 from mcp_edge.settings import Settings
+from mcp_edge.storage.own_files import kept_secret
 from mcp_edge.text.ascii import lowered
 from mcp_edge.text.masking import masked_url
 

@@ -24,9 +24,9 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from mcp_edge.errors import ConfigurationError, StoreUnavailable
-from mcp_edge.own_files import make_folder, refuse_foreign_database
 from mcp_edge.storage import sql
 from mcp_edge.storage.keys import checked
+from mcp_edge.storage.own_files import make_folder, refuse_foreign_database
 from mcp_edge.storage.ports import Entry
 
 SCHEMA_VERSION = 1
