@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mcp_edge.platform import Platform
-from mcp_edge.tokens import mint
+from mcp_edge.protocol.signing import mint
 
 SMALL_BYTES = 512
 """What is not larger than this stays in its record: a second record would cost more than renewing it."""

@@ -23,7 +23,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, SchemaError, SchemaValidator
 
-from mcp_edge.bounds import MAX_URI_CHARS, MOST_VALUES, exceeds, too_many_values
+from mcp_edge.protocol.bounds import MAX_URI_CHARS, MOST_VALUES, exceeds, too_many_values
 
 logger = logging.getLogger(__name__)
 

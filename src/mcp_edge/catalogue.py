@@ -13,7 +13,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import X_MCP_HEADER_KEY, InboundLadderRejection, validate_mcp_param_headers
 
-from mcp_edge.jsonrpc import encode
+from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.text.hashing import short_hash
 
 

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from mcp_edge.errors import EdgeError
+from mcp_edge.protocol.signing import mint
 from mcp_edge.storage.ports import AtomicStore
-from mcp_edge.tokens import mint
 
 _MOST_ROUNDS = 16
 """Lost races after which a writer gives up: so many others write the same record right now."""

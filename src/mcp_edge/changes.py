@@ -24,8 +24,8 @@ from mcp.shared.subscriptions import (
 
 from mcp_edge.ceilings import update
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.storage.ports import Entry
 from mcp_edge.text.ascii import digits
 from mcp_edge.text.hashing import short_hash

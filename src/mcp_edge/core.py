@@ -22,14 +22,14 @@ from mcp_edge.handlers import register_handlers
 from mcp_edge.kernel import Kernel
 from mcp_edge.paging import keep_reads_private, page_lists
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.request import Header, Request
+from mcp_edge.protocol.signing import Signer
 from mcp_edge.questions import GRACE_S, Questions
 from mcp_edge.quotas import Quotas
-from mcp_edge.request import Header, Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.sessions import Session, Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.text.hashing import short_hash
-from mcp_edge.tokens import Signer
 from mcp_edge.user import User
 
 _CATALOGUE = "catalogue"

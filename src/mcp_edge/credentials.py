@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mcp_edge.audit import decided
 from mcp_edge.errors import CallerError, ConfigurationError, InsufficientScope, Unauthenticated, UpstreamError
-from mcp_edge.request import Header, Request
+from mcp_edge.protocol.request import Header, Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.text.ascii import lowered

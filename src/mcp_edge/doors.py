@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.quotas import HOLD_S, Quotas
 from mcp_edge.user import User
 

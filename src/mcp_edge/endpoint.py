@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mcp_edge import bounds, guards, jsonrpc
 from mcp_edge.core import Core
 from mcp_edge.errors import EdgeError, MethodNotAllowed
-from mcp_edge.request import Request
+from mcp_edge.protocol import bounds, guards, jsonrpc
+from mcp_edge.protocol.request import Request
 from mcp_edge.user import User
 from mcp_edge.wires import handshake, modern
 

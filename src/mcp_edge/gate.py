@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mcp_edge.credentials import Authenticator, BearerKeys, Nobody
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.platform import Accounts, Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mcp_edge.annexes import NEVER, SMALL_BYTES
-from mcp_edge.jsonrpc import encode
-from mcp_edge.tokens import mint
+from mcp_edge.protocol.jsonrpc import encode
+from mcp_edge.protocol.signing import mint
 
 FORMAT = 1
 _SMALL_ASKED_BYTES = 2048

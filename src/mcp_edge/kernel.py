@@ -26,9 +26,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from mcp_edge.catalogue import Catalogue
 from mcp_edge.exchange import Exchange
-from mcp_edge.jsonrpc import encode
 from mcp_edge.link import ENVELOPE_KEYS, MODERN, Link
 from mcp_edge.permissions import Permissions
+from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.results import Asked, ResultWriter, asked, plain
 
 _PARAMS = TypeAdapter(t.CallToolRequestParams).validator

@@ -15,8 +15,8 @@ from mcp.shared.dispatcher import Outbound
 from mcp_types import methods
 from pydantic import ValidationError
 
-from mcp_edge import jsonrpc
 from mcp_edge.errors import BadRequest
+from mcp_edge.protocol import jsonrpc
 
 MODERN = "2026-07-28"
 ENVELOPE_KEYS = (t.PROTOCOL_VERSION_META_KEY, t.CLIENT_INFO_META_KEY, t.CLIENT_CAPABILITIES_META_KEY)

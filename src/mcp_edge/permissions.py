@@ -17,7 +17,7 @@ from mcp.shared.uri_template import UriTemplate
 
 from mcp_edge import audit
 from mcp_edge.errors import ConfigurationError, InsufficientScope
-from mcp_edge.jsonrpc import member
+from mcp_edge.protocol.jsonrpc import member
 from mcp_edge.scopes import Scopes, declared, needs_of
 from mcp_edge.user import User
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from mcp_edge.cadence import Pauses
 from mcp_edge.errors import BadRequest, EdgeError, StoreUnavailable
-from mcp_edge.jsonrpc import encode
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.jsonrpc import encode
+from mcp_edge.protocol.signing import Signer, mint
 from mcp_edge.quotas import Hold, Quotas
 from mcp_edge.text.hashing import short_hash
-from mcp_edge.tokens import Signer, mint
 
 FORMAT = 1
 GRACE_S = 60

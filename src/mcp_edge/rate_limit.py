@@ -5,7 +5,7 @@ from __future__ import annotations
 from mcp_edge.audit import decided
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.user import User
 
 

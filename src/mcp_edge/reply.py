@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import INVALID_REQUEST
 
-from mcp_edge import sse
 from mcp_edge.errors import CallerError, StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
+from mcp_edge.protocol import sse
+from mcp_edge.protocol.request import Request
 from mcp_edge.quotas import Hold, Quotas
-from mcp_edge.request import Request
 from mcp_edge.user import User
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from mcp_edge.errors import EdgeError
 from mcp_edge.heads import Head
 from mcp_edge.numbering import last_number
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.signing import mint
 from mcp_edge.storage.ports import AtomicStore, Entry
-from mcp_edge.tokens import mint
 
 _PAGE = 100
 _SEQ = "{:08d}"

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST, REQUEST_TIMEOUT
 
-from mcp_edge import asking, jsonrpc
+from mcp_edge import asking
 from mcp_edge.cadence import Pauses
 from mcp_edge.errors import EdgeError, TooMany
 from mcp_edge.logged import LoggedReply
+from mcp_edge.protocol import jsonrpc
 from mcp_edge.questions import GRACE_S
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from mcp_edge.errors import UpstreamError
 from mcp_edge.outbound.answer_body import CODINGS
 from mcp_edge.outbound.fetch import exchange
 from mcp_edge.platform import Accounts
-from mcp_edge.tokens import mint
+from mcp_edge.protocol.signing import mint
 from mcp_edge.user import User
 
 _MOST_DECODINGS = 3

@@ -11,11 +11,11 @@ from unittest.mock import Mock, patch
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_edge import sse
 from mcp_edge.cli import server
 from mcp_edge.cli.serve import listener
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol import sse
+from mcp_edge.protocol.request import Request
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
 

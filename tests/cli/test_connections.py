@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 from mcp_edge.app import create_app
 from mcp_edge.cli import connections, http_protocol
 from mcp_edge.cli.connections import Connections
-from mcp_edge.oauth import networks
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol import networks
+from mcp_edge.protocol.request import Request
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
 from tests.cli.edge import GET, Edge, Peer, echo, serving, stream, until

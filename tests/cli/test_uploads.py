@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from mcp_edge.cli import uploads
 from mcp_edge.cli.uploads import Uploads
-from mcp_edge.request import Gone, Request
+from mcp_edge.protocol.request import Gone, Request
 from tests.cli.edge import MIB, Edge, Peer, serving, until
 
 pytestmark = pytest.mark.anyio

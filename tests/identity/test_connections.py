@@ -11,8 +11,8 @@ import pytest
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.connections import LEASE_S, LIFE_S, Connections
 from mcp_edge.identity.provider import Departure, Identity, Refused, TokenSet
-from mcp_edge.keyring import KeyRing
 from mcp_edge.platform import Cadence, Platform
+from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
 from mcp_edge.user import User

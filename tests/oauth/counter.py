@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from mcp_edge.app import create_app
 from mcp_edge.oauth.model import Client
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.settings import Settings
 from tests.oauth.deployment import create_server
 from tests.oauth.granting import APP, CALLBACK, OTHER, RING, SCOPES, URLS, VERIFIER, Office

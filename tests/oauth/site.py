@@ -8,7 +8,7 @@ import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_edge.errors import STATUS, CallerError
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 
 Handler = Callable[[Request], Awaitable[None]]
 

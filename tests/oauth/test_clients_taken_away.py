@@ -15,7 +15,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from mcp_edge.keyring import KeyRing
+from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.text.hashing import short_hash
 from tests.oauth.deployment import (
     CLIENT,

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.model import Client
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from tests.oauth.deployment import (
     CLIENT,
     LOOPBACK,

@@ -12,7 +12,7 @@ import pytest
 from mcp_edge.errors import StoreUnavailable, TooMany
 from mcp_edge.oauth.limits import PER_WINDOW, Limits
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
 from mcp_edge.storage.ports import Entry

@@ -6,8 +6,8 @@ import pytest
 from mcp.shared.auth import OAuthMetadata
 
 from mcp_edge.oauth.metadata import server_metadata
+from mcp_edge.protocol.urls import Urls
 from mcp_edge.settings import Settings, Ways
-from mcp_edge.urls import Urls
 from tests.oauth.site import client
 from tests.resource.test_metadata import BELOW, FORGED, HOST, declared
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mcp_edge.oauth import redirects
-from mcp_edge.urls import Urls
+from mcp_edge.protocol.urls import Urls
 
 HONEST = [
     "https://claude.ai/api/mcp/auth_callback",

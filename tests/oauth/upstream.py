@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from mcp_edge.identity.connections import Connections
 from mcp_edge.identity.provider import RedirectProvider
-from mcp_edge.keyring import KeyRing
+from mcp_edge.protocol.keyring import KeyRing
 from tests.oauth.deployment import Deploy, Deployment, confirm, deploy
 from tests.support.visitor import Page, Visitor
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from mcp_edge.app import create_app
 from mcp_edge.errors import ConfigurationError, Unauthenticated
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.resource.certificates import ProxyCertificates
 from mcp_edge.settings import Settings
 from mcp_edge.user import User

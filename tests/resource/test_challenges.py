@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mcp_edge.errors import STATUS, CallerError
+from mcp_edge.protocol.urls import Urls
 from mcp_edge.resource import challenges
-from mcp_edge.urls import Urls
 
 HOST = Urls("https://notes.example")
 BELOW = Urls("https://example.com/team/notes")

@@ -12,10 +12,10 @@ from mcp_edge.doors import Doors
 from mcp_edge.errors import NotFound
 from mcp_edge.mailbox import Letter, Mailbox
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.signing import Signer
 from mcp_edge.sessions import Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.storage.dynamodb_table import PART_BYTES
-from mcp_edge.tokens import Signer
 from mcp_edge.user import User
 from tests.storage.clock import Clock
 from tests.storage.conftest import Ports

@@ -11,11 +11,11 @@ import pytest
 from mcp_edge.errors import TooMany
 from mcp_edge.held import Sole
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.signing import Signer
 from mcp_edge.quotas import HOLD_S, Hold, Quotas
 from mcp_edge.sessions import Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.text.hashing import short_hash
-from mcp_edge.tokens import Signer
 from mcp_edge.user import User
 from tests.storage.awaiting import Awaiting
 from tests.storage.clock import Clock

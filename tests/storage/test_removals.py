@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from mcp_edge.errors import NotFound, StoreUnavailable
-from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth.access_tokens import AccessTokens
 from mcp_edge.oauth.grants import Grants
 from mcp_edge.oauth.model import Client
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.keyring import KeyRing
+from mcp_edge.protocol.signing import Signer
+from mcp_edge.protocol.urls import Urls
 from mcp_edge.scopes import Scopes
 from mcp_edge.sessions import Session, Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.storage.cached import Cached
 from mcp_edge.storage.memory import MemoryRecords, open_memory
-from mcp_edge.tokens import Signer
-from mcp_edge.urls import Urls
 from mcp_edge.user import User
 from tests.oauth.granting import every_client
 from tests.storage.clock import Clock

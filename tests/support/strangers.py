@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from mcp_edge.outbound import public_http
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 
 PUBLIC = "93.184.215.14"
 

@@ -12,8 +12,8 @@ from mcp.server.mcpserver import Context, Elicit, ElicitationResult, MCPServer, 
 from pydantic import BaseModel
 
 from mcp_edge.app import create_app
-from mcp_edge.bounds import MAX_ANSWER_BYTES
 from mcp_edge.context import changes_bus
+from mcp_edge.protocol.bounds import MAX_ANSWER_BYTES
 from mcp_edge.settings import Settings
 from mcp_edge.storage.ports import AtomicStore, Entry
 from tests.wires.asgi import Answer

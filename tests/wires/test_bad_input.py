@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mcp_edge import request as edge_request
+from mcp_edge.protocol import request as edge_request
 from tests.wires.asgi import Answer, Call, Headers
 from tests.wires.deployment import BOTH, ENVELOPE, MODERN, Deployment, Instance, Session, request, text
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mcp_edge import sse
 from mcp_edge.errors import StoreUnavailable
+from mcp_edge.protocol import sse
 from tests.storage.awaiting import Awaiting
 from tests.wires.asgi import Call
 from tests.wires.clauses import clause

@@ -8,9 +8,9 @@ import pytest
 
 from mcp_edge.changes import Cursor
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.protocol.urls import Urls
 from mcp_edge.settings import Settings
 from mcp_edge.streams import parse_event_id
-from mcp_edge.urls import Urls
 from tests.wires.deployment import BOTH, ENVELOPE, MODERN, Deployment, json_of, request
 
 pytestmark = pytest.mark.anyio

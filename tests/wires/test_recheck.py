@@ -6,7 +6,7 @@ import pytest
 
 from mcp_edge.credentials import BearerKeys
 from mcp_edge.errors import Unauthenticated
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from tests.wires.deployment import Deployment, bearer
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ from mcp_edge.credentials import BearerKeys
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.gate import Gate
 from mcp_edge.permissions import Permissions
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.scopes import Scopes
 from tests.wires import deployment
 from tests.wires.asgi import Answer

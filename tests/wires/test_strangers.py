@@ -16,7 +16,7 @@ import pytest
 from mcp_edge.credentials import step_up
 from mcp_edge.errors import Unauthenticated
 from mcp_edge.gate import Gate
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.user import User
 from tests.wires.asgi import Call
 from tests.wires.deployment import Deployment, Instance, Session, bearer, notification, request, text

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from mcp_edge import sse
+from mcp_edge.protocol import sse
 from tests.wires.asgi import Call, Event
 from tests.wires.clauses import clause
 from tests.wires.deployment import HANDSHAKE, Deployment, Instance, Session, notification, request, text

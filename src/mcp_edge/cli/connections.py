@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from mcp_edge.cli.uploads import Uploads
-from mcp_edge.oauth.networks import Network
+from mcp_edge.protocol.networks import Network
 
 MAX_WAITING = 128 * 1024 * 1024
 """Bytes of answers that may wait for clients to read them, in sum."""

@@ -16,9 +16,9 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 from mcp_edge.cli.connections import Connections
 from mcp_edge.cli.http_framing import Connection
 from mcp_edge.cli.http_transport import Transport
-from mcp_edge.client_address import client_address
-from mcp_edge.oauth import networks
-from mcp_edge.request import CLAIM, PRINCIPAL, TAKEN
+from mcp_edge.protocol import networks
+from mcp_edge.protocol.client_address import client_address
+from mcp_edge.protocol.request import CLAIM, PRINCIPAL, TAKEN
 
 READ_BYTES = 64 * 1024
 """How much of one connection is read before the others have their turn; asyncio would take four times as much."""

@@ -27,9 +27,9 @@ from mcp_edge.app import HEALTH
 from mcp_edge.cli.connections import FAREWELLS, Connections
 from mcp_edge.cli.drain import HURRY, grace_s
 from mcp_edge.cli.http_protocol import EdgeProtocol
-from mcp_edge.client_address import address_header
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.client_address import address_header
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ import mcp_types as t
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
 
-from mcp_edge import bounds, handlers
+from mcp_edge import handlers
 from mcp_edge.errors import CallerError
+from mcp_edge.protocol import bounds
 
 Item = SessionMessage | Exception
 

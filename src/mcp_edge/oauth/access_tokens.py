@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth import token_format
 from mcp_edge.oauth.grant_record import dump_user, load_user
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.scopes import Scopes
 from mcp_edge.user import User
 

@@ -13,7 +13,7 @@ from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.pages import again
 from mcp_edge.pages import apps as web
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.scopes import Scopes
 from mcp_edge.user import User
 

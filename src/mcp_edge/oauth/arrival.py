@@ -12,7 +12,7 @@ from mcp_edge.oauth import consent, flow, pages
 from mcp_edge.oauth.flow import Flow
 from mcp_edge.oauth.model import AuthorizationRequest
 from mcp_edge.oauth.server import AuthorizationServer
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 
 
 async def finish(server: AuthorizationServer, request: Request, begun: Flow, identity: Identity) -> None:

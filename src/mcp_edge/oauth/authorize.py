@@ -9,7 +9,7 @@ from mcp_edge.oauth import consent, consents, flow, redirects
 from mcp_edge.oauth.model import AuthorizationRequest, Client, OAuthError
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.text.option_values import is_scope_list
 
 MAX_QUERY_BYTES = 8 * 1024

@@ -13,10 +13,10 @@ from mcp_edge.audit import decided
 from mcp_edge.credentials import bearer
 from mcp_edge.oauth.access_tokens import ClientRefused
 from mcp_edge.oauth.grants import Grants
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.urls import ENDPOINTS, Urls
 from mcp_edge.resource import challenges
 from mcp_edge.scopes import Scopes
-from mcp_edge.urls import ENDPOINTS, Urls
 from mcp_edge.user import User
 
 _REASON = "unknown, expired or ended token, or one for another resource"

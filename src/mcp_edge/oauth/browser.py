@@ -12,14 +12,14 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from mcp_edge.errors import Forbidden, UnsupportedMedia
-from mcp_edge.guards import OWN_SITE
-from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth import cookies
 from mcp_edge.oauth.sign_outs import SignOuts
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
-from mcp_edge.tokens import mint
-from mcp_edge.urls import Urls
+from mcp_edge.protocol.guards import OWN_SITE
+from mcp_edge.protocol.keyring import KeyRing
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.signing import mint
+from mcp_edge.protocol.urls import Urls
 from mcp_edge.user import User
 
 _PURPOSE = "browser"

@@ -8,7 +8,7 @@ from mcp_edge.identity.provider import RedirectProvider, Refused
 from mcp_edge.oauth import arrival, flow
 from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 
 _READ = ("code", "iss", "error")
 

@@ -11,7 +11,7 @@ from mcp_edge.oauth.form import Form
 from mcp_edge.oauth.model import Client, OAuthError
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.oauth.token_format import digest
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 
 _CHALLENGE = {"www-authenticate": 'Basic realm="mcp-edge", charset="UTF-8"'}
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from mcp_edge.errors import TooMany
-from mcp_edge.oauth import networks, redirects
+from mcp_edge.oauth import redirects
 from mcp_edge.oauth.client_document_fetch import LEAST_FRESH_S, Unanswered, fetch, refusal
 from mcp_edge.oauth.client_metadata import ClientMetadata
 from mcp_edge.oauth.limits import Limits
@@ -28,7 +28,8 @@ from mcp_edge.oauth.unused_clients import UnusedClients
 from mcp_edge.outbound import public_http
 from mcp_edge.outbound.lookups import ASKER, Asker, Busy
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol import networks
+from mcp_edge.protocol.request import Request
 from mcp_edge.text.hashing import short_hash
 
 MAX_URL_CHARS = 1000

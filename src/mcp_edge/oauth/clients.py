@@ -14,7 +14,7 @@ from mcp_edge.oauth.model import CLIENT_TTL_S, DOCUMENT_SCHEME, Client, OAuthErr
 from mcp_edge.oauth.registered_clients import RegisteredClients
 from mcp_edge.oauth.unused_clients import UnusedClients
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.settings import Settings
 from mcp_edge.text.option_values import OF_NOTHING, is_scope_list
 

@@ -27,9 +27,9 @@ from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.pages import again
 from mcp_edge.pages import connect as web
 from mcp_edge.pages.layout import source
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.signing import mint
 from mcp_edge.text.hashing import short_hash
-from mcp_edge.tokens import mint
 from mcp_edge.user import User
 
 LIFE_S = 600

@@ -11,9 +11,9 @@ import json
 from mcp_edge.oauth import redirects
 from mcp_edge.oauth.model import AuthorizationRequest
 from mcp_edge.oauth.server import AuthorizationServer
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.signing import mint
 from mcp_edge.text.hashing import short_hash
-from mcp_edge.tokens import mint
 from mcp_edge.user import User
 
 LIFE_S = 30 * 86400

@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Sequence
 
-from mcp_edge.request import Header
+from mcp_edge.protocol.request import Header
 
 _VALUE = re.compile(rb"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 """What `new_value` makes: 256 bits in base64url, whose last character holds four of them."""

@@ -24,8 +24,8 @@ from mcp_edge.oauth import consents, naming, pages, redirects
 from mcp_edge.oauth.model import Approval, AuthorizationRequest, Client, OAuthError
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.pages import error as error_page
-from mcp_edge.request import Request
-from mcp_edge.tokens import mint
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.signing import mint
 from mcp_edge.user import User
 
 LIFE_S = 600

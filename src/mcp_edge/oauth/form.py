@@ -5,7 +5,7 @@ from __future__ import annotations
 from mcp_edge.errors import BadRequest
 from mcp_edge.oauth.model import OAuthError
 from mcp_edge.oauth.parameters import Parameters
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 
 MAX_BODY_BYTES = 64 * 1024
 _KIND = b"application/x-www-form-urlencoded"

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mcp_edge.keyring import KeyRing
+from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.user import User
 
 FORMAT = 1

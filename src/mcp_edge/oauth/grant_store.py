@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from mcp_edge.audit import decided
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth.access_tokens import AccessTokens
 from mcp_edge.oauth.grant_record import Grant, dump, load
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.keyring import KeyRing
+from mcp_edge.protocol.signing import mint
 from mcp_edge.text.hashing import short_hash
-from mcp_edge.tokens import mint
 
 T = TypeVar("T")
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 from hashlib import sha256
 
 from mcp_edge.audit import decided
-from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth import token_format
 from mcp_edge.oauth.access_tokens import AccessTokens, ClientRefused
 from mcp_edge.oauth.grant_record import Grant
@@ -23,8 +22,9 @@ from mcp_edge.oauth.model import Approval, Client, ConnectedApp, OAuthError
 from mcp_edge.oauth.sign_outs import SignOuts
 from mcp_edge.oauth.token_format import Code, RefreshToken, digest
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.keyring import KeyRing
+from mcp_edge.protocol.urls import Urls
 from mcp_edge.scopes import Scopes
-from mcp_edge.urls import Urls
 from mcp_edge.user import User
 
 

@@ -13,7 +13,7 @@ from mcp_edge.oauth.form import read_form
 from mcp_edge.oauth.model import OAuthError
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.oauth.token import NO_STORE
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 
 
 async def introspect(server: AuthorizationServer, request: Request) -> None:

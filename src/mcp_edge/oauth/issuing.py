@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mcp_edge.audit import decided
-from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth.access_tokens import AccessTokens
 from mcp_edge.oauth.grant_record import Issued
 from mcp_edge.oauth.grant_store import GrantStore, Held
 from mcp_edge.oauth.model import OAuthError
 from mcp_edge.oauth.token_format import RefreshToken, digest
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.keyring import KeyRing
 
 MOST_ACCESS_TOKENS = 16
 """Access tokens of one grant that may be alive; the oldest gives way."""

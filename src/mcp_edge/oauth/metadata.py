@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from mcp_edge.protocol.urls import ENDPOINTS, Urls
 from mcp_edge.resource.metadata import Document, Documents, places
 from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
-from mcp_edge.urls import ENDPOINTS, Urls
 
 _NAMES = ("oauth-authorization-server", "openid-configuration")
 _SECRET = ["client_secret_basic", "client_secret_post"]

@@ -16,7 +16,7 @@ from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.pages import error, layout
 from mcp_edge.pages.layout import Page
 from mcp_edge.pages.style import STYLE
-from mcp_edge.request import Gone, Request
+from mcp_edge.protocol.request import Gone, Request
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mcp_edge.oauth.limits import What
     from mcp_edge.oauth.server import AuthorizationServer
-    from mcp_edge.request import Request
+    from mcp_edge.protocol.request import Request
 
     Handler = Callable[[AuthorizationServer, Request], Awaitable[None]]
 

@@ -6,10 +6,10 @@ import json
 from typing import Any, cast
 
 from mcp_edge.audit import decided
-from mcp_edge.guards import check_json
 from mcp_edge.oauth.model import OAuthError
 from mcp_edge.oauth.server import AuthorizationServer
-from mcp_edge.request import Request
+from mcp_edge.protocol.guards import check_json
+from mcp_edge.protocol.request import Request
 
 MAX_BYTES = 8 * 1024
 """Anybody may have as much kept for a day. What real clients send is a tenth of it."""

@@ -6,7 +6,7 @@ from mcp_edge.oauth.client_authentication import authenticate_client
 from mcp_edge.oauth.form import read_form
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.oauth.token import NO_STORE
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 
 
 async def revoke(server: AuthorizationServer, request: Request) -> None:

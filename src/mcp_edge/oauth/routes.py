@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from mcp_edge.audit import decided
 from mcp_edge.credentials import Authenticator, access_keys
 from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany
-from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth.accepted_clients import AcceptedClients
 from mcp_edge.oauth.bearer import BearerTokens
 from mcp_edge.oauth.grants import Grants
@@ -22,11 +21,12 @@ from mcp_edge.oauth.metadata import server_metadata
 from mcp_edge.oauth.model import Client, OAuthError
 from mcp_edge.oauth.places import Place, place_of
 from mcp_edge.platform import Accounts, Platform
-from mcp_edge.request import Request
-from mcp_edge.resource import cors
+from mcp_edge.protocol import cors
+from mcp_edge.protocol.keyring import KeyRing
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.urls import Urls
 from mcp_edge.resource.metadata import resource_metadata
 from mcp_edge.scopes import Scopes
-from mcp_edge.urls import Urls
 
 if TYPE_CHECKING:
     from mcp_edge.oauth.server import AuthorizationServer

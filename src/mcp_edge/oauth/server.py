@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 
 from mcp_edge.identity.connections import Connections
 from mcp_edge.identity.provider import Provider
-from mcp_edge.keyring import KeyRing
 from mcp_edge.oauth.browser import Browsers
 from mcp_edge.oauth.clients import Clients
 from mcp_edge.oauth.grants import Grants
 from mcp_edge.oauth.limits import Limits
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.keyring import KeyRing
+from mcp_edge.protocol.urls import Urls
 from mcp_edge.scopes import Scopes
-from mcp_edge.urls import Urls
 
 
 class AuthorizationServer:

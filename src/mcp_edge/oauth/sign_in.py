@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 from mcp_edge.audit import decided
 from mcp_edge.errors import BadRequest
-from mcp_edge.guards import OWN_SITE
 from mcp_edge.identity.provider import FormProvider, Identity, Refused
 from mcp_edge.oauth import arrival, redirects
 from mcp_edge.oauth import flow as flows
@@ -17,7 +16,8 @@ from mcp_edge.oauth.parameters import Parameters
 from mcp_edge.oauth.server import AuthorizationServer
 from mcp_edge.pages import sign_in as web
 from mcp_edge.pages.layout import source
-from mcp_edge.request import Request
+from mcp_edge.protocol.guards import OWN_SITE
+from mcp_edge.protocol.request import Request
 
 _RETURNS = re.compile(r"/(apps|connect/[A-Za-z0-9_-]{1,128})")
 """Where a sign-in may lead back to: pages of ours that need a user."""

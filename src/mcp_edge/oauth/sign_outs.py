@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.signing import mint
 from mcp_edge.text.hashing import short_hash
-from mcp_edge.tokens import mint
 
 _FORMAT = 1
 _UNDER_WAY_S = 86400

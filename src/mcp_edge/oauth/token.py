@@ -12,7 +12,7 @@ from mcp_edge.oauth.form import Form, read_form
 from mcp_edge.oauth.grants import Tokens
 from mcp_edge.oauth.model import Client, OAuthError
 from mcp_edge.oauth.server import AuthorizationServer
-from mcp_edge.request import Header, Request
+from mcp_edge.protocol.request import Header, Request
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from mcp_edge.credentials import refusal, step_up
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.identity.jwks import Jwks
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.resource.verified_tokens import Unfit, Verified, VerifiedTokens, is_name, text, texts
 from mcp_edge.user import User
 

@@ -12,7 +12,7 @@ from mcp_edge.audit import decided
 from mcp_edge.credentials import step_up
 from mcp_edge.errors import ConfigurationError, Unauthenticated
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
 from mcp_edge.text.ascii import lowered, stripped
 from mcp_edge.user import User
 

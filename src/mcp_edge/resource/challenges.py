@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from mcp_edge.errors import Forbidden, Unauthenticated
-from mcp_edge.urls import Urls
+from mcp_edge.protocol.urls import Urls
 
 _NOT_QUOTABLE = re.compile(r"[^\x20-\x7e]|[\"\\]")
 _REFUSED = -32000

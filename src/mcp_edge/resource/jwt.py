@@ -14,7 +14,8 @@ from mcp_edge.identity.documents import Document
 from mcp_edge.identity.jwks import Jwks
 from mcp_edge.outbound.fetch import is_protected
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.urls import Urls
 from mcp_edge.resource import challenges
 from mcp_edge.resource.apps_own import is_apps_own
 from mcp_edge.resource.token_kind import refuse_other_kinds
@@ -29,7 +30,6 @@ from mcp_edge.resource.verified_tokens import (
 )
 from mcp_edge.scopes import Scopes
 from mcp_edge.text.ascii import stripped
-from mcp_edge.urls import Urls
 from mcp_edge.user import User
 
 _WHOSE = "The authorization server"

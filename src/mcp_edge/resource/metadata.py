@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from mcp_edge.request import Request
-from mcp_edge.resource import cors
+from mcp_edge.protocol import cors
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.urls import ENDPOINTS, Urls
 from mcp_edge.scopes import Scopes
-from mcp_edge.urls import ENDPOINTS, Urls
 
 Handler = Callable[[Request], Awaitable[None]]
 Document = dict[str, Any]

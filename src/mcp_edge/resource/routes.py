@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 from mcp_edge.credentials import Authenticator
 from mcp_edge.platform import Platform
-from mcp_edge.request import Request
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.urls import Urls
 from mcp_edge.scopes import Scopes
-from mcp_edge.urls import Urls
 
 Handler = Callable[[Request], Awaitable[None]]
 

@@ -13,7 +13,6 @@ from urllib.parse import parse_qs
 
 import anyio
 
-from mcp_edge import bounds, guards, jsonrpc, sse
 from mcp_edge.cadence import Pauses
 from mcp_edge.cancellations import cancel
 from mcp_edge.core import Core
@@ -21,7 +20,8 @@ from mcp_edge.doors import Door, Doors
 from mcp_edge.errors import BadRequest, EdgeError, MethodNotAllowed, NotFound, StoreUnavailable
 from mcp_edge.held import Held
 from mcp_edge.mailbox import Mailbox
-from mcp_edge.request import Request
+from mcp_edge.protocol import bounds, guards, jsonrpc, sse
+from mcp_edge.protocol.request import Request
 from mcp_edge.text.ascii import digits
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User

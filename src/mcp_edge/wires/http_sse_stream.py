@@ -16,7 +16,7 @@ import anyio
 import anyio.abc
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
-from mcp_edge import calls, jsonrpc, sse
+from mcp_edge import calls
 from mcp_edge.cancellations import was_cancelled
 from mcp_edge.changes import Cursor
 from mcp_edge.core import Core
@@ -28,9 +28,10 @@ from mcp_edge.link import Link
 from mcp_edge.logged import NOT_KEPT
 from mcp_edge.mailbox import Letter, Mailbox
 from mcp_edge.meter import SMALL, Meter
+from mcp_edge.protocol import jsonrpc, sse
+from mcp_edge.protocol.request import Request
 from mcp_edge.quotas import HOLD_S
 from mcp_edge.reply import SilentReply
-from mcp_edge.request import Request
 from mcp_edge.sessions import Session
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User

@@ -14,11 +14,12 @@ from mcp.shared.inbound import (
     unsupported_protocol_version_rejection,
 )
 
-from mcp_edge import calls, jsonrpc
+from mcp_edge import calls
 from mcp_edge.core import Core
 from mcp_edge.link import MODERN, Link, envelope_of
+from mcp_edge.protocol import jsonrpc
+from mcp_edge.protocol.request import Request
 from mcp_edge.reply import PlainReply
-from mcp_edge.request import Request
 from mcp_edge.user import User
 
 VERSION = MODERN.encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_edge import calls, jsonrpc, sse
+from mcp_edge import calls
 from mcp_edge.cadence import Pauses
 from mcp_edge.cancellations import was_cancelled
 from mcp_edge.changes import METHODS, Change, Cursor
@@ -11,7 +11,8 @@ from mcp_edge.errors import BadRequest, MethodNotAllowed
 from mcp_edge.heads import Head
 from mcp_edge.held import Held, Sole
 from mcp_edge.logged import PRIMED_SINCE
-from mcp_edge.request import Request
+from mcp_edge.protocol import jsonrpc, sse
+from mcp_edge.protocol.request import Request
 from mcp_edge.sessions import Session
 from mcp_edge.streams import END, FINAL, MESSAGE, Journal, Log, parse_event_id
 from mcp_edge.suspended import SuspendableReply

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from mcp_edge.audit import decided
 from mcp_edge.errors import BadRequest, Forbidden, Misdirected, NotAcceptable, UnsupportedMedia
-from mcp_edge.request import Header, Request
+from mcp_edge.protocol.request import Header, Request
 from mcp_edge.settings import WEB_CLIENT_ORIGINS, Settings
 from mcp_edge.text.ascii import listed, lowered, media_type, stripped
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from mcp_edge.request import TAKEN, Header, Request
+from mcp_edge.protocol.request import TAKEN, Header, Request
 
 STALL_S = 10
 """How long a reader may take nothing of what waits for it."""

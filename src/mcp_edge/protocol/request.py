@@ -12,10 +12,10 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from mcp_edge.client_address import client_address
 from mcp_edge.errors import BadRequest, MethodNotAllowed, TooLarge
+from mcp_edge.protocol.client_address import client_address
+from mcp_edge.protocol.signing import mint
 from mcp_edge.text.ascii import digits
-from mcp_edge.tokens import mint
 
 JSON = b"application/json"
 BODY_TIMEOUT_S = 30

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_edge.request import Header, Request
+from mcp_edge.protocol.request import Header, Request
 
 _OPEN: list[Header] = [
     (b"access-control-allow-origin", b"*"),

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import mcp_types as t
 
-from mcp_edge import jsonrpc
 from mcp_edge.errors import BadRequest, TooLarge
+from mcp_edge.protocol import jsonrpc
 
 MOST_VALUES = 100_000
 """JSON values in one body, a batch's together. 100,000 of the worst kind are read in 30 ms and held in 20 MB; the

@@ -1,0 +1,1 @@
+"""Bytes, headers, signatures: HTTP and JSON-RPC as they are. No session, no store."""
