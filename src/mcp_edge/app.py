@@ -24,7 +24,7 @@ from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.client_address import address_header
 from mcp_edge.protocol.guards import Guards
 from mcp_edge.protocol.request import Gone, Header, Request
-from mcp_edge.readiness import Readiness
+from mcp_edge.records.readiness import Readiness
 from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.wires import http_sse

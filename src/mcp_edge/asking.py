@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from mcp_edge.core import Core
 from mcp_edge.errors import TooMany
 from mcp_edge.protocol import jsonrpc
-from mcp_edge.questions import Unanswered
-from mcp_edge.sessions import Session
+from mcp_edge.records.questions import Unanswered
+from mcp_edge.records.sessions import Session
 
 
 async def ask(

@@ -12,7 +12,6 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.request_state import RequestStateSecurity
 
 from mcp_edge.arguments import bound_argument_errors
-from mcp_edge.changes import EVERYBODY, Change, Changes
 from mcp_edge.connecting import register_connecting
 from mcp_edge.context import CURRENT
 from mcp_edge.credentials import Authenticator, refusal_headers, still_valid
@@ -24,10 +23,11 @@ from mcp_edge.paging import keep_reads_private, page_lists
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Header, Request
 from mcp_edge.protocol.signing import Signer
-from mcp_edge.questions import GRACE_S, Questions
-from mcp_edge.quotas import Quotas
+from mcp_edge.records.changes import EVERYBODY, Change, Changes
+from mcp_edge.records.questions import GRACE_S, Questions
+from mcp_edge.records.quotas import Quotas
+from mcp_edge.records.sessions import Session, Sessions
 from mcp_edge.scopes import Scopes
-from mcp_edge.sessions import Session, Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User

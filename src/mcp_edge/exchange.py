@@ -17,12 +17,12 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.transport_context import TransportContext
 
-from mcp_edge.changes import KINDS, Change, Changes
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Request
 from mcp_edge.protocol.signing import mint
-from mcp_edge.sessions import LEVELS, Session, Sessions
+from mcp_edge.records.changes import KINDS, Change, Changes
+from mcp_edge.records.sessions import LEVELS, Session, Sessions
 from mcp_edge.user import User
 
 

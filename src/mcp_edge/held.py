@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-from mcp_edge.ceilings import update
 from mcp_edge.core import Core
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import sse
 from mcp_edge.protocol.request import Request
 from mcp_edge.protocol.signing import mint
-from mcp_edge.quotas import HOLD_S, Hold
+from mcp_edge.records.ceilings import update
+from mcp_edge.records.quotas import HOLD_S, Hold
 from mcp_edge.user import User
 
 

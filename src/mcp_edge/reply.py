@@ -20,7 +20,7 @@ from mcp_edge.errors import CallerError, StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import sse
 from mcp_edge.protocol.request import Request
-from mcp_edge.quotas import Hold, Quotas
+from mcp_edge.records.quotas import Hold, Quotas
 from mcp_edge.user import User
 
 if TYPE_CHECKING:

@@ -13,16 +13,16 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST, REQUEST_TIMEOUT
 
 from mcp_edge import asking
-from mcp_edge.cadence import Pauses
 from mcp_edge.errors import EdgeError, TooMany
 from mcp_edge.logged import LoggedReply
 from mcp_edge.protocol import jsonrpc
-from mcp_edge.questions import GRACE_S
+from mcp_edge.records.polling import Pauses
+from mcp_edge.records.questions import GRACE_S
 
 if TYPE_CHECKING:
-    from mcp_edge.quotas import Hold
+    from mcp_edge.records.quotas import Hold
+    from mcp_edge.records.stream_log import Log
     from mcp_edge.results import Asked
-    from mcp_edge.streams import Log
 
 UNSHARED = (
     "This server's instances share no store that could bring the answer back, so nobody can be asked on this wire;"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mcp_edge.records.stream_log import FENCE, FINAL
 from mcp_edge.storage.sqlite import open_sqlite
-from mcp_edge.streams import FENCE, FINAL
 from tests.resilience.client import Attempt, Client, next_number
 from tests.resilience.load import Load, effects, new_keys, verdict
 from tests.resilience.tally import Tally

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from mcp_edge.doors import Doors
 from mcp_edge.errors import NotFound
-from mcp_edge.mailbox import Letter, Mailbox
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import Signer
-from mcp_edge.sessions import Sessions
+from mcp_edge.records.http_sse_streams import Doors
+from mcp_edge.records.mailbox import Letter, Mailbox
+from mcp_edge.records.sessions import Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.storage.dynamodb_table import PART_BYTES
 from mcp_edge.user import User

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.cancellations import MOST_PER_WINDOW, cancel, was_cancelled
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
+from mcp_edge.records.cancellations import MOST_PER_WINDOW, cancel, was_cancelled
 from mcp_edge.settings import Settings
 from tests.storage.clock import Clock
 from tests.storage.conftest import Ports
@@ -82,7 +82,7 @@ async def test_a_principal_writes_no_more_than_so_many_a_minute_and_takes_nothin
     platform: Platform, store: Counting, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MOST_PER_WINDOW > 256  # calls that may be under way
-    monkeypatch.setattr("mcp_edge.cancellations.MOST_PER_WINDOW", 5)
+    monkeypatch.setattr("mcp_edge.records.cancellations.MOST_PER_WINDOW", 5)
     for n in range(5):
         await send(platform, n)
     before = store.writes

@@ -12,8 +12,8 @@ from mcp_edge.errors import TooMany
 from mcp_edge.held import Sole
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import Signer
-from mcp_edge.quotas import HOLD_S, Hold, Quotas
-from mcp_edge.sessions import Sessions
+from mcp_edge.records.quotas import HOLD_S, Hold, Quotas
+from mcp_edge.records.sessions import Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
@@ -161,7 +161,7 @@ async def test_the_newest_session_is_never_the_one_that_gives_way(platform: Plat
 async def test_of_subscriptions_at_once_no_more_are_left_than_there_may_be(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_edge.sessions.MOST_SUBSCRIPTIONS", 8)
+    monkeypatch.setattr("mcp_edge.records.sessions.MOST_SUBSCRIPTIONS", 8)
     sessions = Sessions(platform, Signer([b"k" * 32]))
     session = await opening(platform)
     await let_in([sessions.subscribe(session, f"note://{n}") for n in range(40)])

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from mcp_edge.mailbox import Mailbox
-from mcp_edge.numbering import last_number
 from mcp_edge.platform import Platform
+from mcp_edge.records.mailbox import Mailbox
+from mcp_edge.records.numbering import last_number
 from mcp_edge.settings import Settings
 from mcp_edge.storage.ports import AtomicStore
 from tests.storage.clock import Clock

@@ -15,8 +15,8 @@ from mcp_edge.platform import Platform
 from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.protocol.signing import Signer
 from mcp_edge.protocol.urls import Urls
+from mcp_edge.records.sessions import Session, Sessions
 from mcp_edge.scopes import Scopes
-from mcp_edge.sessions import Session, Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.storage.cached import Cached
 from mcp_edge.storage.memory import MemoryRecords, open_memory

@@ -35,7 +35,7 @@ from mcp_types import (
 from pydantic import BaseModel, Field
 
 from mcp_edge.context import changes_bus, current_user
-from mcp_edge.sessions import LEVELS
+from mcp_edge.records.sessions import LEVELS
 from mcp_edge.settings import Settings
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"

@@ -289,7 +289,7 @@ async def test_a_record_of_changes_that_begins_otherwise_is_read_all_the_same(ed
 async def test_a_change_that_cannot_be_announced_fails_no_call(
     edge: Deployment, fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("mcp_edge.ceilings._APART_S", 0)
+    monkeypatch.setattr("mcp_edge.records.ceilings._APART_S", 0)
     a = edge.instance("A")
     session = await a.initialize()
     await session.call(a, "announce").whole()
@@ -307,9 +307,9 @@ async def test_a_change_that_cannot_be_announced_fails_no_call(
     answer = await session.call(a, "announce").whole()
 
     assert (answer.status, text(answer.json)) == (200, "announced")
-    assert [record.message.partition(":")[0] for record in caplog.records if record.name == "mcp_edge.changes"] == [
-        "1 changes were not announced"
-    ]
+    assert [
+        record.message.partition(":")[0] for record in caplog.records if record.name == "mcp_edge.records.changes"
+    ] == ["1 changes were not announced"]
 
 
 async def test_changes_made_at_the_same_time_are_all_announced(edge: Deployment) -> None:

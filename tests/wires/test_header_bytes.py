@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.changes import Cursor
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.protocol.urls import Urls
+from mcp_edge.records.changes import Cursor
+from mcp_edge.records.stream_log import parse_event_id
 from mcp_edge.settings import Settings
-from mcp_edge.streams import parse_event_id
 from tests.wires.deployment import BOTH, ENVELOPE, MODERN, Deployment, json_of, request
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.quotas import HOLD_S
+from mcp_edge.records.quotas import HOLD_S
 from tests.wires.asgi import Call, Event
 from tests.wires.deployment import Deployment, Instance, Session, notification, request, text
 from tests.wires.test_http_sse import STREAM, Client
@@ -293,7 +293,7 @@ async def test_calls_of_http_sse_count_on_whichever_stream_they_were_begun(edge:
 async def test_cancellations_are_written_once_and_bounded_and_a_call_that_runs_is_cancelled(
     edge: Deployment, monkeypatch: pytest.MonkeyPatch, wire: str
 ) -> None:
-    monkeypatch.setattr("mcp_edge.cancellations.MOST_PER_WINDOW", 8, raising=False)
+    monkeypatch.setattr("mcp_edge.records.cancellations.MOST_PER_WINDOW", 8, raising=False)
     a, b = edge.pair(max_streams=4)
     if wire == "http+sse":
         client = await Client(a, b).open()

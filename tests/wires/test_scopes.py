@@ -11,12 +11,12 @@ from mcp.server.mcpserver import MCPServer
 
 from mcp_edge import Scope, User, declare_scopes, requires
 from mcp_edge.app import create_app
-from mcp_edge.changes import Change, Changes
 from mcp_edge.credentials import BearerKeys
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.gate import Gate
 from mcp_edge.permissions import Permissions
 from mcp_edge.protocol.request import Request
+from mcp_edge.records.changes import Change, Changes
 from mcp_edge.scopes import Scopes
 from tests.wires import deployment
 from tests.wires.asgi import Answer

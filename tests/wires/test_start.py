@@ -13,9 +13,9 @@ from mcp.server.mcpserver import MCPServer
 from pydantic import SecretStr
 
 from mcp_edge import app as app_module
-from mcp_edge import readiness
 from mcp_edge.app import PATIENCE_S, App, create_app
 from mcp_edge.platform import Platform
+from mcp_edge.records import readiness
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
 from tests.wires.asgi import Call

@@ -10,12 +10,12 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from mcp_edge.audit import decided
-from mcp_edge.cadence import Pauses
 from mcp_edge.errors import UpstreamError
 from mcp_edge.identity.provider import RedirectProvider, Refused, TokenSet
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.protocol.signing import mint
+from mcp_edge.records.polling import Pauses
 from mcp_edge.text.hashing import short_hash
 
 FORMAT = 1

@@ -16,7 +16,6 @@ from hashlib import sha256
 from typing import Any
 
 from mcp_edge.audit import decided
-from mcp_edge.ceilings import update
 from mcp_edge.errors import BadRequest, Forbidden, NotFound, UpstreamError
 from mcp_edge.identity.connections import Connections
 from mcp_edge.identity.provider import Identity, Refused, TokenSet
@@ -29,6 +28,7 @@ from mcp_edge.pages import connect as web
 from mcp_edge.pages.layout import source
 from mcp_edge.protocol.request import Request
 from mcp_edge.protocol.signing import mint
+from mcp_edge.records.ceilings import update
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 

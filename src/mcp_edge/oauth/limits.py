@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-from mcp_edge.ceilings import update
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import networks
 from mcp_edge.protocol.client_address import address_header, client_address
 from mcp_edge.protocol.request import Request
+from mcp_edge.records.ceilings import update
 from mcp_edge.text.hashing import short_hash
 
 What = Literal[

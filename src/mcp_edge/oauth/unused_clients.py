@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 
-from mcp_edge.ceilings import update
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
+from mcp_edge.records.ceilings import update
 
 PLACE_BYTES = 1024
 PLACES = 4096

@@ -10,13 +10,13 @@ import logging
 from typing import Any
 
 from mcp_edge import calls, rate_limit
-from mcp_edge.cancellations import was_cancelled
 from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest, InsufficientScope, StoreUnavailable
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Request
+from mcp_edge.records.cancellations import was_cancelled
+from mcp_edge.records.sessions import Session
 from mcp_edge.reply import PlainReply
-from mcp_edge.sessions import Session
 from mcp_edge.user import User
 
 logger = logging.getLogger(__name__)

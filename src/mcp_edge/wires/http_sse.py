@@ -13,15 +13,15 @@ from urllib.parse import parse_qs
 
 import anyio
 
-from mcp_edge.cadence import Pauses
-from mcp_edge.cancellations import cancel
 from mcp_edge.core import Core
-from mcp_edge.doors import Door, Doors
 from mcp_edge.errors import BadRequest, EdgeError, MethodNotAllowed, NotFound, StoreUnavailable
 from mcp_edge.held import Held
-from mcp_edge.mailbox import Mailbox
 from mcp_edge.protocol import bounds, guards, jsonrpc, sse
 from mcp_edge.protocol.request import Request
+from mcp_edge.records.cancellations import cancel
+from mcp_edge.records.http_sse_streams import Door, Doors
+from mcp_edge.records.mailbox import Mailbox
+from mcp_edge.records.polling import Pauses
 from mcp_edge.text.ascii import digits
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from mcp_edge import asking
 from mcp_edge.core import Core
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.mailbox import Letter
+from mcp_edge.records.mailbox import Letter
+from mcp_edge.records.sessions import Session
 from mcp_edge.reply import PlainReply
 from mcp_edge.results import Asked
-from mcp_edge.sessions import Session
 
 if TYPE_CHECKING:
     from mcp_edge.wires.http_sse_stream import Stream

@@ -17,22 +17,22 @@ import anyio.abc
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 from mcp_edge import calls
-from mcp_edge.cancellations import was_cancelled
-from mcp_edge.changes import Cursor
 from mcp_edge.core import Core
-from mcp_edge.doors import Doors
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.exchange import Exchange
 from mcp_edge.held import Sole
 from mcp_edge.link import Link
 from mcp_edge.logged import NOT_KEPT
-from mcp_edge.mailbox import Letter, Mailbox
-from mcp_edge.meter import SMALL, Meter
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
-from mcp_edge.quotas import HOLD_S
+from mcp_edge.records.cancellations import was_cancelled
+from mcp_edge.records.changes import Cursor
+from mcp_edge.records.http_sse_streams import Doors
+from mcp_edge.records.mailbox import Letter, Mailbox
+from mcp_edge.records.meter import SMALL, Meter
+from mcp_edge.records.quotas import HOLD_S
+from mcp_edge.records.sessions import Session
 from mcp_edge.reply import SilentReply
-from mcp_edge.sessions import Session
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 from mcp_edge.wires.handshake import link_of, open_session

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from mcp_edge import calls
-from mcp_edge.cadence import Pauses
-from mcp_edge.cancellations import was_cancelled
-from mcp_edge.changes import METHODS, Change, Cursor
 from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest, MethodNotAllowed
-from mcp_edge.heads import Head
 from mcp_edge.held import Held, Sole
 from mcp_edge.logged import PRIMED_SINCE
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
-from mcp_edge.sessions import Session
-from mcp_edge.streams import END, FINAL, MESSAGE, Journal, Log, parse_event_id
+from mcp_edge.records.cancellations import was_cancelled
+from mcp_edge.records.changes import METHODS, Change, Cursor
+from mcp_edge.records.polling import Pauses
+from mcp_edge.records.sessions import Session
+from mcp_edge.records.stream_head import Head
+from mcp_edge.records.stream_log import END, FINAL, MESSAGE, Journal, Log, parse_event_id
 from mcp_edge.suspended import SuspendableReply
 from mcp_edge.user import User
 from mcp_edge.wires.handshake import link_of, load_session

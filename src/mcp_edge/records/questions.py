@@ -10,12 +10,12 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from mcp_edge.cadence import Pauses
 from mcp_edge.errors import BadRequest, EdgeError, StoreUnavailable
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.protocol.signing import Signer, mint
-from mcp_edge.quotas import Hold, Quotas
+from mcp_edge.records.polling import Pauses
+from mcp_edge.records.quotas import Hold, Quotas
 from mcp_edge.text.hashing import short_hash
 
 FORMAT = 1

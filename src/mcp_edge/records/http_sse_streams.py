@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.jsonrpc import encode
-from mcp_edge.quotas import HOLD_S, Quotas
+from mcp_edge.records.quotas import HOLD_S, Quotas
 from mcp_edge.user import User
 
 FORMAT = 1

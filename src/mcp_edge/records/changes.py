@@ -22,10 +22,10 @@ from mcp.shared.subscriptions import (
     ToolsListChanged,
 )
 
-from mcp_edge.ceilings import update
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.jsonrpc import encode
+from mcp_edge.records.ceilings import update
 from mcp_edge.storage.ports import Entry
 from mcp_edge.text.ascii import digits
 from mcp_edge.text.hashing import short_hash

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from mcp_edge.ceilings import Full, Place, update
 from mcp_edge.errors import StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
+from mcp_edge.records.ceilings import Full, Place, update
 from mcp_edge.text.hashing import short_hash
 
 HOLD_S = 60

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_edge.ceilings import update
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import jsonrpc
+from mcp_edge.records.ceilings import update
 from mcp_edge.text.hashing import short_hash
 
 KEPT_S = 60

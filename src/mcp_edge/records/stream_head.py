@@ -10,9 +10,9 @@ from copy import copy
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from mcp_edge.annexes import NEVER, SMALL_BYTES
 from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.protocol.signing import mint
+from mcp_edge.records.annexes import NEVER, SMALL_BYTES
 
 FORMAT = 1
 _SMALL_ASKED_BYTES = 2048

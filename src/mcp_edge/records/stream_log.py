@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 
-from mcp_edge.annexes import Annexes
 from mcp_edge.errors import EdgeError
-from mcp_edge.heads import Head
-from mcp_edge.numbering import last_number
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import mint
+from mcp_edge.records.annexes import Annexes
+from mcp_edge.records.numbering import last_number
+from mcp_edge.records.stream_head import Head
 from mcp_edge.storage.ports import AtomicStore, Entry
 
 _PAGE = 100

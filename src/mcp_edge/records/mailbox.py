@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from mcp_edge.annexes import NEVER, SMALL_BYTES, Annexes
 from mcp_edge.errors import TooMany
-from mcp_edge.numbering import last_number
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.signing import mint
-from mcp_edge.quotas import Quotas
+from mcp_edge.records.annexes import NEVER, SMALL_BYTES, Annexes
+from mcp_edge.records.numbering import last_number
+from mcp_edge.records.quotas import Quotas
 from mcp_edge.storage.ports import Entry
 from mcp_edge.user import User
 

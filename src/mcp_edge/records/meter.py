@@ -9,7 +9,7 @@ import logging
 
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.platform import Platform
-from mcp_edge.quotas import Quotas
+from mcp_edge.records.quotas import Quotas
 
 logger = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from typing import Any
 import mcp_types as t
 from pydantic_core import from_json
 
-from mcp_edge.ceilings import may_stay
-from mcp_edge.changes import MAX_URI_BYTES, uri_bytes
 from mcp_edge.errors import BadRequest, NotFound, StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.protocol.signing import Signer, mint
-from mcp_edge.quotas import Quotas
+from mcp_edge.records.ceilings import may_stay
+from mcp_edge.records.changes import MAX_URI_BYTES, uri_bytes
+from mcp_edge.records.quotas import Quotas
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 
