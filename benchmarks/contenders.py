@@ -142,7 +142,7 @@ async def platform(
     from mcp_edge.platform import Platform
     from mcp_edge.settings import Settings
     from mcp_edge.storage.choose import open_store
-    from mcp_edge.telemetry.lines import LineSink
+    from mcp_edge.telemetry.call_lines import LineSink
 
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("wb", buffering=0) as sink:
         settings = Settings.model_validate(

@@ -20,7 +20,7 @@ from mcp_edge.outbound import http_client, public_http
 from mcp_edge.platform import Drain, Platform, Telemetry
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store
-from mcp_edge.telemetry.logs import tell_unknown
+from mcp_edge.telemetry.root_logger import tell_unknown
 from my_server.server import create_server
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import pytest
 
 from mcp_edge.audit import decided
 from mcp_edge.platform import CallEvent
-from mcp_edge.telemetry.lines import Format, LineFormatter, LineSink
+from mcp_edge.telemetry.call_lines import Format, LineFormatter, LineSink
 
 FIELDS: dict[str, Any] = {
     "wire": "2025-11-25",
@@ -206,7 +206,7 @@ def test_a_traceback_stays_inside_its_json_line() -> None:
 def test_the_sdk_and_uvicorn_log_in_our_form_and_not_per_request(tmp_path: Path) -> None:
     code = """
 import logging, sys
-from mcp_edge.telemetry.logs import configure, standard_error
+from mcp_edge.telemetry.root_logger import configure, standard_error
 configure(standard_error(), "json", "info")
 from mcp.server.mcpserver import MCPServer
 MCPServer("any")

@@ -17,7 +17,7 @@ import pytest
 
 from mcp_edge.audit import decided
 from mcp_edge.platform import CallEvent
-from mcp_edge.telemetry.lines import Format, LineFormatter, LineSink
+from mcp_edge.telemetry.call_lines import Format, LineFormatter, LineSink
 from mcp_edge.text.log_text import quoted
 from tests.telemetry.test_lines import FIELDS
 

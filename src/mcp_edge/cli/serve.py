@@ -23,8 +23,8 @@ from mcp_edge.outbound import http_client, public_http
 from mcp_edge.platform import Platform
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store
-from mcp_edge.telemetry.lines import LineSink
-from mcp_edge.telemetry.logs import configure, standard_error, tell_unknown
+from mcp_edge.telemetry.call_lines import LineSink
+from mcp_edge.telemetry.root_logger import configure, standard_error, tell_unknown
 
 _BACKLOG = 2048
 

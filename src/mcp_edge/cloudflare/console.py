@@ -7,8 +7,8 @@ from typing import Any
 
 import js
 
-from mcp_edge.telemetry.lines import LEVELS, Format, LineFormatter, LineSink
-from mcp_edge.telemetry.logs import quiet
+from mcp_edge.telemetry.call_lines import LEVELS, Format, LineFormatter, LineSink
+from mcp_edge.telemetry.root_logger import quiet
 
 _TIME = "2026-07-28T12:00:00.250Z"
 _IN_JSON = len(f'{{"time":"{_TIME}","level":"')

@@ -16,7 +16,7 @@ from mcp_edge.exposure import is_loopback, refuse_unsafe
 from mcp_edge.platform import Cadence, Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.cloudflare import open_cloudflare
-from mcp_edge.telemetry.logs import tell_unknown
+from mcp_edge.telemetry.root_logger import tell_unknown
 
 DOMAINS = 8
 

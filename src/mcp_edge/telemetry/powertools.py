@@ -16,7 +16,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from mcp_edge.platform import CallEvent
-from mcp_edge.telemetry.logs import quiet
+from mcp_edge.telemetry.root_logger import quiet
 from mcp_edge.text.log_text import MAX_MESSAGE_CHARS, bounded_trace, clipped
 
 NAMESPACE = "mcp-edge"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 
 from mcp_edge.settings import Settings
-from mcp_edge.telemetry.lines import LEVELS, Format, LineFormatter
+from mcp_edge.telemetry.call_lines import LEVELS, Format, LineFormatter
 
 logger = logging.getLogger(__name__)
 
