@@ -23,13 +23,13 @@ from benchmarks.echo import create_server
 from benchmarks.report import Part, Row, Target, at_most, progress
 from benchmarks.wire import Era, check, poster, prepare
 from mcp_edge.app import create_app
-from mcp_edge.oauth.accepted_clients import AcceptedClients
-from mcp_edge.oauth.grants import Grants
-from mcp_edge.oauth.model import Approval, AuthorizationRequest, Client
+from mcp_edge.auth.scopes import Scopes
+from mcp_edge.auth.server.clients.accepted import AcceptedClients
+from mcp_edge.auth.server.grants.grants import Grants
+from mcp_edge.auth.server.model import Approval, AuthorizationRequest, Client
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.protocol.urls import Urls
-from mcp_edge.scopes import Scopes
 from mcp_edge.user import User
 
 Auth = Literal["keys", "oauth"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from mcp_edge.oauth.arming import ARM_S
+from mcp_edge.auth.server.browser.arming import ARM_S
 from tests.oauth.deployment import Asking, redeem
 from tests.support.visitor import Page, Visitor
 

@@ -14,9 +14,9 @@ import pytest
 from anyio.abc import SocketStream
 
 from mcp_edge import Upstream
+from mcp_edge.auth.identity.jwks import Jwks
+from mcp_edge.auth.identity.oauth_client import OAuthClient
 from mcp_edge.errors import UpstreamError
-from mcp_edge.identity.jwks import Jwks
-from mcp_edge.identity.oauth_client import OAuthClient
 from mcp_edge.outbound import http_client, public_http
 from mcp_edge.outbound.answer_body import MAX_BYTES, AnswerTooLarge
 from mcp_edge.outbound.fetch import exchange

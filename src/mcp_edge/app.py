@@ -12,12 +12,14 @@ import anyio
 from mcp.server.mcpserver import MCPServer
 from starlette.types import Receive, Scope, Send
 
-from mcp_edge import endpoint, rate_limit
+from mcp_edge import endpoint
 from mcp_edge.audit import SERVED, decided
+from mcp_edge.auth import rate_limit
+from mcp_edge.auth.authenticator import refusal_headers, refuse_undeclared
+from mcp_edge.auth.modes import gate
+from mcp_edge.auth.scopes import Scopes
 from mcp_edge.core import Core
-from mcp_edge.credentials import refusal_headers, refuse_undeclared
 from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany, UpstreamError
-from mcp_edge.gate import gate
 from mcp_edge.outbound.fetch import is_protected
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import jsonrpc, sse
@@ -25,7 +27,6 @@ from mcp_edge.protocol.client_address import address_header
 from mcp_edge.protocol.guards import Guards
 from mcp_edge.protocol.request import Gone, Header, Request
 from mcp_edge.records.readiness import Readiness
-from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.wires import http_sse
 

@@ -15,8 +15,8 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
 
+from mcp_edge.auth.permissions import Permissions
 from mcp_edge.context import CURRENT
-from mcp_edge.permissions import Permissions
 
 LISTS: dict[str, tuple[str, str]] = {
     "tools/list": ("tools", "name"),

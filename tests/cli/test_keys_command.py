@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcp_edge import User
-from mcp_edge.credentials import access_keys
+from mcp_edge.auth.authenticator import access_keys
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.exposure import weakness
 from mcp_edge.settings import Settings

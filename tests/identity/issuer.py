@@ -14,9 +14,9 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from mcp_edge.identity.admission import Admission
-from mcp_edge.identity.oidc import Oidc
-from mcp_edge.identity.provider import Identity
+from mcp_edge.auth.identity.admission import Admission
+from mcp_edge.auth.identity.oidc import Oidc
+from mcp_edge.auth.identity.provider import Identity
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords

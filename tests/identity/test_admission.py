@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from mcp_edge.auth.identity.admission import Admission
+from mcp_edge.auth.identity.provider import Refused
+from mcp_edge.auth.modes import gate
+from mcp_edge.auth.scopes import Scopes
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.gate import gate
-from mcp_edge.identity.admission import Admission
-from mcp_edge.identity.provider import Refused
 from mcp_edge.platform import Platform
-from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
 

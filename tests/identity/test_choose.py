@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from mcp_edge.auth.identity.choose import account_provider, identity_provider
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.identity.choose import account_provider, identity_provider
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import anyio
 import pytest
 
+from mcp_edge.auth.identity.linked_accounts import LEASE_S, LIFE_S, Connections
+from mcp_edge.auth.identity.provider import Departure, Identity, Refused, TokenSet
 from mcp_edge.errors import UpstreamError
-from mcp_edge.identity.connections import LEASE_S, LIFE_S, Connections
-from mcp_edge.identity.provider import Departure, Identity, Refused, TokenSet
 from mcp_edge.platform import Cadence, Platform
 from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.settings import Settings

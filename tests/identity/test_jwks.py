@@ -9,8 +9,8 @@ import anyio
 import httpx
 import pytest
 
+from mcp_edge.auth.identity.jwks import Jwks
 from mcp_edge.errors import ConfigurationError, UpstreamError
-from mcp_edge.identity.jwks import Jwks
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords

@@ -15,10 +15,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from jwt.utils import base64url_encode
 
+from mcp_edge.auth.identity.admission import Admission
+from mcp_edge.auth.identity.oidc import Oidc
+from mcp_edge.auth.identity.provider import Identity, Refused, TokenSet
 from mcp_edge.errors import ConfigurationError, UpstreamError
-from mcp_edge.identity.admission import Admission
-from mcp_edge.identity.oidc import Oidc
-from mcp_edge.identity.provider import Identity, Refused, TokenSet
 from mcp_edge.user import User
 from tests.identity.issuer import EC, ISSUER, NOW, OTHER_RSA, RSA, WEAK_RSA, FakeIssuer, part, rsa_jwk, unsigned
 
@@ -308,7 +308,7 @@ async def test_a_provider_that_trickles_is_given_up_in_time(monkeypatch: pytest.
                 yield b" "
                 await anyio.sleep(0.001)
 
-    monkeypatch.setattr("mcp_edge.identity.oauth_client.TIMEOUT_S", 0.05)
+    monkeypatch.setattr("mcp_edge.auth.identity.oauth_client.TIMEOUT_S", 0.05)
     issuer = FakeIssuer(
         instead=lambda request: httpx.Response(200, stream=Trickle()) if request.url.path == "/token" else None
     )

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from pytest_httpx import HTTPXMock
 
+from mcp_edge.auth.identity.admission import Admission
+from mcp_edge.auth.identity.provider import Identity, Refused, TokenSet
+from mcp_edge.auth.identity.sentry import Sentry
 from mcp_edge.errors import UpstreamError
-from mcp_edge.identity.admission import Admission
-from mcp_edge.identity.provider import Identity, Refused, TokenSet
-from mcp_edge.identity.sentry import Sentry
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.oauth.limits import PER_WINDOW
+from mcp_edge.auth.server.attempts import PER_WINDOW
 from tests import authorization
 from tests.support.function_url import FunctionUrl, event
 

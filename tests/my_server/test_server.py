@@ -3,8 +3,8 @@
 import pytest
 from mcp_types import ToolAnnotations
 
-from mcp_edge.permissions import Permissions
-from mcp_edge.scopes import needs_of
+from mcp_edge.auth.permissions import Permissions
+from mcp_edge.auth.scopes import needs_of
 from my_server.server import create_server
 
 from .deployment import Edge

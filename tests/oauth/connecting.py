@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import httpx
 from pydantic import SecretStr
 
-from mcp_edge.oauth.routes import open_gate
-from mcp_edge.scopes import Scopes
+from mcp_edge.auth.scopes import Scopes
+from mcp_edge.auth.server.routes import open_gate
 from tests.oauth.deployment import Deploy, Deployment
 from tests.oauth.upstream import OCTOCAT, GitHub
 from tests.support.visitor import Page, Visitor

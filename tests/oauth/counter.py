@@ -13,7 +13,7 @@ import httpx
 from pydantic import SecretStr
 
 from mcp_edge.app import create_app
-from mcp_edge.oauth.model import Client
+from mcp_edge.auth.server.model import Client
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Request
 from mcp_edge.settings import Settings

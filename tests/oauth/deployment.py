@@ -15,9 +15,9 @@ from mcp.server.mcpserver import MCPServer
 from pydantic import SecretStr
 
 from mcp_edge.app import App, create_app
-from mcp_edge.oauth.arming import ARM_S
+from mcp_edge.auth.scopes import Scope, declare_scopes, requires_no_scope
+from mcp_edge.auth.server.browser.arming import ARM_S
 from mcp_edge.platform import Platform
-from mcp_edge.scopes import Scope, declare_scopes, requires_no_scope
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
 from mcp_edge.storage.ports import AtomicStore, RecordStore

@@ -9,15 +9,15 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any, TypeVar
 
+from mcp_edge.auth.scopes import Scope, Scopes
+from mcp_edge.auth.server.grants.grants import Grants
+from mcp_edge.auth.server.grants.issuing import Tokens
+from mcp_edge.auth.server.grants.sign_outs import SignOuts
+from mcp_edge.auth.server.model import Approval, AuthorizationRequest, Client, OAuthError
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.oauth.grants import Grants
-from mcp_edge.oauth.issuing import Tokens
-from mcp_edge.oauth.model import Approval, AuthorizationRequest, Client, OAuthError
-from mcp_edge.oauth.sign_outs import SignOuts
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.protocol.urls import Urls
-from mcp_edge.scopes import Scope, Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.storage.ports import AtomicStore, Entry, RecordStore
 from mcp_edge.user import User

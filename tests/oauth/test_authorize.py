@@ -7,9 +7,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from mcp_edge.oauth.clients import Clients
-from mcp_edge.oauth.model import Client
-from mcp_edge.scopes import Scope
+from mcp_edge.auth.scopes import Scope
+from mcp_edge.auth.server.clients.lookup import Clients
+from mcp_edge.auth.server.model import Client
 from tests.oauth.deployment import (
     CLIENT,
     LOOPBACK,

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from mcp_edge.oauth.routes import Entrance
-from mcp_edge.scopes import Scopes
+from mcp_edge.auth.scopes import Scopes
+from mcp_edge.auth.server.routes import Entrance
 from tests.oauth.counter import FOREIGN_KEY, KEY, LIMITED_KEY, Counter
 from tests.oauth.granting import ANN, HERE, SCOPES, URLS, Office
 
@@ -128,7 +128,7 @@ import asyncio, json, sys
 from tests.oauth.counter import Counter
 from tests.oauth.granting import Office
 from tests.storage.clock import Clock
-from mcp_edge.oauth.model import Client
+from mcp_edge.auth.server.model import Client
 from mcp_edge.storage.memory import open_memory
 
 async def main():
@@ -148,5 +148,5 @@ def test_who_only_calls_tools_loads_no_page_and_nothing_that_issues() -> None:
     found = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
     loaded = set(json.loads(found.stdout.splitlines()[-1]))
     spared = {"authorize", "consent", "pages", "server", "clients", "client_documents", "token", "browser", "limits"}
-    assert loaded & {f"mcp_edge.oauth.{name}" for name in spared} == set()
+    assert loaded & {f"mcp_edge.auth.server.{name}" for name in spared} == set()
     assert not any(name.startswith("mcp_edge.pages.") for name in loaded)

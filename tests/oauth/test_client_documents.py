@@ -12,13 +12,13 @@ import anyio
 import httpx
 import pytest
 
+from mcp_edge.auth.server.attempts import PER_WINDOW, Limits
+from mcp_edge.auth.server.clients import document_fetch
+from mcp_edge.auth.server.clients.document_fetch import LEAST_FRESH_S, MAX_BYTES
+from mcp_edge.auth.server.clients.documents import MOST_FETCHES, MOST_OF_A_NETWORK, NEW_TTL_S, STALE_S
+from mcp_edge.auth.server.clients.lookup import Clients
+from mcp_edge.auth.server.model import CLIENT_TTL_S, Client, OAuthError
 from mcp_edge.errors import TooMany
-from mcp_edge.oauth import client_document_fetch
-from mcp_edge.oauth.client_document_fetch import LEAST_FRESH_S, MAX_BYTES
-from mcp_edge.oauth.client_documents import MOST_FETCHES, MOST_OF_A_NETWORK, NEW_TTL_S, STALE_S
-from mcp_edge.oauth.clients import Clients
-from mcp_edge.oauth.limits import PER_WINDOW, Limits
-from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
 from mcp_edge.outbound import public_http
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings, Ways
@@ -264,7 +264,7 @@ async def test_a_compressed_body_is_not_unpacked() -> None:
 
 
 async def test_a_body_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_document_fetch, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(document_fetch, "TIMEOUT_S", 0.05)
     there = Strangers()
 
     async def trickle() -> AsyncIterator[bytes]:

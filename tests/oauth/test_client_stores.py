@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
+from mcp_edge.auth.server.attempts import PER_WINDOW, Limits, What
+from mcp_edge.auth.server.clients.lookup import Clients
+from mcp_edge.auth.server.clients.registered import UNUSED_TTL_S
 from mcp_edge.errors import TooMany
-from mcp_edge.oauth.clients import Clients
-from mcp_edge.oauth.limits import PER_WINDOW, Limits, What
-from mcp_edge.oauth.registered_clients import UNUSED_TTL_S
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from tests.oauth.conftest import ENGINES

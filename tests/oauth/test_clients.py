@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from mcp.shared.auth import OAuthClientInformationFull
 
+from mcp_edge.auth.server.attempts import Limits
+from mcp_edge.auth.server.clients.lookup import Clients
+from mcp_edge.auth.server.clients.registered import UNUSED_TTL_S
+from mcp_edge.auth.server.model import CLIENT_TTL_S, Client, OAuthError
 from mcp_edge.errors import ConfigurationError, NotFound
-from mcp_edge.oauth.clients import Clients
-from mcp_edge.oauth.limits import Limits
-from mcp_edge.oauth.model import CLIENT_TTL_S, Client, OAuthError
-from mcp_edge.oauth.registered_clients import UNUSED_TTL_S
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory

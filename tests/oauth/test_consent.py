@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mcp_edge.oauth.arming import ARM_S
+from mcp_edge.auth.server.browser.arming import ARM_S
 from tests.oauth.deployment import Asking, Deploy, Deployment, allow, authorize, consent_page, deploy, redeem
 from tests.support.visitor import Page, Visitor
 

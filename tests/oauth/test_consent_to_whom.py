@@ -8,8 +8,8 @@ from typing import Literal
 
 import pytest
 
-from mcp_edge.oauth.clients import Clients
-from mcp_edge.oauth.model import Client
+from mcp_edge.auth.server.clients.lookup import Clients
+from mcp_edge.auth.server.model import Client
 from mcp_edge.protocol.request import Request
 from tests.oauth.deployment import (
     CLIENT,

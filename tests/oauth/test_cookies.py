@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from mcp_edge.oauth import cookies
+from mcp_edge.auth.server import cookies
 from tests.oauth.deployment import Asking, allow, consent_page, deploy
 from tests.support.visitor import Visitor
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 
 import pytest
 
+from mcp_edge.auth.server.grants.issuing import Tokens
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.oauth.issuing import Tokens
 from mcp_edge.storage.memory import open_memory
 from tests.oauth.granting import ANN, APP, Fate, Killed, Office, refusal
 from tests.storage.clock import Clock

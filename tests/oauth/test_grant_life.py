@@ -15,9 +15,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from mcp_edge.auth.server.grants.issuing import Tokens
+from mcp_edge.auth.server.model import Client, OAuthError
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.oauth.issuing import Tokens
-from mcp_edge.oauth.model import Client, OAuthError
 from mcp_edge.storage.memory import open_memory
 from mcp_edge.storage.ports import AtomicStore, RecordStore
 from mcp_edge.storage.sqlite import open_sqlite

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from mcp_edge.oauth.grant_store import MOST_GRANTS
-from mcp_edge.oauth.issuing import MOST_ACCESS_TOKENS, Tokens
-from mcp_edge.oauth.model import Client, OAuthError
+from mcp_edge.auth.server.grants.issuing import MOST_ACCESS_TOKENS, Tokens
+from mcp_edge.auth.server.grants.store import MOST_GRANTS
+from mcp_edge.auth.server.model import Client, OAuthError
 from mcp_edge.storage.memory import open_memory
 from mcp_edge.user import User
 from tests.oauth.granting import ANN, APP, CALLBACK, HERE, OTHER, RING, URLS, VERIFIER, Office, refusal

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from mcp_edge.auth.server.attempts import PER_WINDOW, What
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.oauth.limits import PER_WINDOW, What
 from tests.oauth.deployment import deploy
 from tests.support.visitor import Visitor
 

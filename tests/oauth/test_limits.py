@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from mcp_edge.auth.server.attempts import PER_WINDOW, Limits
 from mcp_edge.errors import StoreUnavailable, TooMany
-from mcp_edge.oauth.limits import PER_WINDOW, Limits
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Request
 from mcp_edge.settings import Settings

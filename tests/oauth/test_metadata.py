@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mcp.shared.auth import OAuthMetadata
 
-from mcp_edge.oauth.metadata import server_metadata
+from mcp_edge.auth.server.metadata import server_metadata
 from mcp_edge.protocol.urls import Urls
 from mcp_edge.settings import Settings, Ways
 from tests.oauth.site import client

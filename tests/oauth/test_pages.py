@@ -9,11 +9,11 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from mcp_edge.auth.scopes import Scope
+from mcp_edge.auth.server.browser.pages import redirect
+from mcp_edge.auth.server.browsers import Browsers
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.oauth.browser import Browsers
-from mcp_edge.oauth.pages import redirect
 from mcp_edge.protocol import request as http
-from mcp_edge.scopes import Scope
 from tests.oauth.deployment import CLIENT, REDIRECT, Asking, Deployment, authorize, consent_page, deploy
 from tests.oauth.upstream import GitHub
 from tests.support.visitor import Page

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from mcp_edge.auth.server.attempts import Limits
+from mcp_edge.auth.server.clients import redirect_uris
+from mcp_edge.auth.server.clients.lookup import Clients
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.oauth import redirects
-from mcp_edge.oauth.clients import Clients
-from mcp_edge.oauth.limits import Limits
 from mcp_edge.settings import Settings
 from tests.oauth.deployment import Asking, allow, authorize, consent_page, deploy, redeem
 from tests.oauth.test_client_documents import GOOD, Strangers
@@ -25,10 +25,10 @@ APP: dict[str, Any] = {"client_name": "Cursor", "redirect_uris": [CURSOR]}
 
 @pytest.mark.parametrize("uri", [CURSOR, "cursor:///cb", "cursor:/cb", "com.example.app:/oauth2redirect", "cursor://"])
 def test_an_admitted_scheme_can_be_registered_and_used_where_it_is_admitted_alone(uri: str) -> None:
-    assert redirects.fault(uri, SCHEMES) == ""
-    assert redirects.allowed(uri, (uri,), SCHEMES)
-    assert redirects.fault(uri)
-    assert not redirects.allowed(uri, (uri,))
+    assert redirect_uris.fault(uri, SCHEMES) == ""
+    assert redirect_uris.allowed(uri, (uri,), SCHEMES)
+    assert redirect_uris.fault(uri)
+    assert not redirect_uris.allowed(uri, (uri,))
 
 
 @pytest.mark.parametrize(
@@ -55,15 +55,15 @@ def test_an_admitted_scheme_can_be_registered_and_used_where_it_is_admitted_alon
     ],
 )
 def test_what_only_looks_like_an_admitted_scheme_is_refused(uri: str) -> None:
-    assert redirects.fault(uri, SCHEMES)
-    assert not redirects.allowed(uri, (uri,), SCHEMES)
+    assert redirect_uris.fault(uri, SCHEMES)
+    assert not redirect_uris.allowed(uri, (uri,), SCHEMES)
 
 
 @pytest.mark.parametrize(
     "uri", [CURSOR + "/", CURSOR + "?x", CURSOR.upper(), "cursor://other/oauth/callback", "cursor:/oauth/callback"]
 )
 def test_such_a_redirect_uri_is_compared_exactly(uri: str) -> None:
-    assert not redirects.allowed(uri, (CURSOR,), SCHEMES)
+    assert not redirect_uris.allowed(uri, (CURSOR,), SCHEMES)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_such_a_redirect_uri_is_compared_exactly(uri: str) -> None:
     ],
 )
 def test_people_are_told_a_host_or_a_scheme_and_never_a_scheme_s_own_idea_of_a_host(uri: str, place: str) -> None:
-    assert redirects.place(uri) == place
+    assert redirect_uris.place(uri) == place
 
 
 def test_schemes_are_read_from_the_environment_as_words() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_edge.oauth import redirects
+from mcp_edge.auth.server.clients import redirect_uris
 from mcp_edge.protocol.urls import Urls
 
 HONEST = [
@@ -106,14 +106,14 @@ HOSTILE = [
 
 @pytest.mark.parametrize("uri", HONEST)
 def test_https_and_loopback_can_be_registered(uri: str) -> None:
-    assert redirects.fault(uri) == ""
-    assert redirects.allowed(uri, (uri,))
+    assert redirect_uris.fault(uri) == ""
+    assert redirect_uris.allowed(uri, (uri,))
 
 
 @pytest.mark.parametrize("uri", HOSTILE)
 def test_anything_else_can_neither_be_registered_nor_used(uri: str) -> None:
-    assert redirects.fault(uri)
-    assert not redirects.allowed(uri, (uri,))
+    assert redirect_uris.fault(uri)
+    assert not redirect_uris.allowed(uri, (uri,))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_anything_else_can_neither_be_registered_nor_used(uri: str) -> None:
     ],
 )
 def test_on_loopback_the_port_may_vary(uri: str, registered: str) -> None:
-    assert redirects.allowed(uri, ("https://app.example/cb", registered))
+    assert redirect_uris.allowed(uri, ("https://app.example/cb", registered))
 
 
 @pytest.mark.parametrize(
@@ -154,16 +154,16 @@ def test_on_loopback_the_port_may_vary(uri: str, registered: str) -> None:
     ],
 )
 def test_everything_else_is_compared_exactly(uri: str, registered: str) -> None:
-    assert redirects.fault(uri) == ""
-    assert not redirects.allowed(uri, (registered,))
+    assert redirect_uris.fault(uri) == ""
+    assert not redirect_uris.allowed(uri, (registered,))
 
 
 def test_nothing_is_allowed_to_a_client_that_registered_nothing() -> None:
-    assert not redirects.allowed("https://app.example/cb", ())
+    assert not redirect_uris.allowed("https://app.example/cb", ())
 
 
 def test_what_was_stored_before_a_rule_was_made_still_cannot_be_used_to_vary() -> None:
-    assert not redirects.allowed("http://evil.example:2/cb", ("http://evil.example/cb",))
+    assert not redirect_uris.allowed("http://evil.example:2/cb", ("http://evil.example/cb",))
 
 
 @pytest.mark.parametrize(

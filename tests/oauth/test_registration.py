@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from mcp_edge.app import create_app
+from mcp_edge.auth.server.attempts import PER_WINDOW
+from mcp_edge.auth.server.clients.documents import NEW_TTL_S
+from mcp_edge.auth.server.clients.registered import UNUSED_TTL_S
+from mcp_edge.auth.server.endpoints.registration import MAX_BYTES
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.oauth.client_documents import NEW_TTL_S
-from mcp_edge.oauth.limits import PER_WINDOW
-from mcp_edge.oauth.registered_clients import UNUSED_TTL_S
-from mcp_edge.oauth.registration import MAX_BYTES
 from tests.oauth.deployment import (
     PUBLIC_URL,
     Asking,

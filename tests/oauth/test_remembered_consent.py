@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.oauth.consents import LIFE_S
+from mcp_edge.auth.server.browser.remembered_consent import LIFE_S
 from tests.oauth.deployment import (
     CLIENT,
     LOOPBACK,

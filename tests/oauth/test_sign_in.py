@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from mcp_edge.auth.identity.github import GitHub as Provider
+from mcp_edge.auth.identity.provider import Departure
+from mcp_edge.auth.server.attempts import PER_WINDOW
 from mcp_edge.errors import UpstreamError
-from mcp_edge.identity.github import GitHub as Provider
-from mcp_edge.identity.provider import Departure
-from mcp_edge.oauth.limits import PER_WINDOW
 from tests.oauth.deployment import (
     CLIENT,
     PUBLIC_URL,

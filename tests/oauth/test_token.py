@@ -8,8 +8,8 @@ import logging
 import httpx
 import pytest
 
+from mcp_edge.auth.server.attempts import PER_WINDOW
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.oauth.limits import PER_WINDOW
 from tests.oauth.counter import FORM, ODD, ONCE, SAFE, SECRET, Counter, basic
 from tests.oauth.granting import ANN, OTHER, URLS, VERIFIER, Fate, Office
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.oauth import unused_clients
-from mcp_edge.oauth.clients import Clients
-from mcp_edge.oauth.limits import Limits
+from mcp_edge.auth.server.attempts import Limits
+from mcp_edge.auth.server.clients import unused
+from mcp_edge.auth.server.clients.lookup import Clients
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from tests.oauth.conftest import ENGINES
@@ -26,7 +26,7 @@ PLACES = 8
 
 @pytest.fixture(autouse=True)
 def few_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unused_clients, "PLACES", PLACES)
+    monkeypatch.setattr(unused, "PLACES", PLACES)
 
 
 @pytest.fixture(params=ENGINES)
@@ -85,7 +85,7 @@ async def test_a_large_client_takes_the_places_of_several(memory_ports: Ports, c
     kept = await platform.records.list("client/", limit=100)
     sizes = [len(await platform.records.get(key) or b"") for key in kept]
 
-    assert sum(sizes) <= PLACES * unused_clients.PLACE_BYTES
+    assert sum(sizes) <= PLACES * unused.PLACE_BYTES
     assert (await known(clients, small)).count(True) == PLACES - 4
     assert await known(clients, [large]) == [True]
 

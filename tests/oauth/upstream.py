@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from mcp_edge.identity.connections import Connections
-from mcp_edge.identity.provider import RedirectProvider
+from mcp_edge.auth.identity.linked_accounts import Connections
+from mcp_edge.auth.identity.provider import RedirectProvider
 from mcp_edge.protocol.keyring import KeyRing
 from tests.oauth.deployment import Deploy, Deployment, confirm, deploy
 from tests.support.visitor import Page, Visitor

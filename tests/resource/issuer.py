@@ -13,10 +13,10 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from mcp_edge.gate import Gate, gate
+from mcp_edge.auth.modes import Gate, gate
+from mcp_edge.auth.scopes import Scope, Scopes
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Request
-from mcp_edge.scopes import Scope, Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
 from mcp_edge.user import User

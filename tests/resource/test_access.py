@@ -7,8 +7,8 @@ from typing import Any
 import jwt
 import pytest
 
+from mcp_edge.auth.modes import Gate
 from mcp_edge.errors import ConfigurationError, Unauthenticated, UpstreamError
-from mcp_edge.gate import Gate
 from mcp_edge.user import User
 from tests.resource.issuer import NOW, OTHER_RSA, RSA, Issuer, asking
 

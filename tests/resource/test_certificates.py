@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from mcp_edge.app import create_app
+from mcp_edge.auth.resource.certificates import ProxyCertificates
 from mcp_edge.errors import ConfigurationError, Unauthenticated
 from mcp_edge.protocol.request import Request
-from mcp_edge.resource.certificates import ProxyCertificates
 from mcp_edge.settings import Settings
 from mcp_edge.user import User
 from tests.oauth.deployment import PUBLIC_URL, create_server, deploy

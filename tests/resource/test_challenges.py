@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mcp_edge.auth.resource import challenges
 from mcp_edge.errors import STATUS, CallerError
 from mcp_edge.protocol.urls import Urls
-from mcp_edge.resource import challenges
 
 HOST = Urls("https://notes.example")
 BELOW = Urls("https://example.com/team/notes")

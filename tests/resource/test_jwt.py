@@ -13,8 +13,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from mcp_edge.auth.modes import Gate
 from mcp_edge.errors import ConfigurationError, Unauthenticated, UpstreamError
-from mcp_edge.gate import Gate
 from mcp_edge.user import User
 from tests.resource.issuer import HERE, NOW, OTHER_RSA, RSA, Answered, Issuer, asking, bearing, public, user_of
 
@@ -540,7 +540,7 @@ async def test_a_token_ends_when_it_says_so_however_well_it_is_known(issuer: Iss
 async def test_what_is_remembered_of_tokens_is_bounded(
     issuer: Issuer, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_edge.resource.verified_tokens._KNOWN", 2)
+    monkeypatch.setattr("mcp_edge.auth.resource.token_cache._KNOWN", 2)
     verified: list[bytes] = []
     original = jwt.decode
 

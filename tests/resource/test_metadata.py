@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from mcp.shared.auth import ProtectedResourceMetadata
 
+from mcp_edge.auth.resource import challenges
+from mcp_edge.auth.resource.metadata import Documents, resource_metadata
+from mcp_edge.auth.scopes import Scope, Scopes
 from mcp_edge.protocol.urls import Urls
-from mcp_edge.resource import challenges
-from mcp_edge.resource.metadata import Documents, resource_metadata
-from mcp_edge.scopes import Scope, Scopes
 from tests.oauth.site import client
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ from typing import Any
 import jwt
 import pytest
 
+from mcp_edge.auth.modes import gate
+from mcp_edge.auth.scopes import Scopes
 from mcp_edge.errors import Unauthenticated
-from mcp_edge.gate import gate
-from mcp_edge.scopes import Scopes
 from tests.resource.issuer import HERE, NOW, RSA, Issuer, scopes, user_of
 
 pytestmark = pytest.mark.anyio

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
+from mcp_edge.auth.scopes import Scopes
+from mcp_edge.auth.server.grants.access_tokens import AccessTokens
+from mcp_edge.auth.server.grants.grants import Grants
+from mcp_edge.auth.server.model import Client
 from mcp_edge.errors import NotFound, StoreUnavailable
-from mcp_edge.oauth.access_tokens import AccessTokens
-from mcp_edge.oauth.grants import Grants
-from mcp_edge.oauth.model import Client
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.protocol.signing import Signer
 from mcp_edge.protocol.urls import Urls
 from mcp_edge.records.sessions import Session, Sessions
-from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
 from mcp_edge.storage.cached import Cached
 from mcp_edge.storage.memory import MemoryRecords, open_memory

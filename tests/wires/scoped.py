@@ -11,11 +11,11 @@ from mcp_types import Completion, CompletionArgument, CompletionContext, PromptR
 from pydantic import BaseModel
 
 from mcp_edge import Scope, User, declare_scopes, requires
+from mcp_edge.auth.authenticator import step_up
+from mcp_edge.auth.scopes import Scopes
 from mcp_edge.context import changes_bus
-from mcp_edge.credentials import step_up
 from mcp_edge.errors import Unauthenticated
 from mcp_edge.protocol.request import Request
-from mcp_edge.scopes import Scopes
 from mcp_edge.settings import Settings
 from tests.wires.server import gate, runs
 

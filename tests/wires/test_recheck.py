@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_edge.credentials import BearerKeys
+from mcp_edge.auth.authenticator import BearerKeys
 from mcp_edge.errors import Unauthenticated
 from mcp_edge.protocol.request import Request
 from tests.wires.deployment import Deployment, bearer

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from mcp_edge.gate import Gate
+from mcp_edge.auth.modes import Gate
 from tests.wires import deployment
 from tests.wires.asgi import Headers
 from tests.wires.deployment import Deployment, Instance, bearer, notification, request

@@ -11,13 +11,13 @@ from mcp.server.mcpserver import MCPServer
 
 from mcp_edge import Scope, User, declare_scopes, requires
 from mcp_edge.app import create_app
-from mcp_edge.credentials import BearerKeys
+from mcp_edge.auth.authenticator import BearerKeys
+from mcp_edge.auth.modes import Gate
+from mcp_edge.auth.permissions import Permissions
+from mcp_edge.auth.scopes import Scopes
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.gate import Gate
-from mcp_edge.permissions import Permissions
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.changes import Change, Changes
-from mcp_edge.scopes import Scopes
 from tests.wires import deployment
 from tests.wires.asgi import Answer
 from tests.wires.deployment import HANDSHAKE, Deployment, Instance, Session, bearer, json_of, request, text

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.credentials import step_up
+from mcp_edge.auth.authenticator import step_up
+from mcp_edge.auth.modes import Gate
 from mcp_edge.errors import Unauthenticated
-from mcp_edge.gate import Gate
 from mcp_edge.protocol.request import Request
 from mcp_edge.user import User
 from tests.wires.asgi import Call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from mcp_edge.oauth.limits import PER_WINDOW
+from mcp_edge.auth.server.attempts import PER_WINDOW
 from tests import authorization
 from tests.support.http_host import HttpHost
 from tests.worker.isolates import Isolates

@@ -9,7 +9,8 @@ import asyncio
 import logging
 from typing import Any
 
-from mcp_edge import calls, rate_limit
+from mcp_edge import calls
+from mcp_edge.auth import rate_limit
 from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest, InsufficientScope, StoreUnavailable
 from mcp_edge.protocol import jsonrpc

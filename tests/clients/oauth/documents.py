@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import httpx
 
-from mcp_edge.oauth.clients import Clients
-from mcp_edge.oauth.limits import Limits
-from mcp_edge.oauth.model import Client
+from mcp_edge.auth.server.attempts import Limits
+from mcp_edge.auth.server.clients.lookup import Clients
+from mcp_edge.auth.server.model import Client
 from mcp_edge.outbound import public_http
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings

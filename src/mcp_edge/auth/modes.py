@@ -1,0 +1,82 @@
+"""The way in that the settings ask for: who authenticates a request, and which paths authorization itself answers.
+
+Only what the settings ask for is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mcp_edge.auth.authenticator import Authenticator, BearerKeys, Nobody
+from mcp_edge.auth.scopes import Scopes
+from mcp_edge.errors import ConfigurationError
+from mcp_edge.platform import Accounts, Platform
+from mcp_edge.protocol.request import Request
+from mcp_edge.settings import Settings
+
+Handler = Callable[[Request], Awaitable[None]]
+
+
+def _nothing(path: str) -> Handler | None:
+    del path
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """See the module."""
+
+    authenticator: Authenticator
+    route: Callable[[str], Handler | None] = _nothing
+    """The handler of a path that needs no credential, or None."""
+    accounts: Accounts | None = None
+    """Users' own accounts at the upstream."""
+
+
+def gate(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> Gate:
+    """The gate of one app. `scopes` starts the server, which declares them.
+
+    Raises:
+        ConfigurationError: what this way needs is not set.
+    """
+    settings = platform.settings
+    if settings.upstream_account != "settings" and settings.auth != "oauth":
+        raise ConfigurationError(
+            f"MCP_UPSTREAM_ACCOUNT={settings.upstream_account} needs MCP_AUTH=oauth: only there do users sign in here."
+        )
+    _check_credentials(settings)
+    match settings.auth:
+        case "none":
+            return Gate(Nobody())
+        case "keys":
+            return Gate(BearerKeys(settings.keys, scopes))
+        case auth if settings.public_url is None:
+            raise ConfigurationError(f"MCP_AUTH={auth} needs MCP_PUBLIC_URL: clients are told where to be authorized.")
+        case "oauth":
+            if not platform.shared:
+                raise ConfigurationError(
+                    "MCP_AUTH=oauth needs a store where one write wins: on Workers, bind a D1 database as DB."
+                )
+            from mcp_edge.auth.server.routes import open_gate  # noqa: PLC0415
+
+            return Gate(*open_gate(platform, scopes))
+        case "jwt" | "access":
+            from mcp_edge.auth.resource.routes import open_gate  # noqa: PLC0415
+
+            return Gate(*open_gate(platform, scopes))
+
+
+def _check_credentials(settings: Settings) -> None:
+    """Refuse a credential for a bare subject where users come from two places: it may be somebody else's in the other.
+
+    Raises:
+        ConfigurationError
+    """
+    two = settings.auth == "oauth" and settings.keys and settings.identity != "keys"
+    bare = [n for n, name in enumerate(settings.upstream_tokens, 1) if "|" not in name]
+    if two and bare:  # the name is not quoted: it may be a token whose place was mixed up with the name's
+        raise ConfigurationError(
+            f"MCP_UPSTREAM_TOKENS: the name of entry {bare[0]} may be that of an access key in MCP_KEYS or of a user "
+            f"of MCP_IDENTITY={settings.identity}. Write the principal: `keys||NAME`, or `ISSUER||SUBJECT`."
+        )

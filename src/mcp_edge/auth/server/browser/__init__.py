@@ -1,0 +1,1 @@
+"""What people see of the authorization server: sign-in, consent, connected apps and accounts."""

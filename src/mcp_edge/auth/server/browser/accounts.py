@@ -1,0 +1,51 @@
+"""Users' accounts at the upstream, as tools reach them: `Platform.accounts` of `auth=oauth`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mcp_edge.audit import decided
+from mcp_edge.auth.identity.linked_accounts import Connections
+from mcp_edge.auth.identity.provider import RedirectProvider
+from mcp_edge.auth.server.browser import link_account
+from mcp_edge.auth.server.server import AuthorizationServer
+
+
+class UserAccounts:
+    """See `platform.Accounts`."""
+
+    def __init__(self, provider: RedirectProvider, server: Callable[[], AuthorizationServer]) -> None:
+        """`server` makes the authorization server at the first use; it has connections to `provider`."""
+        self._provider = provider
+        self._server = server
+
+    @property
+    def label(self) -> str:
+        """Whose accounts they are."""
+        return self._provider.label
+
+    async def token(self, principal: str) -> str | None:
+        """A live access token, or None."""
+        return await self._connections().token(principal)
+
+    async def renewed(self, principal: str, refused: str) -> str | None:
+        """Another one, or None."""
+        return await self._connections().renewed(principal, refused)
+
+    async def forget(self, principal: str, refused: str) -> None:
+        """Remove the account with this token."""
+        await self._connections().forget(principal, refused=refused)
+
+    async def invite(self, principal: str, grant: str) -> str:
+        """The URL at which an account is connected; or the end of the grant, when the next sign-in brings one."""
+        server = self._server()
+        if server.settings.upstream_account == "connect":
+            return await link_account.invite(server, principal)
+        await server.grants.end(principal, grant)
+        decided("grant", "refused", principal=principal, reason="its user's account at the upstream is gone")
+        return ""
+
+    def _connections(self) -> Connections:
+        connections = self._server().connections
+        assert connections is not None  # it was made with the provider
+        return connections

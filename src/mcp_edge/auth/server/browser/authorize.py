@@ -1,0 +1,157 @@
+"""GET /authorize (RFC 6749 §4.1.1 with PKCE, resource indicators and RFC 9207). It stores nothing."""
+
+from __future__ import annotations
+
+import re
+
+from mcp_edge.auth.server.browser import consent, flow, remembered_consent
+from mcp_edge.auth.server.clients import redirect_uris
+from mcp_edge.auth.server.model import AuthorizationRequest, Client, OAuthError
+from mcp_edge.auth.server.parameters import Parameters
+from mcp_edge.auth.server.server import AuthorizationServer
+from mcp_edge.errors import BadRequest
+from mcp_edge.protocol.request import Request
+from mcp_edge.text.option_values import is_scope_list
+
+MAX_QUERY_BYTES = 8 * 1024
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_ONCE = frozenset(
+    {"response_type", "response_mode", "state", "scope", "code_challenge", "code_challenge_method", "prompt"}
+)
+
+
+async def authorize(server: AuthorizationServer, request: Request) -> None:
+    """GET /authorize: a page to decide on, a code where that was decided before, or an error for the client."""
+    request.only("GET")
+    if len(request.query) > MAX_QUERY_BYTES:
+        raise BadRequest(f"The request is over {MAX_QUERY_BYTES} bytes.")
+    asked = Parameters.parse(request.query)
+    try:
+        client, redirect_uri = await _destination(server, request, asked)
+    except OAuthError as e:
+        e.client = asked.one("client_id")
+        raise
+    # From here on the client is told, not the user (RFC 6749 §4.1.2.1).
+    try:
+        wanted = await _wanted(server, asked, client, redirect_uri)
+        await _proceed(server, request, client, wanted, prompt=asked.words("prompt"))
+    except OAuthError as e:
+        state = "" if "state" in asked.repeated else asked.one("state")
+        told = AuthorizationRequest(client.id, redirect_uri, state, "", "", frozenset())
+        reason, ask_first = f"{e.error}: {e.reason}", not await _trusted(server, request, client, redirect_uri)
+        await flow.refuse(server, request, told, e.error, e.description, reason=reason, ask_first=ask_first)
+
+
+async def _trusted(server: AuthorizationServer, request: Request, client: Client, redirect_uri: str) -> bool:
+    """Whether a browser may be sent there although its user has pressed no button.
+
+    Anybody can register an address, and let a link to this server lead there by a wrong request (RFC 9700 §4.11.2).
+    """
+    if client.kind == "static" or redirect_uris.is_loopback(redirect_uri):
+        return True
+    user = await server.browsers.user(request)
+    return user is not None and await remembered_consent.given(server, user, client.id, redirect_uri)
+
+
+async def _proceed(
+    server: AuthorizationServer, request: Request, client: Client, wanted: AuthorizationRequest, *, prompt: list[str]
+) -> None:
+    user = await server.browsers.user(request)
+    if user is not None and "consent" not in prompt and not await consent.must_sign_in(server, user):
+        chosen = await remembered_consent.recalled(server, request, user, wanted)
+        if chosen is not None:
+            begun = flow.begin(server, client, wanted, chosen)
+            await flow.issue(server, request, begun, wanted, user, decided_before=True)
+            return
+    if "none" in prompt:
+        raise OAuthError("interaction_required", "The user has to decide on a page.")
+    begun = flow.begin(server, client, wanted, wanted.scopes)
+    await consent.show(server, request, client, begun, wanted, user)
+
+
+async def _destination(server: AuthorizationServer, request: Request, asked: Parameters) -> tuple[Client, str]:
+    """The client, and where its answers may go. Nothing is ever sent anywhere else (RFC 9700 §4.1).
+
+    Raises:
+        OAuthError: a page must say it, because nobody else can be trusted with it.
+        BadRequest: a parameter is repeated.
+    """
+    client_id, redirect_uri = asked.one("client_id"), asked.one("redirect_uri")
+    if not client_id:
+        raise OAuthError("invalid_request", "The app did not say who it is: client_id is missing.")
+    client = await server.clients.find_or_fetch(client_id, request)
+    if client is None:
+        raise OAuthError(
+            "invalid_client", "This app is not known here. Remove this server from the app and add it again."
+        )
+    if not redirect_uri:
+        if len(client.redirect_uris) != 1:
+            raise OAuthError(
+                "invalid_request", "The app did not say where to send the answer: redirect_uri is missing."
+            )
+        redirect_uri = client.redirect_uris[0]
+    if not redirect_uris.allowed(redirect_uri, client.redirect_uris, server.settings.redirect_schemes):
+        raise OAuthError("invalid_request", "The app wants the answer sent to an address that it has not registered.")
+    if server.urls.is_own(redirect_uri):
+        raise OAuthError("invalid_request", "The app wants the answer sent to this server itself, where no app is.")
+    return client, redirect_uri
+
+
+async def _wanted(
+    server: AuthorizationServer, asked: Parameters, client: Client, redirect_uri: str
+) -> AuthorizationRequest:
+    """The request, checked.
+
+    Raises:
+        OAuthError: for the client.
+    """
+    if repeated := sorted(asked.repeated & _ONCE):
+        raise OAuthError("invalid_request", f"{repeated[0]} appears more than once.")
+    if not asked.one("response_type"):
+        raise OAuthError("invalid_request", "response_type is missing.")
+    if asked.one("response_type") != "code":
+        raise OAuthError("unsupported_response_type", "Only response_type=code is supported.")
+    if asked.one("response_mode") not in ("", "query"):
+        raise OAuthError("invalid_request", "Only response_mode=query is supported.")
+    if "authorization_code" not in client.grant_types:
+        raise OAuthError("unauthorized_client", "This client did not register for authorization codes.")
+    if asked.one("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(asked.one("code_challenge")):
+        raise OAuthError("invalid_request", "PKCE is required: code_challenge with code_challenge_method=S256.")
+    return AuthorizationRequest(
+        client_id=client.id,
+        redirect_uri=redirect_uri,
+        state=asked.one("state"),
+        code_challenge=asked.one("code_challenge"),
+        resource=_resource(server, asked),
+        scopes=await _scopes(server, asked, client),
+        client_kind=client.recorded_kind,
+    )
+
+
+def _resource(server: AuthorizationServer, asked: Parameters) -> str:
+    """RFC 8707 §2: an error even where only one of several is not ours."""
+    named = set(asked.all("resource"))
+    if not named:
+        return server.urls.issuer
+    found = {server.urls.resource(text) for text in named}
+    resource = found.pop()
+    if found or resource is None:
+        raise OAuthError("invalid_target", f"resource must be one of {', '.join(server.urls.resources)}.")
+    return resource
+
+
+async def _scopes(server: AuthorizationServer, asked: Parameters, client: Client) -> frozenset[str]:
+    scopes = await server.scopes()
+    most = frozenset(scopes.by_name) if client.scopes is None else scopes.closure(client.scopes)
+    named = frozenset(asked.words("scope"))
+    if unknown := sorted(named - scopes.by_name.keys()):
+        # What was sent is for the log alone: a stranger's link would have this server say it to its user.
+        told, reason = f"The scopes here are {', '.join(scopes.by_name)}.", f"there is no scope {unknown[0][:80]}"
+        if not is_scope_list(" ".join(unknown)):
+            told = reason = "scope is not a list of scopes (RFC 6749 §3.3)."
+        raise OAuthError("invalid_scope", told, reason=reason)
+    if beyond := sorted(named - most):
+        raise OAuthError("invalid_scope", f"This client may not ask for {beyond[0]}.")
+    if not (named or scopes.baseline & most):
+        raise OAuthError("invalid_scope", "Name a scope: none is given without being asked for.")
+    return named or scopes.baseline & most

@@ -1,0 +1,43 @@
+"""GET /oauth/callback: the browser is back from the identity provider."""
+
+from __future__ import annotations
+
+from mcp_edge.audit import decided
+from mcp_edge.auth.identity.provider import RedirectProvider, Refused
+from mcp_edge.auth.server.browser import arrival, flow
+from mcp_edge.auth.server.parameters import Parameters
+from mcp_edge.auth.server.server import AuthorizationServer
+from mcp_edge.errors import NotFound, UpstreamError
+from mcp_edge.protocol.request import Request
+
+_READ = ("code", "iss", "error")
+
+
+def returned(request: Request) -> tuple[str, dict[str, str]]:
+    """The `state` with which a provider sent the browser back, and what it told.
+
+    Raises:
+        BadRequest: a parameter is repeated.
+    """
+    request.only("GET")
+    query = Parameters.parse(request.query)
+    return query.one("state"), {name: value for name in _READ if (value := query.one(name))}
+
+
+async def callback(server: AuthorizationServer, request: Request) -> None:
+    """Finish the sign-in that the `state` names: once, and only in the browser in which it was begun."""
+    state, told = returned(request)
+    if not isinstance(server.provider, RedirectProvider):
+        raise NotFound("Nobody is sent here: this server asks on a page of its own.")
+    waiting = await flow.take(server, request, state)
+    try:
+        identity = await server.provider.arrive(told, waiting.secrets, callback=server.urls.at(flow.CALLBACK))
+    except (Refused, UpstreamError) as e:
+        reason = e.reason if isinstance(e, Refused) else str(e)
+        decided("sign-in", "refused", address=server.limits.address(request), reason=reason)
+        if waiting.request is None:
+            raise
+        error, message = ("access_denied", e.message) if isinstance(e, Refused) else ("temporarily_unavailable", str(e))
+        await flow.refuse(server, request, waiting.request, error, message, reason=reason)
+        return
+    await arrival.finish(server, request, waiting, identity)

@@ -1,0 +1,210 @@
+"""The consent page, and /consent: the page again after a sign-in (GET), and what the user answers (POST).
+
+The page comes before the sign-in, because nobody is sent to an identity provider for an app that he has not agreed to
+(MCP security best practices, Confused Deputy); and after it, because a code is given by a page that names its user.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from mcp_edge.audit import decided
+from mcp_edge.auth.identity.provider import FormProvider
+from mcp_edge.auth.scopes import Scopes
+from mcp_edge.auth.server.browser import arming, naming
+from mcp_edge.auth.server.browser import flow as flows
+from mcp_edge.auth.server.browser.flow import Flow
+from mcp_edge.auth.server.browser.pages import form
+from mcp_edge.auth.server.browser.pages import show as show_page
+from mcp_edge.auth.server.clients import redirect_uris
+from mcp_edge.auth.server.model import AuthorizationRequest, Client
+from mcp_edge.auth.server.parameters import Parameters
+from mcp_edge.auth.server.server import AuthorizationServer
+from mcp_edge.errors import BadRequest
+from mcp_edge.pages import again
+from mcp_edge.pages import consent as web
+from mcp_edge.pages.layout import source
+from mcp_edge.protocol.request import Request
+from mcp_edge.text.hashing import short_hash
+from mcp_edge.user import User
+
+ANOTHER_USER = "Who is signed in has changed since this page was shown. Please look again."
+SIGNED_IN = "You are signed in now. This app has not been allowed anything yet: allow it only if you began this."
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+async def must_sign_in(server: AuthorizationServer, user: User | None) -> bool:
+    """Whether the identity provider is asked: nobody is signed in, or tools need the user's account there."""
+    if user is None:
+        return True
+    if server.settings.upstream_account != "identity" or server.connections is None:
+        return False
+    return not isinstance(server.provider, FormProvider) and not await server.connections.connected(user.principal)
+
+
+async def show(
+    server: AuthorizationServer,
+    request: Request,
+    client: Client,
+    flow: Flow,
+    wanted: AuthorizationRequest,
+    user: User | None,
+    *,
+    ticked: frozenset[str] | None = None,
+    problem: str = "",
+    told: str = "",
+) -> None:
+    """Answer with the page, which offers `flow.scopes`, of which those in `ticked` are chosen, or all. Who is signed in
+    and what time it is are sealed into it: that user decides, and not at once."""
+    scopes = await server.scopes()
+    flow = replace(flow, shown_to=shown_to(user), shown_at=server.platform.clock())
+    target = urlsplit(wanted.redirect_uri)
+    page = web.page(
+        web.Consent(
+            action=f"{server.urls.base_path}/consent",
+            apps=f"{server.urls.base_path}/apps",
+            flow=flows.seal(server, request, flow),
+            client_name=flow.client_name,
+            client_named=flow.client_name == client.name,
+            client_kind=client.kind,
+            client_site=client.id.partition("://")[2] if client.kind == "cimd" else "",
+            client_uri=naming.home(client, wanted.redirect_uri),
+            redirect_host=redirect_uris.place(wanted.redirect_uri),
+            redirect_is_local=redirect_uris.is_private(wanted.redirect_uri) or target.hostname in _LOOPBACK,
+            resource=wanted.resource,
+            options=_options(scopes, flow.scopes, flow.scopes if ticked is None else ticked),
+            offer_read_only=bool(_read_only(scopes, flow.scopes)) and not flow.scopes <= scopes.read_only,
+            user_name=(user.name or user.subject) if user is not None else "",
+            provider="" if isinstance(server.provider, FormProvider) else server.provider.label,
+            problem=problem,
+            told=told,
+        )
+    )
+    await show_page(server, request, page, form_targets=_form_targets(server, wanted), keeps_opener=True)
+
+
+async def consent(server: AuthorizationServer, request: Request) -> None:
+    """GET and POST /consent."""
+    request.only("GET", "POST")
+    if request.method == "GET":
+        await _show_again(server, request)
+        return
+    answer = await form(server, request)
+    flow = flows.opened(server, request, answer.one("flow"))
+    wanted = flow.request
+    if wanted is None:
+        raise BadRequest("There is nothing to consent to.")
+    choice = answer.one("choice")
+    if choice == "deny":
+        await flows.use(server, flow)
+        await flows.refuse(server, request, wanted, "access_denied", "The user denied the request.")
+        return
+    client = await flows.client_of(server, wanted)
+    user = await server.browsers.user(request)
+    if choice == again.AGAIN or arming.early(server, flow.shown_at):
+        await _show_as_it_was(server, request, client, flow, wanted, user, answer)
+        return
+    if choice == "switch":
+        await server.browsers.sign_out(request)
+        decided("sign-out", "allowed", principal=user.principal if user else "", client=client.id)
+        await show(server, request, client, replace(flow, scopes=wanted.scopes), wanted, None)
+        return
+    problem = ""
+    scopes = _chosen(await server.scopes(), flow, answer, choice)
+    if shown_to(user) != flow.shown_to:
+        problem, flow = ANOTHER_USER, replace(flow, scopes=wanted.scopes)
+    elif not scopes:
+        problem = "Choose at least one thing that the app may do, or deny."
+    if problem:
+        await show(server, request, client, flow, wanted, user, problem=problem)
+        return
+    flow = replace(flow, scopes=scopes)
+    if user is None or await must_sign_in(server, user):
+        await flows.depart(server, request, flow)
+    else:
+        await flows.use(server, flow)
+        await flows.issue(server, request, flow, wanted, user)
+
+
+async def _show_as_it_was(
+    server: AuthorizationServer,
+    request: Request,
+    client: Client,
+    flow: Flow,
+    wanted: AuthorizationRequest,
+    user: User | None,
+    answer: Parameters,
+) -> None:
+    """The page for who has not decided yet, with what is ticked; the flow is not used by that."""
+    if shown_to(user) != flow.shown_to:
+        await show(server, request, client, replace(flow, scopes=wanted.scopes), wanted, user, problem=ANOTHER_USER)
+        return
+    ticked = frozenset(answer.all("scope"))
+    await show(server, request, client, flow, wanted, user, ticked=ticked, told=again.NOTHING_YET)
+
+
+async def _show_again(server: AuthorizationServer, request: Request) -> None:
+    """The page for who has just signed in."""
+    flow = await flows.asked(server, request, Parameters.parse(request.query).one("flow"))
+    wanted = flow.request
+    if wanted is None:
+        raise BadRequest("There is nothing to consent to.")
+    client = await flows.client_of(server, wanted)
+    user = await server.browsers.user(request)
+    told = SIGNED_IN if user is not None and not flow.shown_to else ""
+    problem = ANOTHER_USER if flow.shown_to not in ("", shown_to(user)) else ""
+    await show(server, request, client, flow, wanted, user, problem=problem, told=told)
+
+
+def _chosen(scopes: Scopes, flow: Flow, answer: Parameters, choice: str) -> frozenset[str]:
+    """What the user has chosen, never more than what the page has offered.
+
+    Raises:
+        BadRequest: no button of the page sends this.
+    """
+    chosen = frozenset(answer.all("scope"))
+    if choice not in ("allow", "read_only") or not chosen <= flow.scopes:
+        raise BadRequest("This is no answer that the page offers.")
+    return _read_only(scopes, chosen) if choice == "read_only" else chosen
+
+
+def _read_only(scopes: Scopes, names: frozenset[str]) -> frozenset[str]:
+    """What of `names`, and of all that they include, allows no change."""
+    return scopes.closure(names) & scopes.read_only
+
+
+def _options(scopes: Scopes, names: frozenset[str], ticked: frozenset[str]) -> tuple[web.Option, ...]:
+    """The scopes asked for, in the order of their declaration."""
+    return tuple(
+        web.Option(
+            scope.name,
+            scope.description,
+            tuple(
+                scopes.by_name[name].description
+                for name in sorted(scopes.closure(scope.implies))
+                if name in scopes.by_name
+            ),
+            ticked=scope.name in ticked,
+        )
+        for scope in scopes.all
+        if scope.name in names
+    )
+
+
+def _form_targets(server: AuthorizationServer, wanted: AuthorizationRequest) -> list[str]:
+    """Where the form's POST may lead to: Chrome applies `form-action` to every redirect that follows it.
+
+    A provider may send the browser on to another one (federated sign-in), whose origin nobody here can know.
+    """
+    targets = [source(wanted.redirect_uri)]
+    if not isinstance(server.provider, FormProvider):
+        targets.append("https:")
+        if (issuer := server.settings.identity_issuer or "").startswith("http:"):
+            targets.append(source(issuer))
+    return targets
+
+
+def shown_to(user: User | None) -> str:
+    """`Flow.shown_to` of a page that names this user."""
+    return "" if user is None else short_hash(user.principal)

@@ -1,0 +1,301 @@
+"""One authorization on its way through a browser: the consent page, the sign-in, the page again, and the code.
+
+Until the user has said yes it travels in the page's form, sealed, and nothing is stored. While the user signs in, and
+for the page after that, it is stored, sealed under its `state`. Either way it is bound to the browser's cookie, lives
+for ten minutes and is used once, so that nobody finishes in one browser what was begun in another
+(GHSA-rww4-4w9c-7733).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+from pydantic import TypeAdapter, ValidationError
+
+from mcp_edge.audit import decided
+from mcp_edge.auth.identity.provider import FormProvider
+from mcp_edge.auth.server.browser import naming, pages, remembered_consent
+from mcp_edge.auth.server.clients import redirect_uris
+from mcp_edge.auth.server.model import Approval, AuthorizationRequest, Client, OAuthError
+from mcp_edge.auth.server.server import AuthorizationServer
+from mcp_edge.errors import BadRequest, Forbidden
+from mcp_edge.pages import error as error_page
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.signing import mint
+from mcp_edge.user import User
+
+LIFE_S = 600
+CALLBACK = "/oauth/callback"
+_IN_FORM, _AT_SIGN_IN, _SIGNED_IN = "flow-in-form", "flow-at-sign-in", "flow-signed-in"
+_ELSEWHERE = "This was begun in another browser, or is no longer valid. Start again from your app."
+_LATE = "This page is more than ten minutes old. Start again from your app."
+_USED = "This was already answered. If your app still waits, start again from there."
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """An authorization under way, or a mere sign-in to our own pages (then `request` is None)."""
+
+    expires_at: float
+    id: str = field(default_factory=mint)
+    request: AuthorizationRequest | None = None
+    client_name: str = ""
+    scopes: frozenset[str] = frozenset()
+    """What the user has chosen, once it is chosen; what is asked for before. The page offers no more."""
+    shown_to: str = ""
+    """Hash of the principal whom the consent page named; empty when nobody was signed in. `shown_at` is its time."""
+    shown_at: float = 0
+    return_to: str = ""
+    """The path of ours to show after a mere sign-in."""
+    secrets: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    """What the identity provider wants to have back (`Departure.secrets`)."""
+    format: Literal[1] = 1
+
+
+_FLOW = TypeAdapter(Flow)
+
+
+def new(server: AuthorizationServer, **members: Any) -> Flow:
+    """A flow that begins now."""
+    return Flow(expires_at=server.platform.clock() + LIFE_S, **members)
+
+
+def begin(
+    server: AuthorizationServer,
+    client: Client,
+    wanted: AuthorizationRequest,
+    scopes: frozenset[str],
+    shown_to: str = "",
+) -> Flow:
+    """An authorization that begins now."""
+    name = naming.called(client, wanted.redirect_uri)
+    return new(server, request=wanted, client_name=name, scopes=scopes, shown_to=shown_to)
+
+
+def seal(server: AuthorizationServer, request: Request, flow: Flow) -> str:
+    """The flow as the value of a hidden input, good for this browser alone."""
+    binding = server.browsers.binding(request)
+    sealed = server.ring.seal(_IN_FORM, _FLOW.dump_json(flow), context=binding)
+    return base64.urlsafe_b64encode(sealed).decode()
+
+
+def opened(server: AuthorizationServer, request: Request, sealed: str) -> Flow:
+    """The flow that the consent page has sent back.
+
+    Raises:
+        Forbidden: it is from another browser, altered, or sealed by nobody.
+        BadRequest: it is too old.
+    """
+    try:
+        data = base64.b64decode(sealed.encode(), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise Forbidden(_ELSEWHERE) from None
+    return _checked(server, server.ring.open(_IN_FORM, data, context=server.browsers.bound(request)))
+
+
+async def use(server: AuthorizationServer, flow: Flow) -> None:
+    """Let the flow be answered once.
+
+    Raises:
+        BadRequest: it was answered before.
+    """
+    key = _key(flow.id)
+    # It outlives the flow by a whole life, for instances whose clocks differ.
+    if not await server.platform.atomics.create(key, b"1", nonce=mint(), ttl_s=2 * LIFE_S):
+        raise BadRequest(_USED)
+
+
+async def depart(server: AuthorizationServer, request: Request, flow: Flow) -> None:
+    """Send the browser to where its user signs in; `arrival` goes on with the flow afterwards.
+
+    The page that leads here is used up only once the provider can be reached: until then it can be sent again.
+
+    Raises:
+        BadRequest: the flow was answered before.
+        UpstreamError: the identity provider cannot be reached.
+    """
+    state = mint() + mint()
+    departure = None
+    if not isinstance(server.provider, FormProvider):
+        departure = await server.provider.depart(state=state, callback=server.urls.at(CALLBACK))
+    await use(server, flow)
+    # A sign-in is a step of its own, with its own time and its own single use.
+    secrets = departure.secrets if departure else {}
+    flow = replace(flow, id=mint(), expires_at=server.platform.clock() + LIFE_S, secrets=secrets)
+    await _keep(server, request, _AT_SIGN_IN, state, flow)
+    await pages.redirect(
+        request, departure.url if departure else server.urls.at(f"/sign-in?{urlencode({'flow': state})}")
+    )
+
+
+async def ask(server: AuthorizationServer, request: Request, flow: Flow) -> None:
+    """Send the browser, whose user has just signed in, to the page on which that user decides.
+
+    The page has an address of its own, so that it can be loaded again: a sign-in cannot.
+    """
+    state = mint() + mint()
+    await _keep(server, request, _SIGNED_IN, state, flow)
+    await pages.redirect(request, server.urls.at(f"/consent?{urlencode({'flow': state})}"))
+
+
+async def asked(server: AuthorizationServer, request: Request, state: str) -> Flow:
+    """The flow with which `ask` has sent the browser here.
+
+    Raises:
+        Forbidden, BadRequest: as `peek`.
+    """
+    return await _kept(server, request, _SIGNED_IN, state)
+
+
+async def peek(server: AuthorizationServer, request: Request, state: str) -> Flow:
+    """The flow that waits for this sign-in, which is not used by it.
+
+    Raises:
+        Forbidden: it was begun in another browser, is not known, or too old to be.
+        BadRequest: it is too old.
+    """
+    return await _kept(server, request, _AT_SIGN_IN, state)
+
+
+async def take(server: AuthorizationServer, request: Request, state: str) -> Flow:
+    """The flow that waits for this sign-in, once. /oauth/callback calls it before it asks the provider anything.
+
+    Raises:
+        Forbidden, BadRequest: as `peek`; or it was taken before.
+    """
+    flow = await peek(server, request, state)
+    await use(server, flow)
+    await server.platform.atomics.delete(_key(state))
+    return flow
+
+
+async def client_of(server: AuthorizationServer, wanted: AuthorizationRequest) -> Client:
+    """The client as it is now: it may have been withdrawn, or its address, while the user was deciding.
+
+    Raises:
+        BadRequest: nothing may be sent to it any more.
+    """
+    client = await server.clients.find(wanted.client_id)
+    if client is None or wanted.client_kind not in ("", client.kind):
+        raise BadRequest("This app is no longer known here. Start again from your app.")
+    if not redirect_uris.allowed(wanted.redirect_uri, client.redirect_uris, server.settings.redirect_schemes):
+        raise BadRequest("The app has withdrawn the address that the answer goes to. Start again from your app.")
+    return client
+
+
+async def issue(
+    server: AuthorizationServer,
+    request: Request,
+    flow: Flow,
+    wanted: AuthorizationRequest,
+    user: User,
+    *,
+    decided_before: bool = False,
+) -> None:
+    """Send the code of a new grant to the client. A user's own limits (`User.scopes`) are those of the grant, too.
+
+    What was `decided_before` is not remembered for longer by being used. The consent is there before the code: who
+    takes it back ends what is on the list, and what is not on it yet finds the consent gone.
+
+    Raises:
+        OAuthError: `access_denied`: the user has taken it back, or signed out everywhere, meanwhile.
+    """
+    allowed = flow.scopes
+    if user.scopes is not None:
+        allowed &= (await server.scopes()).closure(user.scopes)
+    if not allowed:
+        reason = "none of the chosen scopes is the user's to give"
+        await refuse(server, request, wanted, "access_denied", "You may not allow this.", reason=reason)
+        return
+    approval = Approval(wanted, flow.client_name, user, allowed)
+    if not decided_before:
+        await remembered_consent.remember(server, user, wanted, flow.scopes)
+    try:
+        code = await server.grants.approve(
+            approval,
+            since=server.browsers.since(request),
+            stands=lambda: remembered_consent.stands(server, user, wanted),
+        )
+    except OAuthError:
+        await remembered_consent.forget(server, user.principal, wanted.client_id)
+        raise
+    address = server.limits.address(request)
+    what = "remembered consent" if decided_before else "consent"
+    decided(what, "allowed", principal=user.principal, client=wanted.client_id, address=address)
+    await pages.redirect(request, _with(server, wanted.redirect_uri, {"code": code, "state": wanted.state}))
+
+
+async def refuse(
+    server: AuthorizationServer,
+    request: Request,
+    wanted: AuthorizationRequest,
+    error: str,
+    description: str,
+    *,
+    reason: str = "",
+    ask_first: bool = False,
+) -> None:
+    """Send the client an error (RFC 6749 §4.1.2.1); to one that nobody has trusted yet, only when the user follows a
+    link (`ask_first`)."""
+    address = server.limits.address(request)
+    decided(
+        "authorize", "refused", client=wanted.client_id, address=address, reason=reason or f"{error}: {description}"
+    )
+    # The characters that RFC 6749 §4.1.2.1 allows.
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in description)
+    fields = {"error": error, "error_description": plain, "state": wanted.state}
+    url = _with(server, wanted.redirect_uri, fields)
+    if ask_first:
+        page = error_page.way_back(description, url=url, host=redirect_uris.place(wanted.redirect_uri))
+        await pages.show(server, request, page, status=400, keeps_opener=True)
+    else:
+        await pages.redirect(request, url)
+
+
+def _with(server: AuthorizationServer, redirect_uri: str, fields: dict[str, str]) -> str:
+    """`fields` and the issuer (RFC 9207) behind what the redirect URI's query has already."""
+    told = {**{name: value for name, value in fields.items() if value}, "iss": server.urls.issuer}
+    between = "&" if "?" in redirect_uri else "?"
+    if redirect_uri.endswith(("?", "&")):
+        between = ""
+    return f"{redirect_uri}{between}{urlencode(told, quote_via=quote)}"
+
+
+async def _keep(server: AuthorizationServer, request: Request, purpose: str, state: str, flow: Flow) -> None:
+    key = _key(state)
+    context = f"{key}|{server.browsers.binding(request)}"
+    sealed = server.ring.seal(purpose, _FLOW.dump_json(flow), context=context, secret=state.encode())
+    await server.platform.atomics.create(key, sealed, nonce=mint(), ttl_s=LIFE_S)
+
+
+async def _kept(server: AuthorizationServer, request: Request, purpose: str, state: str) -> Flow:
+    key = _key(state)
+    entry = await server.platform.atomics.get(key)
+    context, secret = f"{key}|{server.browsers.bound(request)}", state.encode("utf-8", "surrogatepass")
+    data = entry and server.ring.open(purpose, entry.value, context=context, secret=secret)
+    return _checked(server, data or None)
+
+
+def _checked(server: AuthorizationServer, data: bytes | None) -> Flow:
+    flow = _flow(data) if data is not None else None
+    if flow is None:
+        raise Forbidden(_ELSEWHERE)
+    if flow.expires_at <= server.platform.clock():
+        raise BadRequest(_LATE)
+    return flow
+
+
+def _key(state: str) -> str:
+    return f"flow/{sha256(state.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _flow(data: bytes) -> Flow | None:
+    try:
+        return _FLOW.validate_json(data)
+    except ValidationError:  # sealed by a release whose format is another
+        return None

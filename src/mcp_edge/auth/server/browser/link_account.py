@@ -1,0 +1,290 @@
+"""/connect/<handle>: the page to which a tool sends a user whose account elsewhere it needs (URL-mode elicitation).
+
+The link carries no user and opens nothing by itself: whoever opens it must be signed in here as the user for whom it
+was made, so that nobody connects his account to somebody else's name (MCP 2026-07-28 elicitation, Phishing). What the
+provider sends back is bound to the browser that left for it, as at a sign-in, and comes to an address of its own: the
+identity provider's answer is never taken to this one (mix-up, RFC 9700 §4.4.2.2). An account is kept once its owner,
+back from the provider, has seen under whose name, and has said so: until then nothing but cookies says that whoever is
+back is whoever left.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any
+
+from mcp_edge.audit import decided
+from mcp_edge.auth.identity.linked_accounts import Connections
+from mcp_edge.auth.identity.provider import Identity, Refused, TokenSet
+from mcp_edge.auth.server.browser import arming, pages, sign_in
+from mcp_edge.auth.server.browser.callback import returned
+from mcp_edge.auth.server.parameters import Parameters
+from mcp_edge.auth.server.server import AuthorizationServer
+from mcp_edge.errors import BadRequest, Forbidden, NotFound, UpstreamError
+from mcp_edge.pages import again
+from mcp_edge.pages import connect as web
+from mcp_edge.pages.layout import source
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.signing import mint
+from mcp_edge.records.ceilings import update
+from mcp_edge.text.hashing import short_hash
+from mcp_edge.user import User
+
+LIFE_S = 600
+PATH = "/connect/"
+CALLBACK = "/oauth/connected"
+
+_INVITED, _AWAY, _BROUGHT = "connect-invited", "connect-away", "connect-brought"
+_UNKNOWN = "This link is no longer valid. Ask your app again for what needed it."
+_ANOTHER = "This link was made for another user of this server. Sign in as that user, or close this page."
+_ELSEWHERE = "This was begun in another browser or by another user, or is no longer valid. Ask your app again."
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is remembered under a handle or a `state`."""
+
+    principal: str
+    expires_at: float
+    secrets: dict[str, str]
+
+
+async def invite(server: AuthorizationServer, principal: str) -> str:
+    """The URL at which this user, and nobody else, connects an account within the next minutes.
+
+    It stays the same for five minutes unless it was used, so that asking again and again stores nothing.
+    """
+    handle = await _last_invitation(server, principal)
+    if handle is None:
+        handle = mint() + mint()
+        await _keep(server, _INVITED, handle, "", principal, {})
+        sealed = server.ring.seal(_INVITED, handle.encode(), context=_last_key(principal))
+        await update(server.platform.atomics, _last_key(principal), lambda _: sealed, ttl_s=LIFE_S)
+    return server.urls.at(PATH + handle)
+
+
+async def _last_invitation(server: AuthorizationServer, principal: str) -> str | None:
+    """The handle of this user's invitation, if it can be used for a while yet."""
+    key = _last_key(principal)
+    entry = await server.platform.atomics.get(key)
+    opened = entry and server.ring.open(_INVITED, entry.value, context=key)
+    if not opened:
+        return None
+    invited = await _kept(server, _INVITED, opened.decode(), "")
+    fresh = invited is not None and invited.expires_at > server.platform.clock() + LIFE_S / 2
+    return opened.decode() if fresh else None
+
+
+def _last_key(principal: str) -> str:
+    return f"invited/{short_hash(principal)}"
+
+
+async def connect(server: AuthorizationServer, request: Request) -> None:
+    """GET and POST /connect/<handle>."""
+    request.only("GET", "POST")
+    connections = _connections(server)
+    handle = request.path.rpartition("/")[2]
+    invited = await _kept(server, _INVITED, handle, "")
+    if invited is None:
+        raise NotFound(_UNKNOWN)
+    user = await server.browsers.user(request)
+    if user is None:
+        await pages.redirect(request, sign_in.url(server, PATH + handle))
+        return
+    if user.principal != invited.principal:
+        raise Forbidden(_ANOTHER)
+    if request.method != "POST":
+        await _show(server, request, connections, handle, user)
+    elif _looks_again(server, await pages.form(server, request)):
+        await _show(server, request, connections, handle, user, told=again.NOTHING_YET)
+    else:
+        await _depart(server, request, connections, handle, user)
+
+
+async def connected(server: AuthorizationServer, request: Request) -> None:
+    """GET /oauth/connected: the browser is back from the provider. POST: what its user makes of that.
+
+    Raises:
+        Forbidden, Refused, UpstreamError: the account is not kept, and why.
+    """
+    if request.method == "POST":
+        await _answered(server, request)
+        return
+    state, told = returned(request)
+    connections = _connections(server)
+    user, away = await _begun_here(server, request, _AWAY, state)
+    await _use(server, state)
+    provider = connections.provider
+    try:
+        identity = await provider.arrive(told, away.secrets, callback=server.urls.at(CALLBACK))
+    except (Refused, UpstreamError) as e:
+        _decided(server, request, user, "refused", e.reason if isinstance(e, Refused) else str(e))
+        raise
+    await _ask(server, request, connections, user, identity)
+
+
+async def _ask(
+    server: AuthorizationServer, request: Request, connections: Connections, user: User, identity: Identity
+) -> None:
+    """Show whose account it is and under whose name it would be kept; the page has no more than the tokens' handle."""
+    assert identity.tokens is not None  # every provider that a browser is sent to has them
+    handle, account = mint() + mint(), identity.user.name or identity.user.subject
+    brought = {"account": account, "tokens": json.dumps(asdict(identity.tokens))}
+    await _keep(server, _BROUGHT, handle, server.browsers.bound(request), user.principal, brought)
+    await _show_brought(server, request, connections, user, handle, account)
+
+
+async def _show_brought(
+    server: AuthorizationServer,
+    request: Request,
+    connections: Connections,
+    user: User,
+    handle: str,
+    account: str,
+    *,
+    told: str = "",
+) -> None:
+    page = web.arrived(
+        provider=connections.provider.label,
+        account=account,
+        server=server.urls.issuer,
+        user_name=user.name or user.subject,
+        action=f"{server.urls.base_path}{CALLBACK}",
+        handle=handle,
+        shown=arming.field(server),
+        told=told,
+    )
+    await pages.show(server, request, page)
+
+
+async def _answered(server: AuthorizationServer, request: Request) -> None:
+    """Keep the account, or forget what was brought."""
+    answer = await pages.form(server, request)
+    connections = _connections(server)
+    handle, choice = answer.one("handle"), answer.one("choice")
+    if choice not in ("connect", "leave", again.AGAIN):
+        raise BadRequest("This is no answer that the page offers.")
+    user, brought = await _begun_here(server, request, _BROUGHT, handle)
+    provider, account = connections.provider.label, brought.secrets["account"]
+    if choice != "leave" and _looks_again(server, answer):
+        await _show_brought(server, request, connections, user, handle, account, told=again.NOTHING_YET)
+        return
+    await _use(server, handle)
+    if choice == "leave":
+        _decided(server, request, user, "refused", "its user did not want it to be kept")
+        await pages.show(server, request, web.left(provider=provider, account=account))
+        return
+    tokens = TokenSet(**json.loads(brought.secrets["tokens"]))
+    await connections.save(user.principal, tokens)
+    if await server.browsers.left_since(request, user):
+        await connections.forget(user.principal, refused=tokens.access_token)
+        raise Forbidden(_ELSEWHERE)
+    _decided(server, request, user, "allowed")
+    await pages.show(server, request, web.done(provider=provider, account=account))
+
+
+def _looks_again(server: AuthorizationServer, answer: Parameters) -> bool:
+    """Whether the page is shown again, because its form says so or comes too early."""
+    return answer.one("choice") == again.AGAIN or arming.too_early(server, answer)
+
+
+async def _begun_here(server: AuthorizationServer, request: Request, purpose: str, name: str) -> tuple[User, _Kept]:
+    """Who is signed in, and what was kept under `name` for that user in this browser.
+
+    Raises:
+        Forbidden: nothing was.
+    """
+    kept = await _kept(server, purpose, name, server.browsers.bound(request))
+    user = await server.browsers.user(request)
+    if kept is None or user is None or user.principal != kept.principal:
+        raise Forbidden(_ELSEWHERE)
+    return user, kept
+
+
+async def _show(
+    server: AuthorizationServer,
+    request: Request,
+    connections: Connections,
+    handle: str,
+    user: User,
+    *,
+    told: str = "",
+) -> None:
+    base = server.urls.base_path
+    page = web.page(
+        provider=connections.provider.label,
+        server=server.urls.issuer,
+        user_name=user.name or user.subject,
+        action=f"{base}{PATH}{handle}",
+        apps=f"{base}/apps",
+        replaces=await connections.connected(user.principal),
+        shown=arming.field(server),
+        told=told,
+    )
+    issuer = (server.settings.connect_issuer or "") if server.settings.upstream_account == "connect" else ""
+    targets = ["https:", *([source(issuer)] if issuer.startswith("http:") else [])]
+    await pages.show(server, request, page, form_targets=targets)
+
+
+async def _depart(
+    server: AuthorizationServer, request: Request, connections: Connections, handle: str, user: User
+) -> None:
+    """Send the browser to the provider. The link is used up only once that is possible."""
+    state = mint() + mint()
+    departure = await connections.provider.depart(state=state, callback=server.urls.at(CALLBACK))
+    await _use(server, handle)
+    await _keep(server, _AWAY, state, server.browsers.binding(request), user.principal, departure.secrets)
+    await pages.redirect(request, departure.url)
+
+
+def _connections(server: AuthorizationServer) -> Connections:
+    if server.connections is None:
+        raise NotFound("No account can be connected at this server.")
+    return server.connections
+
+
+def _decided(server: AuthorizationServer, request: Request, user: User, outcome: Any, reason: str = "") -> None:
+    address = server.limits.address(request)
+    decided("connect", outcome, principal=user.principal, address=address, reason=reason)
+
+
+async def _keep(
+    server: AuthorizationServer, purpose: str, name: str, binding: str, principal: str, secrets: dict[str, str]
+) -> None:
+    """Store, under the hash of a random `name` and sealed with it, for `LIFE_S` seconds."""
+    record = {"v": 1, "principal": principal, "expires_at": server.platform.clock() + LIFE_S, "secrets": secrets}
+    key, secret = _key(name), name.encode()
+    sealed = server.ring.seal(purpose, json.dumps(record).encode(), context=f"{key}|{binding}", secret=secret)
+    await server.platform.atomics.create(key, sealed, nonce=mint(), ttl_s=LIFE_S)
+
+
+async def _kept(server: AuthorizationServer, purpose: str, name: str, binding: str) -> _Kept | None:
+    """What was stored, if it was for this purpose and browser and is neither too old nor used."""
+    key = _key(name)
+    entry = await server.platform.atomics.get(key)
+    secret = name.encode("utf-8", "surrogatepass")
+    opened = entry and server.ring.open(purpose, entry.value, context=f"{key}|{binding}", secret=secret)
+    if not opened:
+        return None
+    record = json.loads(opened)
+    if record.pop("v") != 1 or record["expires_at"] <= server.platform.clock():
+        return None
+    return _Kept(**record)
+
+
+async def _use(server: AuthorizationServer, name: str) -> None:
+    """Let `name` count once.
+
+    Raises:
+        BadRequest: it has counted before.
+    """
+    key = _key(name)
+    if not await server.platform.atomics.create(f"{key}/used", b"1", nonce=mint(), ttl_s=LIFE_S):
+        raise BadRequest("This was already answered. Ask your app again if it still waits.")
+    await server.platform.atomics.delete(key)
+
+
+def _key(name: str) -> str:
+    return f"flow/{sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"

@@ -1,0 +1,34 @@
+"""What an app is called on our pages, and which page of its own it may link to: both by where this answer goes.
+
+Pure. Anybody may register, and may register somebody else's address beside his own: of all that a client has said, only
+the redirect URI of the request at hand is where its user is led.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from mcp_edge.auth.server.clients import redirect_uris
+from mcp_edge.auth.server.model import Client
+from mcp_edge.pages.html import plain
+
+_OUR_WORDS = ("an app at ", "an unnamed app")
+"""How names begin that we give: who calls himself so has said nothing, or what is ours to say."""
+
+
+def called(client: Client, redirect_uri: str) -> str:
+    """The client's own name; else one after the site to which this answer goes; empty where it goes to no site."""
+    seen = plain(client.name).casefold()
+    if client.kind == "static" or (seen and not seen.startswith(_OUR_WORDS)):
+        return client.name
+    return f"An app at {redirect_uris.place(redirect_uri)}" if redirect_uris.is_web(redirect_uri) else ""
+
+
+def home(client: Client, redirect_uri: str) -> str:
+    """The client's page, if it is on the site to which this answer goes, or on that of the client's document; a name
+    must not lead to somebody else's (RFC 7591 §5)."""
+    if client.kind == "static":
+        return client.uri
+    named = (redirect_uri, *([client.id] if client.kind == "cimd" else []))
+    own = {urlsplit(uri).hostname for uri in named if redirect_uris.is_web(uri)}
+    return client.uri if urlsplit(client.uri).hostname in own else ""

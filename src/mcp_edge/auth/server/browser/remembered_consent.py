@@ -1,0 +1,97 @@
+"""Consent that is remembered: for the same client, redirect URI, resource, scopes and user, and for thirty days.
+
+An app on loopback or behind a scheme of its own, which nobody can tell from another, is asked for each time
+(RFC 8252 §8.6). The records are in the `AtomicStore`: what a user has taken back is gone at once.
+"""
+
+from __future__ import annotations
+
+import json
+
+from mcp_edge.auth.server.clients import redirect_uris
+from mcp_edge.auth.server.model import AuthorizationRequest
+from mcp_edge.auth.server.server import AuthorizationServer
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.signing import mint
+from mcp_edge.text.hashing import short_hash
+from mcp_edge.user import User
+
+LIFE_S = 30 * 86400
+
+
+async def remember(
+    server: AuthorizationServer, user: User, wanted: AuthorizationRequest, chosen: frozenset[str]
+) -> None:
+    """Remember that `user` has granted `chosen` when asked for `wanted`, and that this very request is answered."""
+    key = _key(user.principal, wanted)
+    answered = short_hash(wanted.code_challenge)
+    record = {"v": 1, "scopes": sorted(chosen), "answered": answered, "client_kind": wanted.client_kind}
+    value = json.dumps(record).encode()
+    store = server.platform.atomics
+    while True:
+        entry = await store.get(key)
+        if entry is None:
+            done = await store.create(key, value, nonce=mint(), ttl_s=LIFE_S)
+        else:
+            done = await store.swap(key, value, version=entry.version, nonce=mint(), ttl_s=LIFE_S)
+        if done:
+            return
+
+
+async def stands(server: AuthorizationServer, user: User, wanted: AuthorizationRequest) -> bool:
+    """Whether the user has not taken back meanwhile what was remembered or recalled."""
+    return await server.platform.atomics.get(_key(user.principal, wanted)) is not None
+
+
+async def recalled(
+    server: AuthorizationServer, request: Request, user: User, wanted: AuthorizationRequest
+) -> frozenset[str] | None:
+    """The scopes that `user` granted when asked for the same before; None when the page must be shown.
+
+    It is shown to who gave less than was asked for: the app may be back because that was not enough. And to who comes
+    back to a request that is answered, by the Back button say: its PKCE challenge is known, and no app uses one twice.
+    A page could send the browser here, so only a navigation that the user began (an address typed, a link from outside
+    the browser) passes without it; one of our own does not, which a redirect of a page may have begun. And what leads
+    to a program on the user's machine is always asked for: any other program can listen there, or claim the scheme
+    (RFC 8252 §8.6).
+    """
+    if redirect_uris.is_native(wanted.redirect_uri):
+        return None
+    if request.raw.get(b"sec-fetch-site") != b"none":
+        return None
+    if request.raw.get(b"sec-fetch-dest") != b"document":
+        return None
+    entry = await server.platform.atomics.get(_key(user.principal, wanted))
+    if entry is None:
+        return None
+    record = json.loads(entry.value)
+    if record["v"] != 1 or record["answered"] == short_hash(wanted.code_challenge):
+        return None
+    if record.get("client_kind", "") != wanted.client_kind:  # another client that bears the same id
+        return None
+    return wanted.scopes if wanted.scopes <= frozenset(record["scopes"]) else None
+
+
+async def given(server: AuthorizationServer, user: User, client_id: str, redirect_uri: str) -> bool:
+    """Whether `user` has let the client in at this address before, whatever it asked for."""
+    prefix = f"{_prefix(user.principal, client_id)}{short_hash(redirect_uri)}/"
+    return bool(await server.platform.atomics.read(prefix, limit=1))
+
+
+async def forget(server: AuthorizationServer, principal: str, client_id: str = "") -> None:
+    """Forget what `principal` granted to a client, or to all."""
+    prefix = _prefix(principal, client_id)
+    store = server.platform.atomics
+    while entries := await store.read(prefix):
+        for entry in entries:
+            await store.delete(entry.key)
+
+
+def _prefix(principal: str, client_id: str) -> str:
+    return f"consent/{short_hash(principal)}/" + (f"{short_hash(client_id)}/" if client_id else "")
+
+
+def _key(principal: str, wanted: AuthorizationRequest) -> str:
+    asked = json.dumps([wanted.resource, sorted(wanted.scopes)])
+    place = f"{_prefix(principal, wanted.client_id)}{short_hash(wanted.redirect_uri)}"
+    return f"{place}/{short_hash(asked)}"

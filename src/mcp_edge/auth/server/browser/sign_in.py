@@ -1,0 +1,130 @@
+"""/sign-in for providers that ask on a page of ours, and for users who come to our pages; /sign-out."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlencode
+
+from mcp_edge.audit import decided
+from mcp_edge.auth.identity.provider import FormProvider, Identity, Refused
+from mcp_edge.auth.server.browser import arrival
+from mcp_edge.auth.server.browser import flow as flows
+from mcp_edge.auth.server.browser.flow import Flow
+from mcp_edge.auth.server.browser.pages import form, redirect, show
+from mcp_edge.auth.server.clients import redirect_uris
+from mcp_edge.auth.server.parameters import Parameters
+from mcp_edge.auth.server.server import AuthorizationServer
+from mcp_edge.errors import BadRequest
+from mcp_edge.pages import sign_in as web
+from mcp_edge.pages.layout import source
+from mcp_edge.protocol.guards import OWN_SITE
+from mcp_edge.protocol.request import Request
+
+_RETURNS = re.compile(r"/(apps|connect/[A-Za-z0-9_-]{1,128})")
+"""Where a sign-in may lead back to: pages of ours that need a user."""
+
+
+def url(server: AuthorizationServer, return_to: str) -> str:
+    """Where to send a browser that has to sign in before it can see `return_to`, a path of ours."""
+    return server.urls.at(f"/sign-in?{urlencode({'return': return_to})}")
+
+
+async def sign_in(server: AuthorizationServer, request: Request) -> None:
+    """GET and POST /sign-in."""
+    request.only("GET", "POST")
+    # A guess is a POST; merely looking at the page counts for less.
+    await server.limits.check(request, "sign-in" if request.method == "POST" else "apps")
+    if request.method == "GET":
+        asked = Parameters.parse(request.query)
+        if asked.one("flow"):
+            await flows.peek(server, request, asked.one("flow"))
+        elif await server.browsers.user(request) is not None:
+            await redirect(request, server.urls.at(_return(asked)))
+            return
+        await _show(server, request, asked)
+        return
+    answer = await form(server, request)
+    if isinstance(server.provider, FormProvider):
+        await _check(server, request, server.provider, answer)
+    else:
+        await flows.depart(server, request, flows.new(server, return_to=_return(answer)))
+
+
+async def sign_out(server: AuthorizationServer, request: Request) -> None:
+    """POST /sign-out: this browser only."""
+    request.only("POST")
+    await form(server, request)
+    user = await server.browsers.user(request)
+    await server.browsers.sign_out(request)
+    if user is not None:
+        decided("sign-out", "allowed", principal=user.principal, address=server.limits.address(request))
+    await redirect(request, url(server, "/apps"))
+
+
+async def _check(server: AuthorizationServer, request: Request, provider: FormProvider, answer: Parameters) -> None:
+    """Sign in whoever the value names. What was wrong with it is for the log alone."""
+    state = answer.one("flow")
+    waiting = await flows.peek(server, request, state) if state else None
+    value = answer.one("value")
+    try:
+        if len(value) > web.MAX_CHARS:
+            raise BadRequest(f"That is over {web.MAX_CHARS} characters.")
+        user = await provider.check(value)
+    except Refused as e:
+        decided("sign-in", "refused", address=server.limits.address(request), reason=e.reason)
+        await _show(
+            server, request, answer, problem=f"Nobody can sign in with this. Check the {provider.label.lower()}."
+        )
+        return
+    if waiting is not None:
+        waiting = await flows.take(server, request, state)
+    await arrival.finish(server, request, waiting or flows.new(server, return_to=_return(answer)), Identity(user))
+
+
+async def _show(server: AuthorizationServer, request: Request, asked: Parameters, *, problem: str = "") -> None:
+    state, provider = asked.one("flow"), server.provider
+    waiting = await flows.peek(server, request, state) if state else None
+    here = isinstance(provider, FormProvider)
+    page = web.page(
+        web.SignIn(
+            action=f"{server.urls.base_path}/sign-in",
+            hidden=(("flow", state),) if state else (("return", _return(asked)),),
+            field=provider.label if here else "",
+            secret=provider.secret if here else False,
+            provider="" if here else provider.label,
+            purpose=await _purpose(server, waiting) if waiting else None,
+            problem=problem,
+            # Whom another site has sent is typing there yet, perhaps what it told him to; Enter would sign him in.
+            takes_focus=request.raw.get(b"sec-fetch-site") in OWN_SITE,
+        )
+    )
+    await show(
+        server,
+        request,
+        page,
+        status=403 if problem else 200,
+        form_targets=_form_targets(server),
+        keeps_opener=bool(waiting),
+    )
+
+
+async def _purpose(server: AuthorizationServer, waiting: Flow) -> web.Purpose | None:
+    if waiting.request is None:
+        return None
+    scopes = await server.scopes()
+    may = tuple(scope.description for scope in scopes.all if scope.name in waiting.scopes)
+    return web.Purpose(waiting.client_name, redirect_uris.place(waiting.request.redirect_uri), may)
+
+
+def _form_targets(server: AuthorizationServer) -> list[str]:
+    """Where the form's POST may lead to: to the provider; one that is answered here leads to pages of ours alone."""
+    if isinstance(server.provider, FormProvider):
+        return []
+    issuer = server.settings.identity_issuer or ""
+    return ["https:", *([source(issuer)] if issuer.startswith("http:") else [])]
+
+
+def _return(asked: Parameters) -> str:
+    """The path to show afterwards; anything else than a page of ours becomes the page of connected apps."""
+    path = asked.one("return")
+    return path if _RETURNS.fullmatch(path) else "/apps"

@@ -1,0 +1,1 @@
+"""What programs ask the authorization server for, answered in JSON."""

@@ -1,0 +1,135 @@
+"""Where grants are kept: one record each, the list of a user's, and how they end.
+
+A write whose answer was lost is repeated once under the same nonce, so that it answers as it did the first time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mcp_edge.audit import decided
+from mcp_edge.auth.server.grants.access_tokens import AccessTokens
+from mcp_edge.auth.server.grants.record import Grant, dump, load
+from mcp_edge.errors import StoreUnavailable
+from mcp_edge.platform import Platform
+from mcp_edge.protocol.keyring import KeyRing
+from mcp_edge.protocol.signing import mint
+from mcp_edge.text.hashing import short_hash
+
+T = TypeVar("T")
+
+MOST_GRANTS = 50
+"""Grants of one user; the one used least lately gives way."""
+ENDED_TTL_S = 3600
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A grant that was read, and what its replacement must name."""
+
+    key: str
+    """The hash of its id."""
+    grant: Grant
+    version: int
+
+
+class GrantStore:
+    """See the module."""
+
+    def __init__(self, platform: Platform, ring: KeyRing, access: AccessTokens) -> None:
+        self._access = access
+        self._records = platform.records
+        self._atomics = platform.atomics
+        self._clock = platform.clock
+        self._ring = ring
+
+    async def create(self, grant_id: str, grant: Grant) -> str:
+        """Keep a new grant, on its user's list as well: who ends all of his grants ends those to come of his codes. Its
+        key."""
+        key = short_hash(grant_id)
+        value, nonce, ttl_s = dump(self._ring, key, grant), mint(), grant.expires_at - self._clock()
+        if not await _twice(lambda: self._atomics.create(f"grant/{key}", value, nonce=nonce, ttl_s=ttl_s)):
+            raise RuntimeError("two grants have one id")
+        await self.enlist(key, grant, ttl_s)
+        return key
+
+    async def find(self, grant_id: str) -> Held | None:
+        """The grant of this id, if it is alive."""
+        return await self.get(short_hash(grant_id))
+
+    async def get(self, key: str) -> Held | None:
+        """The grant of this key, if it is alive."""
+        entry = await self._atomics.get(f"grant/{key}")
+        grant = None if entry is None else load(self._ring, key, entry.value)
+        if entry is None or grant is None or grant.expires_at <= self._clock():
+            return None
+        return Held(key, grant, entry.version)
+
+    async def replace(self, held: Held, grant: Grant | None) -> bool:
+        """Put `grant` (None: its end) in place of what was read; False when something else came first."""
+        value, nonce = dump(self._ring, held.key, grant), mint()
+        ttl_s = ENDED_TTL_S if grant is None else grant.expires_at - self._clock()
+        swapped = await _twice(
+            lambda: self._atomics.swap(f"grant/{held.key}", value, version=held.version, nonce=nonce, ttl_s=ttl_s)
+        )
+        return swapped is not None
+
+    async def enlist(self, key: str, grant: Grant, ttl_s: float) -> None:
+        """Put the grant on its user's list."""
+        await self._records.put(_roll(grant.user.principal, key), b"", ttl_s=ttl_s)
+
+    async def finish(self, key: str, why: str) -> None:
+        """End a grant and everything that was handed out for it."""
+        while (held := await self.get(key)) is not None:
+            for token in held.grant.issued:
+                await self._access.remove(token.digest)
+            if await self.replace(held, None):
+                principal = held.grant.user.principal
+                decided("end of a grant", "allowed", principal=principal, client=held.grant.client_id, reason=why)
+                await self._strike(principal, key)
+
+    async def of(self, principal: str) -> list[Held]:
+        """The user's grants, the one used latest first; the list forgets those that have ended."""
+        found: list[Held] = []
+        for key in await self._listed(principal):
+            held = await self.get(key)
+            if held is None:
+                await self._strike(principal, key)
+            elif held.grant.user.principal == principal:
+                found.append(held)
+        return sorted(found, key=lambda held: held.grant.used_at, reverse=True)
+
+    async def make_room(self, principal: str, key: str) -> None:
+        """Let a user have this grant beside his others."""
+        if len(await self._listed(principal)) <= MOST_GRANTS:
+            return
+        others = [held for held in await self.of(principal) if held.key != key]
+        for held in others[MOST_GRANTS - 1 :]:
+            await self.finish(held.key, "its user has too many")
+
+    async def _strike(self, principal: str, key: str) -> None:
+        """Take a grant off a user's list."""
+        await self._records.delete(_roll(principal, key))
+
+    async def _listed(self, principal: str) -> list[str]:
+        """The keys on a user's list; some may have ended."""
+        prefix, found = _roll(principal, ""), list[str]()
+        while True:
+            page = await self._records.list(prefix, after=found[-1] if found else "", limit=_PAGE)
+            found += page
+            if len(page) < _PAGE:
+                return [name.removeprefix(prefix) for name in found]
+
+
+def _roll(principal: str, key: str) -> str:
+    return f"grants/{short_hash(principal)}/{key}"
+
+
+async def _twice(write: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await write()
+    except StoreUnavailable:
+        return await write()

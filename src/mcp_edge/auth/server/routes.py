@@ -1,0 +1,168 @@
+"""The gate of `auth=oauth`: access tokens authenticate, and these paths are the authorization server's.
+
+A path's module is imported when the path is first asked for: who only calls tools does not load the pages.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from mcp_edge.audit import decided
+from mcp_edge.auth.authenticator import Authenticator, access_keys
+from mcp_edge.auth.resource.metadata import resource_metadata
+from mcp_edge.auth.scopes import Scopes
+from mcp_edge.auth.server.bearer import BearerTokens
+from mcp_edge.auth.server.clients.accepted import AcceptedClients
+from mcp_edge.auth.server.grants.grants import Grants
+from mcp_edge.auth.server.metadata import server_metadata
+from mcp_edge.auth.server.model import Client, OAuthError
+from mcp_edge.auth.server.places import Place, place_of
+from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany
+from mcp_edge.platform import Accounts, Platform
+from mcp_edge.protocol import cors
+from mcp_edge.protocol.keyring import KeyRing
+from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.urls import Urls
+
+if TYPE_CHECKING:
+    from mcp_edge.auth.server.server import AuthorizationServer
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Request], Awaitable[None]]
+_NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
+
+
+def open_gate(
+    platform: Platform, scopes: Callable[[], Awaitable[Scopes]]
+) -> tuple[Authenticator, Callable[[str], Handler | None], Accounts | None]:
+    """The authenticator, the handler of a path, and users' own accounts at the upstream.
+
+    Raises:
+        ConfigurationError: what the settings ask for is not set.
+    """
+    entrance = Entrance(platform, scopes)
+    return entrance.authenticator, entrance.route, entrance.accounts
+
+
+class Entrance:
+    """See the module. What needs randomness or pages is made when it is first used."""
+
+    def __init__(self, platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> None:
+        from mcp_edge.auth.identity.choose import account_provider, identity_provider  # noqa: PLC0415
+
+        settings = platform.settings
+        if settings.public_url is None:
+            raise ConfigurationError("MCP_PUBLIC_URL is not set: an authorization server must know its own URL.")
+        static: Mapping[str, Client] = {}
+        if settings.clients:
+            from mcp_edge.auth.server.clients.lookup import static_clients  # noqa: PLC0415
+
+            static = static_clients(settings)  # now, so that a mistake in them ends the process
+        self._accepted = AcceptedClients(settings, static)
+        self._platform = platform
+        self._scopes = scopes
+        self._urls = Urls(settings.public_url)
+        self._provider = identity_provider(platform)
+        self._account = account_provider(platform, self._provider)
+        self.authenticator = BearerTokens(self._urls, lambda: self._grants, scopes, access_keys(settings.keys))
+        about_resources = resource_metadata(self._urls, scopes, authorization_servers=[self._urls.issuer])
+        self._documents = (about_resources, server_metadata(self._urls, scopes, settings))
+
+    def route(self, path: str) -> Handler | None:
+        """The handler of a path, or None."""
+        place = place_of(path)
+        if place is not None:
+            return partial(self._show if place.page else self._answer, place)
+        return next((found for documents in self._documents if (found := documents.route(path))), None)
+
+    @cached_property
+    def accounts(self) -> Accounts | None:
+        """Users' own accounts at the upstream; None where tools need none."""
+        if self._account is None:
+            return None
+        from mcp_edge.auth.server.browser.accounts import UserAccounts  # noqa: PLC0415
+
+        return UserAccounts(self._account, lambda: self._server)
+
+    @cached_property
+    def _ring(self) -> KeyRing:
+        return KeyRing([key.get_secret_value() for key in self._platform.settings.secret_keys])
+
+    @cached_property
+    def _grants(self) -> Grants:
+        return Grants(
+            self._platform, self._ring, self._urls, self._scopes, self._provider.admits, self._accepted.refusal
+        )
+
+    @cached_property
+    def _server(self) -> AuthorizationServer:
+        from mcp_edge.auth.server.server import AuthorizationServer  # noqa: PLC0415
+
+        connections = None
+        if self._account is not None:
+            from mcp_edge.auth.identity.linked_accounts import Connections  # noqa: PLC0415
+
+            connections = Connections(self._platform, self._ring, self._account)
+        return AuthorizationServer(
+            self._platform,
+            self._urls,
+            self._ring,
+            self._grants,
+            self._scopes,
+            provider=self._provider,
+            connections=connections,
+        )
+
+    async def _answer(self, place: Place, request: Request) -> None:
+        """Serve a client, in JSON, its mistakes too (RFC 6749 §5.2)."""
+        try:
+            if place.any_origin and await cors.preflighted(request, *place.methods):
+                return
+            request.only(*place.methods)
+            if not place.any_origin:
+                self._server.browsers.check_program(request)
+            await self._limited(place, self._server, request)
+        except OAuthError as e:
+            self._log(request, f"{e.error}: {e.reason}", e.client)
+            await _refuse(request, e.status, e.error, e.description, e.headers)
+        except CallerError as e:
+            self._log(request, e.message)
+            error = "temporarily_unavailable" if isinstance(e, TooMany) else "invalid_request"
+            await _refuse(request, STATUS[type(e)], error, e.message, e.headers)
+        except StoreUnavailable as e:
+            logger.error("request %s: %s", request.trace_id(), e)  # noqa: TRY400 # the store's state, not a bug
+            again = {"retry-after": "2"}
+            await _refuse(request, 503, "temporarily_unavailable", "The store cannot be reached; try again.", again)
+
+    def _log(self, request: Request, reason: str, client: str = "") -> None:
+        address = self._server.limits.address(request)
+        decided(request.path.removeprefix("/"), "refused", client=client, address=address, reason=reason)
+
+    async def _show(self, place: Place, request: Request) -> None:
+        """Serve a browser, in pages, its mistakes too."""
+        from mcp_edge.auth.server.browser.pages import shown  # noqa: PLC0415
+
+        await shown(partial(self._visited, place))(self._server, request)
+
+    async def _visited(self, place: Place, server: AuthorizationServer, request: Request) -> None:
+        """Count what the user of a browser asks for: not what another site's page has it ask for, any number of times,
+        which would keep that user and the neighbours out."""
+        request.only(*place.methods)
+        server.browsers.check_visit(request)
+        await self._limited(place, server, request)
+
+    async def _limited(self, place: Place, server: AuthorizationServer, request: Request) -> None:
+        if place.limit is not None:
+            await server.limits.check(request, place.limit)
+        await place.handler()(server, request)
+
+
+async def _refuse(request: Request, status: int, error: str, description: str, headers: Mapping[str, str]) -> None:
+    body = json.dumps({"error": error, "error_description": description}).encode()
+    fields = [(name.encode(), value.encode()) for name, value in {**_NO_STORE, **headers}.items()]
+    await request.answer(status, body, headers=fields)
