@@ -29,8 +29,8 @@ from mcp_types import (
 )
 from pydantic import Field
 
-from mcp_edge.context import changes_bus
 from mcp_edge.settings import Settings
+from mcp_edge.tools.current import changes_bus
 from tests.conformance.questions import add_asking_tools, add_input_required_tools, entered, form
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"  # one red pixel

@@ -13,12 +13,12 @@ from pydantic import SecretStr
 
 from mcp_edge import Upstream, User, http, upstream
 from mcp_edge.app import create_app
-from mcp_edge.context import CURRENT
 from mcp_edge.errors import ConfigurationError, UpstreamError
 from mcp_edge.platform import Accounts, Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
-from mcp_edge.upstream_api import OwnAccount
+from mcp_edge.tools.current import CURRENT
+from mcp_edge.tools.upstream import OwnAccount
 from my_server.server import create_server
 
 pytestmark = pytest.mark.anyio

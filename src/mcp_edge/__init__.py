@@ -1,8 +1,8 @@
 """mcp-edge: one stateless core for remote MCP servers, wrapped by each host. What a fork's tools use is here."""
 
 from mcp_edge.auth.scopes import Scope, declare_scopes, requires, requires_no_scope
-from mcp_edge.context import UserState, changes_bus, current_user, http, http_public, state
-from mcp_edge.upstream_api import Upstream, connected, upstream
+from mcp_edge.tools.current import UserState, changes_bus, current_user, http, http_public, state
+from mcp_edge.tools.upstream import Upstream, connected, upstream
 from mcp_edge.user import User
 
 __all__ = [

@@ -16,9 +16,9 @@ from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
 
-from mcp_edge.context import current_call
 from mcp_edge.link import MODERN
 from mcp_edge.records.polling import Pauses
+from mcp_edge.tools.current import current_call
 
 KEY = "connect"
 """The question's key in `inputRequests`; a second one has a number behind it."""

@@ -15,7 +15,6 @@ from mcp_edge.arguments import bound_argument_errors
 from mcp_edge.auth.authenticator import Authenticator, refusal_headers, still_valid
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.connecting import register_connecting
-from mcp_edge.context import CURRENT
 from mcp_edge.errors import CallerError, ConfigurationError
 from mcp_edge.exchange import Exchange, Reply
 from mcp_edge.handlers import register_handlers
@@ -30,6 +29,7 @@ from mcp_edge.records.quotas import Quotas
 from mcp_edge.records.sessions import Session, Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.text.hashing import short_hash
+from mcp_edge.tools.current import CURRENT
 from mcp_edge.user import User
 
 _CATALOGUE = "catalogue"

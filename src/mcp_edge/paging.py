@@ -16,7 +16,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
 
 from mcp_edge.auth.permissions import Permissions
-from mcp_edge.context import CURRENT
+from mcp_edge.tools.current import CURRENT
 
 LISTS: dict[str, tuple[str, str]] = {
     "tools/list": ("tools", "name"),

@@ -15,8 +15,8 @@ from mcp.server.subscriptions import ServerEvent
 from mcp_types import CallToolResult, ContentBlock, TextContent
 
 from mcp_edge import User
-from mcp_edge.context import CURRENT
 from mcp_edge.platform import Platform
+from mcp_edge.tools.current import CURRENT
 from my_server.server import create_server
 
 ALICE = User(issuer="test", subject="alice", name="Alice")

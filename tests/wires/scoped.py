@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from mcp_edge import Scope, User, declare_scopes, requires
 from mcp_edge.auth.authenticator import step_up
 from mcp_edge.auth.scopes import Scopes
-from mcp_edge.context import changes_bus
 from mcp_edge.errors import Unauthenticated
 from mcp_edge.protocol.request import Request
 from mcp_edge.settings import Settings
+from mcp_edge.tools.current import changes_bus
 from tests.wires.server import gate, runs
 
 SCOPES = (

@@ -34,9 +34,9 @@ from mcp_types import (
 )
 from pydantic import BaseModel, Field
 
-from mcp_edge.context import changes_bus, current_user
 from mcp_edge.records.sessions import LEVELS
 from mcp_edge.settings import Settings
+from mcp_edge.tools.current import changes_bus, current_user
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 

@@ -12,10 +12,10 @@ from mcp.server.mcpserver import Context, Elicit, ElicitationResult, MCPServer, 
 from pydantic import BaseModel
 
 from mcp_edge.app import create_app
-from mcp_edge.context import changes_bus
 from mcp_edge.protocol.bounds import MAX_ANSWER_BYTES
 from mcp_edge.settings import Settings
 from mcp_edge.storage.ports import AtomicStore, Entry
+from mcp_edge.tools.current import changes_bus
 from tests.wires.asgi import Answer
 from tests.wires.deployment import Deployment, Instance, Session, text
 from tests.wires.test_http_sse import Client

@@ -21,8 +21,8 @@ from mcp.shared.subscriptions import event_to_notification
 
 from mcp_edge.arguments import bound_argument_errors
 from mcp_edge.cli.stdio_bounds import WithinBounds, check_uris
-from mcp_edge.context import CURRENT
 from mcp_edge.platform import Platform
+from mcp_edge.tools.current import CURRENT
 from mcp_edge.user import User
 
 _MODERN = "2026-07-28"
@@ -30,7 +30,7 @@ _MODERN = "2026-07-28"
 
 @dataclass(slots=True)
 class StdioCall:
-    """The connection as tools see it: `mcp_edge.context.Call`."""
+    """The connection as tools see it: `mcp_edge.tools.current.Call`."""
 
     user: User
     platform: Platform

@@ -9,12 +9,12 @@ from urllib.parse import unquote
 import httpx
 
 from mcp_edge.audit import decided
-from mcp_edge.context import current_call
 from mcp_edge.errors import UpstreamError
 from mcp_edge.outbound.answer_body import CODINGS
 from mcp_edge.outbound.fetch import exchange
 from mcp_edge.platform import Accounts
 from mcp_edge.protocol.signing import mint
+from mcp_edge.tools.current import current_call
 from mcp_edge.user import User
 
 _MOST_DECODINGS = 3

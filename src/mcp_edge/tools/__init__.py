@@ -1,0 +1,1 @@
+"""What a tool may ask of its call."""
