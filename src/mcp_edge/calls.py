@@ -17,15 +17,15 @@ from pydantic import ValidationError
 
 from mcp_edge.core import Core
 from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
-from mcp_edge.exchange import Exchange
-from mcp_edge.link import MODERN, Link
 from mcp_edge.platform import CallEvent
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Header, Request
 from mcp_edge.records.stream_head import Head
 from mcp_edge.records.stream_log import LeaseLost, Log
 from mcp_edge.reply import PlainReply
-from mcp_edge.results import Asked
+from mcp_edge.sdk.connection import MODERN, Link
+from mcp_edge.sdk.dispatch import Exchange
+from mcp_edge.sdk.results import Asked
 from mcp_edge.suspended import Released, SuspendableReply
 from mcp_edge.text.log_text import MAX_CHARS, clipped
 

@@ -11,15 +11,9 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.request_state import RequestStateSecurity
 
-from mcp_edge.arguments import bound_argument_errors
 from mcp_edge.auth.authenticator import Authenticator, refusal_headers, still_valid
 from mcp_edge.auth.scopes import Scopes
-from mcp_edge.connecting import register_connecting
 from mcp_edge.errors import CallerError, ConfigurationError
-from mcp_edge.exchange import Exchange, Reply
-from mcp_edge.handlers import register_handlers
-from mcp_edge.kernel import Kernel
-from mcp_edge.paging import keep_reads_private, page_lists
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Header, Request
 from mcp_edge.protocol.signing import Signer
@@ -27,6 +21,12 @@ from mcp_edge.records.changes import EVERYBODY, Change, Changes
 from mcp_edge.records.questions import GRACE_S, Questions
 from mcp_edge.records.quotas import Quotas
 from mcp_edge.records.sessions import Session, Sessions
+from mcp_edge.sdk.arguments import bound_argument_errors
+from mcp_edge.sdk.dispatch import Exchange, Reply
+from mcp_edge.sdk.kernel import Kernel
+from mcp_edge.sdk.pagination import keep_reads_private, page_lists
+from mcp_edge.sdk.subscriptions import register_handlers
+from mcp_edge.sdk.url_elicitation import register_connecting
 from mcp_edge.settings import Settings
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.tools.current import CURRENT

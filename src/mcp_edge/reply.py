@@ -24,7 +24,7 @@ from mcp_edge.records.quotas import Hold, Quotas
 from mcp_edge.user import User
 
 if TYPE_CHECKING:
-    from mcp_edge.results import Asked
+    from mcp_edge.sdk.results import Asked
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from mcp_edge.records.questions import GRACE_S
 if TYPE_CHECKING:
     from mcp_edge.records.quotas import Hold
     from mcp_edge.records.stream_log import Log
-    from mcp_edge.results import Asked
+    from mcp_edge.sdk.results import Asked
 
 UNSHARED = (
     "This server's instances share no store that could bring the answer back, so nobody can be asked on this wire;"

@@ -14,8 +14,8 @@ from mcp.server.mcpserver.prompts.base import Message
 from pydantic import BaseModel, Field, Json
 
 from mcp_edge.app import create_app
-from mcp_edge.arguments import MAX_ERROR_CHARS, MOST_ERRORS
 from mcp_edge.protocol.bounds import MAX_NAME_CHARS, MAX_URI_CHARS, MOST_PARAMETERS, MOST_VALUES, too_many_values
+from mcp_edge.sdk.arguments import MAX_ERROR_CHARS, MOST_ERRORS
 from mcp_edge.settings import Settings
 from mcp_edge.tools.current import changes_bus
 from tests.wires.asgi import Call

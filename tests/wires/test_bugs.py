@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.kernel import Kernel
+from mcp_edge.sdk.kernel import Kernel
 from tests.wires.deployment import Deployment, request
 from tests.wires.test_http_sse import Client
 

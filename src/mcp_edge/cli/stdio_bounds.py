@@ -11,9 +11,9 @@ import mcp_types as t
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
 
-from mcp_edge import handlers
 from mcp_edge.errors import CallerError
 from mcp_edge.protocol import bounds
+from mcp_edge.sdk import subscriptions
 
 Item = SessionMessage | Exception
 
@@ -77,7 +77,7 @@ def check_uris(uris: Collection[str]) -> None:
         MCPError
     """
     try:
-        handlers.check_uris(uris)
+        subscriptions.check_uris(uris)
     except CallerError as e:
         raise MCPError(e.code, e.message) from None
 

@@ -9,14 +9,14 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERS
 from mcp_edge import calls
 from mcp_edge.core import Core
 from mcp_edge.errors import BadRequest
-from mcp_edge.exchange import Exchange
-from mcp_edge.link import Link, check_description
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.guards import prefers_stream
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import cancel
 from mcp_edge.records.sessions import Session
 from mcp_edge.reply import PlainReply, SilentReply
+from mcp_edge.sdk.connection import Link, check_description
+from mcp_edge.sdk.dispatch import Exchange
 from mcp_edge.suspended import SuspendableReply
 from mcp_edge.user import User
 from mcp_edge.wires import batch

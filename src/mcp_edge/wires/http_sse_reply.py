@@ -13,7 +13,7 @@ from mcp_edge.errors import StoreUnavailable
 from mcp_edge.records.mailbox import Letter
 from mcp_edge.records.sessions import Session
 from mcp_edge.reply import PlainReply
-from mcp_edge.results import Asked
+from mcp_edge.sdk.results import Asked
 
 if TYPE_CHECKING:
     from mcp_edge.wires.http_sse_stream import Stream

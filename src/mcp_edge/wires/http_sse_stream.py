@@ -19,9 +19,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERS
 from mcp_edge import calls
 from mcp_edge.core import Core
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.exchange import Exchange
 from mcp_edge.held import Sole
-from mcp_edge.link import Link
 from mcp_edge.logged import NOT_KEPT
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
@@ -33,6 +31,8 @@ from mcp_edge.records.meter import SMALL, Meter
 from mcp_edge.records.quotas import HOLD_S
 from mcp_edge.records.sessions import Session
 from mcp_edge.reply import SilentReply
+from mcp_edge.sdk.connection import Link
+from mcp_edge.sdk.dispatch import Exchange
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 from mcp_edge.wires.handshake import link_of, open_session

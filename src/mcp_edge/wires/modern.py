@@ -16,10 +16,10 @@ from mcp.shared.inbound import (
 
 from mcp_edge import calls
 from mcp_edge.core import Core
-from mcp_edge.link import MODERN, Link, envelope_of
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Request
 from mcp_edge.reply import PlainReply
+from mcp_edge.sdk.connection import MODERN, Link, envelope_of
 from mcp_edge.user import User
 
 VERSION = MODERN.encode()

@@ -12,8 +12,8 @@ from mcp_types import methods
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from mcp_edge.link import MODERN
 from mcp_edge.protocol.jsonrpc import encode
+from mcp_edge.sdk.connection import MODERN
 
 _RESULT = TypeAdapter(t.CallToolResult).serializer
 _PLAIN_BLOCKS = frozenset({t.TextContent, t.ImageContent, t.AudioContent})

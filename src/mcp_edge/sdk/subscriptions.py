@@ -14,11 +14,11 @@ from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp_edge.auth.authenticator import Authenticator, still_valid
 from mcp_edge.auth.permissions import Permissions
 from mcp_edge.errors import BadRequest
-from mcp_edge.exchange import Exchange
 from mcp_edge.platform import Platform
 from mcp_edge.records.changes import MAX_URI_BYTES, METHODS, Change, Changes, uri_bytes
 from mcp_edge.records.polling import Pauses
 from mcp_edge.records.sessions import MOST_SUBSCRIPTIONS, Session, Sessions
+from mcp_edge.sdk.dispatch import Exchange
 from mcp_edge.tools.current import CURRENT
 
 Context = ServerRequestContext[Any, Any]

@@ -16,8 +16,8 @@ from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
 
-from mcp_edge.link import MODERN
 from mcp_edge.records.polling import Pauses
+from mcp_edge.sdk.connection import MODERN
 from mcp_edge.tools.current import current_call
 
 KEY = "connect"

@@ -25,11 +25,11 @@ from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 from pydantic import TypeAdapter, ValidationError
 
 from mcp_edge.auth.permissions import Permissions
-from mcp_edge.catalogue import Catalogue
-from mcp_edge.exchange import Exchange
-from mcp_edge.link import ENVELOPE_KEYS, MODERN, Link
 from mcp_edge.protocol.jsonrpc import encode
-from mcp_edge.results import Asked, ResultWriter, asked, plain
+from mcp_edge.sdk.catalogue import Catalogue
+from mcp_edge.sdk.connection import ENVELOPE_KEYS, MODERN, Link
+from mcp_edge.sdk.dispatch import Exchange
+from mcp_edge.sdk.results import Asked, ResultWriter, asked, plain
 
 _PARAMS = TypeAdapter(t.CallToolRequestParams).validator
 _RESULT = TypeAdapter(t.CallToolResult).serializer
