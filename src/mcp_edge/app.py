@@ -18,7 +18,7 @@ from mcp_edge.auth import rate_limit
 from mcp_edge.auth.authenticator import refusal_headers, refuse_undeclared
 from mcp_edge.auth.modes import gate
 from mcp_edge.auth.scopes import Scopes
-from mcp_edge.core import Core
+from mcp_edge.calls.core import Core
 from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany, UpstreamError
 from mcp_edge.outbound.fetch import is_protected
 from mcp_edge.platform import Platform

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_edge.core import Core
+from mcp_edge.calls.core import Core
 from mcp_edge.errors import EdgeError, MethodNotAllowed
 from mcp_edge.protocol import bounds, guards, jsonrpc
 from mcp_edge.protocol.request import Request

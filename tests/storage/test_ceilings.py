@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from mcp_edge.calls.open_stream import Sole
 from mcp_edge.errors import TooMany
-from mcp_edge.held import Sole
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import Signer
 from mcp_edge.records.quotas import HOLD_S, Hold, Quotas

@@ -9,15 +9,15 @@ import asyncio
 import logging
 from typing import Any
 
-from mcp_edge import calls
 from mcp_edge.auth import rate_limit
-from mcp_edge.core import Core
+from mcp_edge.calls import call
+from mcp_edge.calls.core import Core
+from mcp_edge.calls.reply import PlainReply
 from mcp_edge.errors import BadRequest, InsufficientScope, StoreUnavailable
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import was_cancelled
 from mcp_edge.records.sessions import Session
-from mcp_edge.reply import PlainReply
 from mcp_edge.user import User
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
             x = core.exchange(request, user, session, message["id"], params, reply)
             link = link_of(x, session)
             job = core.kernel.request(x, link, message["method"], params)
-            await calls.run(core, x, link, message["method"], params, reply, job)
+            await call.run(core, x, link, message["method"], params, reply, job)
             return reply.answer
 
     for kind, message in zip(kinds, messages, strict=True):

@@ -6,18 +6,18 @@ from typing import Any, cast
 
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
-from mcp_edge import calls
-from mcp_edge.core import Core
+from mcp_edge.calls import call
+from mcp_edge.calls.core import Core
+from mcp_edge.calls.reply import PlainReply, SilentReply
+from mcp_edge.calls.suspension import SuspendableReply
 from mcp_edge.errors import BadRequest
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.guards import prefers_stream
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import cancel
 from mcp_edge.records.sessions import Session
-from mcp_edge.reply import PlainReply, SilentReply
 from mcp_edge.sdk.connection import Link, check_description
 from mcp_edge.sdk.dispatch import Exchange
-from mcp_edge.suspended import SuspendableReply
 from mcp_edge.user import User
 from mcp_edge.wires import batch
 
@@ -92,7 +92,7 @@ async def _initialize(core: Core, request: Request, user: User, message: dict[st
         request.extra.append((b"mcp-session-id", session_id.encode()))
         return result
 
-    await calls.run(core, x, link, "initialize", params, reply, job())
+    await call.run(core, x, link, "initialize", params, reply, job())
 
 
 async def open_session(core: Core, x: Exchange, link: Link, session_id: str, params: dict[str, Any]) -> bytes:
@@ -115,7 +115,7 @@ async def _call(core: Core, request: Request, user: User, session: Session, mess
         await reply.begin()
     x = core.exchange(request, user, session, request_id, params, reply)
     link = link_of(x, session)
-    await calls.run(core, x, link, method, params, reply, core.kernel.request(x, link, method, params))
+    await call.run(core, x, link, method, params, reply, core.kernel.request(x, link, method, params))
 
 
 async def notified(core: Core, request: Request, user: User, session: Session, message: dict[str, Any]) -> None:

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs
 
 import anyio
 
-from mcp_edge.core import Core
+from mcp_edge.calls.core import Core
+from mcp_edge.calls.open_stream import Held
 from mcp_edge.errors import BadRequest, EdgeError, MethodNotAllowed, NotFound, StoreUnavailable
-from mcp_edge.held import Held
 from mcp_edge.protocol import bounds, guards, jsonrpc, sse
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import cancel

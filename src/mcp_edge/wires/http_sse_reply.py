@@ -7,12 +7,12 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mcp_edge import asking
-from mcp_edge.core import Core
+from mcp_edge.calls import elicitation
+from mcp_edge.calls.core import Core
+from mcp_edge.calls.reply import PlainReply
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.records.mailbox import Letter
 from mcp_edge.records.sessions import Session
-from mcp_edge.reply import PlainReply
 from mcp_edge.sdk.results import Asked
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class StreamReply(PlainReply):
     async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
         """Ask on the stream and hold the call."""
         assert self._session is not None
-        return await asking.ask(self._core, self._session, self.emit, method, params, timeout_s)
+        return await elicitation.ask(self._core, self._session, self.emit, method, params, timeout_s)
 
     async def suspend(self, asked: Asked, digest: str) -> dict[str, Any]:
         """Ask everything at once; the call is held where it runs."""

@@ -16,11 +16,12 @@ import anyio
 import anyio.abc
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
-from mcp_edge import calls
-from mcp_edge.core import Core
+from mcp_edge.calls import call
+from mcp_edge.calls.core import Core
+from mcp_edge.calls.logged import NOT_KEPT
+from mcp_edge.calls.open_stream import Sole
+from mcp_edge.calls.reply import SilentReply
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.held import Sole
-from mcp_edge.logged import NOT_KEPT
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import was_cancelled
@@ -30,7 +31,6 @@ from mcp_edge.records.mailbox import Letter, Mailbox
 from mcp_edge.records.meter import SMALL, Meter
 from mcp_edge.records.quotas import HOLD_S
 from mcp_edge.records.sessions import Session
-from mcp_edge.reply import SilentReply
 from mcp_edge.sdk.connection import Link
 from mcp_edge.sdk.dispatch import Exchange
 from mcp_edge.text.hashing import short_hash
@@ -245,7 +245,7 @@ class Stream:
         x = self._exchange(message["id"], params, reply)
         link = Link(x, LATEST_HANDSHAKE_VERSION, None, None, None)
         job = open_session(self._core, x, link, self._id, params)
-        await calls.run(self._core, x, link, "initialize", params, reply, job)
+        await call.run(self._core, x, link, "initialize", params, reply, job)
         self._session = x.session or self._session
 
     async def answer(self, request_id: int | str, body: bytes, letter: Letter | None) -> None:
@@ -261,9 +261,9 @@ class Stream:
         reply = StreamReply(self._core, self, self._session, request_id, letter)
         x = self._exchange(request_id, params, reply, letter)
         link = link_of(x, self._session)
-        job = self._core.kernel.request(x, link, method, params) if run else calls.interrupted(method)
+        job = self._core.kernel.request(x, link, method, params) if run else call.interrupted(method)
         self._calls[letter.name] = (reply, letter)
-        await calls.run(self._core, x, link, method, params, reply, job)
+        await call.run(self._core, x, link, method, params, reply, job)
         del self._calls[letter.name]
         self._running -= 1
         if not reply.untold:

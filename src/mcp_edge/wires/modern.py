@@ -14,11 +14,11 @@ from mcp.shared.inbound import (
     unsupported_protocol_version_rejection,
 )
 
-from mcp_edge import calls
-from mcp_edge.core import Core
+from mcp_edge.calls import call
+from mcp_edge.calls.core import Core
+from mcp_edge.calls.reply import PlainReply
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Request
-from mcp_edge.reply import PlainReply
 from mcp_edge.sdk.connection import MODERN, Link, envelope_of
 from mcp_edge.user import User
 
@@ -57,7 +57,7 @@ async def post(core: Core, request: Request, user: User, message: Any) -> None:
     envelope = envelope_of(params["_meta"])
     x.client = envelope.label
     link = Link(x, MODERN, None, envelope.client, envelope.capabilities, certain=envelope.valid)
-    await calls.run(core, x, link, method, params, reply, core.kernel.request(x, link, method, params))
+    await call.run(core, x, link, method, params, reply, core.kernel.request(x, link, method, params))
 
 
 async def _acknowledge(request: Request, message: dict[str, Any]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from mcp_edge import calls
-from mcp_edge.core import Core
+from mcp_edge.calls import call
+from mcp_edge.calls.core import Core
+from mcp_edge.calls.logged import PRIMED_SINCE
+from mcp_edge.calls.open_stream import Held, Sole
+from mcp_edge.calls.suspension import SuspendableReply
 from mcp_edge.errors import BadRequest, MethodNotAllowed
-from mcp_edge.held import Held, Sole
-from mcp_edge.logged import PRIMED_SINCE
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import was_cancelled
@@ -15,7 +16,6 @@ from mcp_edge.records.polling import Pauses
 from mcp_edge.records.sessions import Session
 from mcp_edge.records.stream_head import Head
 from mcp_edge.records.stream_log import END, FINAL, MESSAGE, Journal, Log, parse_event_id
-from mcp_edge.suspended import SuspendableReply
 from mcp_edge.user import User
 from mcp_edge.wires.handshake import link_of, load_session
 
@@ -179,9 +179,9 @@ async def _run_on(
     x = core.exchange(request, user, session, head.request_id, head.params, reply)
     link = link_of(x, session)
     if head.suspended:
-        job = calls.resume(core, x, link, head, reply, Log(core.platform, journal.stream, head.asked_after))
+        job = call.resume(core, x, link, head, reply, Log(core.platform, journal.stream, head.asked_after))
     elif head.again:
         job = core.kernel.request(x, link, head.method, head.params)
     else:
-        job = calls.interrupted(head.method)
-    await calls.run(core, x, link, head.method, head.params, reply, job)
+        job = call.interrupted(head.method)
+    await call.run(core, x, link, head.method, head.params, reply, job)

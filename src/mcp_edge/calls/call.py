@@ -15,18 +15,18 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from pydantic import ValidationError
 
-from mcp_edge.core import Core
+from mcp_edge.calls.core import Core
+from mcp_edge.calls.reply import PlainReply
+from mcp_edge.calls.suspension import Released, SuspendableReply
 from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
 from mcp_edge.platform import CallEvent
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Header, Request
 from mcp_edge.records.stream_head import Head
 from mcp_edge.records.stream_log import LeaseLost, Log
-from mcp_edge.reply import PlainReply
 from mcp_edge.sdk.connection import MODERN, Link
 from mcp_edge.sdk.dispatch import Exchange
 from mcp_edge.sdk.results import Asked
-from mcp_edge.suspended import Released, SuspendableReply
 from mcp_edge.text.log_text import MAX_CHARS, clipped
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from mcp_types import INVALID_PARAMS, INVALID_REQUEST, REQUEST_TIMEOUT
 from mcp_types.methods import CLIENT_RESULTS, validate_client_result
 from pydantic import ValidationError
 
-from mcp_edge.core import Core
+from mcp_edge.calls.core import Core
 from mcp_edge.errors import TooMany
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.records.questions import Unanswered

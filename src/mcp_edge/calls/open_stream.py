@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-from mcp_edge.core import Core
+from mcp_edge.calls.core import Core
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import sse

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST, REQUEST_TIMEOUT
 
-from mcp_edge import asking
+from mcp_edge.calls import elicitation
+from mcp_edge.calls.logged import LoggedReply
 from mcp_edge.errors import EdgeError, TooMany
-from mcp_edge.logged import LoggedReply
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.records.polling import Pauses
 from mcp_edge.records.questions import GRACE_S
@@ -46,7 +46,7 @@ class SuspendableReply(LoggedReply):
 
     async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
         """Ask and hold the call until the answer is in the store."""
-        return await asking.ask(self._core, self._session, self.emit, method, params, timeout_s)
+        return await elicitation.ask(self._core, self._session, self.emit, method, params, timeout_s)
 
     async def suspend(self, asked: Asked, digest: str) -> dict[str, Any]:
         """Store what is asked, ask it, and return the answers by input key.
@@ -112,7 +112,7 @@ class SuspendableReply(LoggedReply):
             async with self.writer.lock:
                 await self._journal.save()
         version = self._session.version
-        return {key: asking.result_of(answer, methods[key], version) for key, answer in answers.items()}
+        return {key: elicitation.result_of(answer, methods[key], version) for key, answer in answers.items()}
 
     async def _wait_attached(self, hold: Hold) -> dict[str, dict[str, Any]]:
         head, core = self.head, self._core

@@ -10,8 +10,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from mcp_edge.calls.open_stream import Sole
+from mcp_edge.calls.reply import PlainReply
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.held import Sole
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import was_cancelled
@@ -19,11 +20,10 @@ from mcp_edge.records.meter import SMALL, Meter
 from mcp_edge.records.sessions import Session
 from mcp_edge.records.stream_head import Head
 from mcp_edge.records.stream_log import END, FINAL, MESSAGE, Journal, LeaseLost
-from mcp_edge.reply import PlainReply
 from mcp_edge.user import User
 
 if TYPE_CHECKING:
-    from mcp_edge.core import Core
+    from mcp_edge.calls.core import Core
 
 logger = logging.getLogger(__name__)
 
