@@ -12,7 +12,6 @@ import anyio
 from mcp.server.mcpserver import MCPServer
 from starlette.types import Receive, Scope, Send
 
-from mcp_edge import endpoint
 from mcp_edge.audit import SERVED, decided
 from mcp_edge.auth import rate_limit
 from mcp_edge.auth.authenticator import refusal_headers, refuse_undeclared
@@ -28,7 +27,8 @@ from mcp_edge.protocol.guards import Guards
 from mcp_edge.protocol.request import Gone, Header, Request
 from mcp_edge.records.readiness import Readiness
 from mcp_edge.settings import Settings
-from mcp_edge.wires import http_sse
+from mcp_edge.wires import mcp
+from mcp_edge.wires.http_sse import endpoints
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ PATIENCE_S = 10.0
 Endpoint = Callable[[Core, Request, Any], Awaitable[None]]
 
 ROUTES: dict[str, Endpoint] = {
-    "/mcp": endpoint.serve,
-    "/sse": http_sse.open_stream,
-    "/messages": http_sse.post,
+    "/mcp": mcp.serve,
+    "/sse": endpoints.open_stream,
+    "/messages": endpoints.post,
 }
 """Paths that need a user."""
 

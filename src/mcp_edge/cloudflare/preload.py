@@ -10,7 +10,7 @@ LATE = (
     "anyio.to_thread",  # the Workers SDK has it run inline, if it is imported before the first request
     "mcp_edge.calls.elicitation",
     "mcp_edge.wires.batch",
-    "mcp_edge.wires.http_sse",
+    "mcp_edge.wires.http_sse.endpoints",
     "mcp_edge.wires.streaming",
 )
 

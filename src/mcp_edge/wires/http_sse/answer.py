@@ -16,7 +16,7 @@ from mcp_edge.records.sessions import Session
 from mcp_edge.sdk.results import Asked
 
 if TYPE_CHECKING:
-    from mcp_edge.wires.http_sse_stream import Stream
+    from mcp_edge.wires.http_sse.stream import Stream
 
 logger = logging.getLogger(__name__)
 

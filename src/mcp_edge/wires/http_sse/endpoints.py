@@ -25,7 +25,7 @@ from mcp_edge.records.polling import Pauses
 from mcp_edge.text.ascii import digits
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
-from mcp_edge.wires.http_sse_stream import Overtaken, Stream
+from mcp_edge.wires.http_sse.stream import Overtaken, Stream
 
 logger = logging.getLogger(__name__)
 
