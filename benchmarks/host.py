@@ -34,7 +34,7 @@ async def _serve(name: str, port: int) -> None:
 
 def _serve_ours(name: str, port: int) -> int:
     """As `platform` of the contenders has it; the log lines go to the null device, too."""
-    from mcp_edge.cli.main import main
+    from mcp_edge.hosts.cli.main import main
 
     _, _, auth, store = name.split("-")
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("wb") as null:

@@ -29,7 +29,7 @@ KINDS = {"scratch": OURS, "added": f"{MCP}\n{OURS}"}
 SDK_SERVER = (
     "import sys; from benchmarks.echo import create_server as c; c().run('streamable-http', port=int(sys.argv[1]))"
 )
-OUR_SERVER = "import sys; from mcp_edge.cli.main import main; sys.exit(main())"
+OUR_SERVER = "import sys; from mcp_edge.hosts.cli.main import main; sys.exit(main())"
 
 
 def _spread(values: list[float]) -> str:

@@ -82,18 +82,14 @@ def awslabs() -> Handler:
 def ours(*, powertools: bool) -> Handler:
     """lambda/handler.py as it is deployed, with the bench's server and its store in memory."""
     from benchmarks.echo import create_server
+    from mcp_edge.hosts.aws_lambda.buffered import Function
+    from mcp_edge.hosts.aws_lambda.environment import Environment
     from mcp_edge.platform import Silent
 
-    if str(ROOT / "lambda") not in sys.path:
-        sys.path.insert(0, str(ROOT / "lambda"))
-    environment: Any = importlib.import_module("environment")
-    environment.create_server = create_server
-    handler: Any = importlib.import_module("handler")
-    function = handler.Function(SETTINGS)
+    function = Function(create_server, SETTINGS)
     if powertools:
         return function
-    silent = environment.Environment(SETTINGS, Silent(), streaming=False)
-    function.http.app = silent
+    function.http.app = Environment(create_server, SETTINGS, Silent(), streaming=False)
     return function.http
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import js
 from workers import WorkerEntrypoint
 
-from mcp_edge.cloudflare import bridge
+from mcp_edge.hosts.cloudflare import bridge
 
 
 class Bare(WorkerEntrypoint):

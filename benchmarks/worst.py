@@ -41,7 +41,7 @@ class Cost:
 def measure(attack: Attack, store: str, env: Mapping[str, str], app: str = "") -> Cost:
     """Attack a fresh server, of the template's tools or of those that `app` makes."""
     port = free_port()
-    arguments = ["-m", "mcp_edge.cli", "serve", "--port", str(port), "--store", store]
+    arguments = ["-m", "mcp_edge.hosts.cli", "serve", "--port", str(port), "--store", store]
     arguments += ["--app", app] if app else []
     with started(arguments, port, env) as pid:
         for _ in range(3):

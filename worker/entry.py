@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from workers import Request, WorkerEntrypoint
 
-from mcp_edge.cloudflare import bridge, expiry, preload
-from mcp_edge.cloudflare.isolate import Isolate
+from mcp_edge.hosts.cloudflare import bridge, expiry, preload
+from mcp_edge.hosts.cloudflare.isolate import Isolate
 from my_server.server import create_server
 
 __all__ = ["Default"]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-PREFIX = [sys.executable, "-m", "mcp_edge.cli"]
+PREFIX = [sys.executable, "-m", "mcp_edge.hosts.cli"]
 DEADLINE_S = 30
 
 

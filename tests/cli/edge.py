@@ -11,8 +11,8 @@ from unittest.mock import Mock, patch
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_edge.cli import server
-from mcp_edge.cli.serve import listener
+from mcp_edge.hosts.cli import server
+from mcp_edge.hosts.cli.serve import listener
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import sse
 from mcp_edge.protocol.request import Request

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.exposure import refuse_unsafe
+from mcp_edge.hosts.exposure import refuse_unsafe
 from mcp_edge.settings import Settings
 from tests.cli.command import PREFIX, clean_env, mcp_edge
 from tests.cli.test_serve import serving

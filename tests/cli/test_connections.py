@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
 from mcp_edge.app import create_app
-from mcp_edge.cli import connections, http_protocol
-from mcp_edge.cli.connections import Connections
+from mcp_edge.hosts.cli import connections, http_protocol
+from mcp_edge.hosts.cli.connections import Connections
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import networks
 from mcp_edge.protocol.request import Request

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mcp_edge.cli.banner import base_url
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.exposure import is_loopback, refuse_unsafe, weakness, with_secret
+from mcp_edge.hosts.cli.banner import base_url
+from mcp_edge.hosts.exposure import is_loopback, refuse_unsafe, weakness, with_secret
 from mcp_edge.settings import Settings
 from tests.cli.command import clean_env, mcp_edge
 
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -
 def test_processes_that_start_at_once_agree_on_the_secret(tmp_path: Path) -> None:
     """Each waits at a gate (the end of its input), so that all of them look for the file together."""
     code = (
-        "import sys; from mcp_edge.exposure import with_secret; from mcp_edge.settings import Settings\n"
+        "import sys; from mcp_edge.hosts.exposure import with_secret; from mcp_edge.settings import Settings\n"
         "print('ready', flush=True); sys.stdin.read()\n"
         f"print(with_secret(Settings(store={f'sqlite:{tmp_path}/mcp.db'!r})).secret_keys[0].get_secret_value())"
     )

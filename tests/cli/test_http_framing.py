@@ -10,8 +10,8 @@ import h11
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from mcp_edge.cli.http_framing import Connection
-from mcp_edge.cli.http_transport import Transport
+from mcp_edge.hosts.cli.http_framing import Connection
+from mcp_edge.hosts.cli.http_transport import Transport
 from tests.cli.edge import echo, serving, until
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ import pytest
 from mcp_edge import User
 from mcp_edge.auth.authenticator import access_keys
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.exposure import weakness
+from mcp_edge.hosts.exposure import weakness
 from mcp_edge.settings import Settings
 from tests.cli.command import mcp_edge
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mcp_edge.app import create_app
-from mcp_edge.cli.banner import banner
-from mcp_edge.cli.settings import shown, table
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.hosts.cli.banner import banner
+from mcp_edge.hosts.cli.settings import shown, table
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.choose import open_store

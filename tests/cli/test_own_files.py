@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mcp_edge.errors import ConfigurationError, StoreUnavailable
-from mcp_edge.exposure import with_secret
+from mcp_edge.hosts.exposure import with_secret
 from mcp_edge.settings import Settings
 from mcp_edge.storage.sqlite import open_sqlite
 from tests.cli.command import clean_env, mcp_edge
@@ -106,9 +106,8 @@ def test_serve_refuses_a_file_that_another_user_has_put_into_a_shared_folder(tmp
         os.chown(folder / "mcp.db.secret", OTHER, OTHER)
     # Who may not give a file away looks at it as another user.
     eyes = 0 if us == 0 else OTHER
-    command = (
-        f"import os, sys; os.geteuid = lambda: {eyes}; from mcp_edge.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    )
+    command = f"import os, sys; os.geteuid = lambda: {eyes}\n"
+    command += "from mcp_edge.hosts.cli import main\nsys.exit(main.main(sys.argv[1:]))"
     options = ["serve", "--port", "0", "--store", f"sqlite:{folder / 'mcp.db'}"]
     done = subprocess.run(
         [sys.executable, "-c", command, *options],

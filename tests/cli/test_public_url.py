@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.exposure import refuse_unsafe
+from mcp_edge.hosts.exposure import refuse_unsafe
 from mcp_edge.settings import Settings
 
 PUBLIC, LOCAL = {"MCP_PUBLIC_URL": "https://mcp.example.com"}, {"MCP_PUBLIC_URL": "http://127.0.0.1:8000"}

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mcp_edge.cli.serve import listener
+from mcp_edge.hosts.cli.serve import listener
 from tests.cli.command import PREFIX, clean_env
 from tests.support.fleet import Fleet, free_port
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mcp_edge.cli.settings import markdown, table
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.hosts.cli.settings import markdown, table
 from mcp_edge.settings import Settings
 from tests.cli.command import mcp_edge
 
@@ -66,7 +66,7 @@ def test_a_value_that_cannot_be_read_is_refused_by_its_name(tmp_path: Path) -> N
 
 def test_printing_settings_loads_neither_the_sdk_nor_a_server(tmp_path: Path) -> None:
     code = (
-        "import sys; from mcp_edge.cli.main import main; main(['settings']); "
+        "import sys; from mcp_edge.hosts.cli.main import main; main(['settings']); "
         "print([m for m in ('mcp', 'uvicorn', 'sqlite3') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

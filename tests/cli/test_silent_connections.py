@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_edge.cli import server
+from mcp_edge.hosts.cli import server
 from tests.cli.edge import serving
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from mcp_edge.cli import connections
-from mcp_edge.cli.connections import Connections
+from mcp_edge.hosts.cli import connections
+from mcp_edge.hosts.cli.connections import Connections
 from mcp_edge.protocol import networks, sse
 from mcp_edge.protocol.request import PRINCIPAL
 from tests.cli.edge import GET, LARGE, MIB, Edge, serving, stream, until

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from mcp_edge.cli import uploads
-from mcp_edge.cli.uploads import Uploads
+from mcp_edge.hosts.cli import uploads
+from mcp_edge.hosts.cli.uploads import Uploads
 from mcp_edge.protocol.request import Gone, Request
 from tests.cli.edge import MIB, Edge, Peer, serving, until
 

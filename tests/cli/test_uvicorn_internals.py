@@ -11,9 +11,9 @@ import h11
 from uvicorn.config import Config
 from uvicorn.protocols.http import flow_control, h11_impl
 
-from mcp_edge.cli.http_framing import Connection
-from mcp_edge.cli.http_protocol import EdgeProtocol
-from mcp_edge.cli.http_transport import Transport
+from mcp_edge.hosts.cli.http_framing import Connection
+from mcp_edge.hosts.cli.http_protocol import EdgeProtocol
+from mcp_edge.hosts.cli.http_transport import Transport
 
 PROTOCOL = inspect.getsource(h11_impl.H11Protocol)
 CYCLE = inspect.getsource(h11_impl.RequestResponseCycle)

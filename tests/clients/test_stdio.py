@@ -34,7 +34,16 @@ async def serving(version: str, tmp_path: Path) -> AsyncGenerator[Peer]:
     """The official client and the server that it started."""
     server = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "mcp_edge.cli", "serve", "--stdio", "--app", APP, "--store", f"sqlite:{tmp_path / 'stdio.db'}"],
+        args=[
+            "-m",
+            "mcp_edge.hosts.cli",
+            "serve",
+            "--stdio",
+            "--app",
+            APP,
+            "--store",
+            f"sqlite:{tmp_path / 'stdio.db'}",
+        ],
         env={"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
         cwd=ROOT,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_edge.cli.settings import markdown
+from mcp_edge.hosts.cli.settings import markdown
 from tests.support.fleet import ROOT
 
 PAGE = ROOT / "docs" / "configuration.md"

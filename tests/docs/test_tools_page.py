@@ -233,7 +233,7 @@ async def test_every_key_in_the_store_is_in_the_table_of_records_with_its_life(f
         shortest_s, longest_s = lives[prefix(key)]
         left_s = math.inf if expires_at is None else expires_at - time.time()
         assert shortest_s - RUN_S <= left_s <= longest_s, f"{key} has another life"
-    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "mcp_edge").glob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "mcp_edge").rglob("*.py"))
     for unseen in lives.keys() - {prefix(key) for key, _ in rows}:
         assert re.search(rf'f"{unseen}/', sources), f"nothing writes {unseen}/ any more"
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from environment import Environment
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.hosts.aws_lambda.environment import Environment
 from mcp_edge.platform import Silent
+from my_server.server import create_server
 from tests.support import lambda_artefact as artefact
 from tests.support.cloudformation import Evaluated
 from tests.support.function_url import DOMAIN
@@ -37,7 +38,7 @@ def start(stack: Evaluated) -> None:
     variables: dict[str, str] = stack.resource("McpFunction")["Environment"]["Variables"]
     assert variables["MCP_SECRET_KEYS"] == "{{resolve:secretsmanager:SigningSecret:SecretString}}"
     resolved = {**variables, "MCP_SECRET_KEYS": artefact.SECRET, "MCP_STORE": "memory:"}
-    Environment(resolved, Silent(), streaming=False).app_at(DOMAIN)
+    Environment(create_server, resolved, Silent(), streaming=False).app_at(DOMAIN)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_a_misspelt_option_is_told_in_the_log(caplog: pytest.LogCaptureFixture) 
         "MCP_SECRET_KEYS": artefact.SECRET,
         "MCP_ALLOWED_HOST": "a",
     }
-    Environment(variables, Silent(), streaming=False)
+    Environment(create_server, variables, Silent(), streaming=False)
     assert [record.getMessage().split()[0] for record in caplog.records] == ["MCP_ALLOWED_HOST"]
 
 

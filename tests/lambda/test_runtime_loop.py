@@ -13,10 +13,11 @@ from typing import Any, cast
 import pytest
 from starlette.types import Receive, Scope, Send
 
-import streaming
-from environment import Environment as Served
+from mcp_edge.hosts.aws_lambda import streaming
+from mcp_edge.hosts.aws_lambda.environment import Environment as Served
+from mcp_edge.hosts.aws_lambda.runtime_api import RuntimeApi
 from mcp_edge.telemetry.powertools import PowertoolsSink
-from runtime_api import RuntimeApi
+from my_server.server import create_server
 from tests.support.function_url import event
 from tests.support.lambda_runtime import Environment, Invocation, Part
 
@@ -178,7 +179,7 @@ async def test_a_bug_before_the_first_byte_is_the_invocation_s_error(caplog: pyt
         assert (kind, error["errorType"], error["errorMessage"]) == ("error", "ZeroDivisionError", "a bug")
         await lambda_.ready(5)
         assert lambda_.asked == ["next", "error", "next"]
-    assert [record.levelname for record in caplog.records if record.name == "streaming"] == ["ERROR"]
+    assert [record.levelname for record in caplog.records if record.name == streaming.__name__] == ["ERROR"]
 
 
 async def test_a_bug_after_the_first_byte_is_told_in_the_trailers_and_the_next_invocation_served() -> None:
@@ -263,6 +264,6 @@ async def test_settings_that_cannot_work_are_told_as_an_init_error(monkeypatch: 
 
     monkeypatch.setattr(streaming, "PowertoolsSink", unusable)
     with pytest.raises(ValueError, match="MCP_STORE"):
-        await streaming.run({"AWS_LAMBDA_RUNTIME_API": address})
+        await streaming.run(create_server, {"AWS_LAMBDA_RUNTIME_API": address})
     assert (lambda_.asked, lambda_.init_error["errorMessage"]) == (["init/error"], "MCP_STORE is wrong")
     await lambda_.close()

@@ -147,6 +147,7 @@ print(json.dumps([name for name in sys.modules if name.startswith("mcp_edge.")])
 def test_who_only_calls_tools_loads_no_page_and_nothing_that_issues() -> None:
     found = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
     loaded = set(json.loads(found.stdout.splitlines()[-1]))
-    spared = {"authorize", "consent", "pages", "server", "clients", "client_documents", "token", "browser", "limits"}
+    spared = {"server", "browsers", "attempts", "browser.authorize", "browser.consent", "browser.pages"}
+    spared |= {"clients.lookup", "clients.documents", "endpoints.token"}
     assert loaded & {f"mcp_edge.auth.server.{name}" for name in spared} == set()
     assert not any(name.startswith("mcp_edge.pages.") for name in loaded)

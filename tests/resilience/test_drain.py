@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from mcp_edge.cli.server import SILENT_S, EdgeServer
+from mcp_edge.hosts.cli.server import SILENT_S, EdgeServer
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory

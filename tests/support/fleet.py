@@ -138,7 +138,16 @@ class Fleet(Processes):
         return self._running[_name(i)].pid
 
     def _launch(self, i: int) -> None:
-        command = [sys.executable, "-m", "mcp_edge.cli", "serve", "--host", "127.0.0.1", "--port", str(self.ports[i])]
+        command = [
+            sys.executable,
+            "-m",
+            "mcp_edge.hosts.cli",
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.ports[i]),
+        ]
         self._start(_name(i), [*command, *self._options], cwd=ROOT, env=self._env)
 
     def _await_ready(self, i: int) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from mcp_edge.cloudflare.limiter import RateLimit, rate_limit
+from mcp_edge.hosts.cloudflare.limiter import RateLimit, rate_limit
 from mcp_edge.storage.javascript import JsException
 from tests.wires.deployment import Deployment, request, text
 

@@ -30,7 +30,7 @@ def same(value: Any, **_: Any) -> Any:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Import]]:
     """JavaScript's global object, and an import of a module that uses it, undone after the test."""
-    js, package = ModuleType("js"), importlib.import_module("mcp_edge.cloudflare")
+    js, package = ModuleType("js"), importlib.import_module("mcp_edge.hosts.cloudflare")
     ffi = SimpleNamespace(JsException=RuntimeError, jsnull=object(), to_js=same)
     stood_in = {"js": js, "pyodide": ModuleType("pyodide"), "pyodide.ffi": ffi}
     for name, module in {**stood_in, "workers": SimpleNamespace(python_to_rpc=same)}.items():
@@ -39,11 +39,11 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Import]]:
 
     def load(name: str) -> Any:
         loaded.append(name)
-        return importlib.import_module(f"mcp_edge.cloudflare.{name}")
+        return importlib.import_module(f"mcp_edge.hosts.cloudflare.{name}")
 
     yield js, load
     for name in loaded:
-        del sys.modules[f"mcp_edge.cloudflare.{name}"]
+        del sys.modules[f"mcp_edge.hosts.cloudflare.{name}"]
         delattr(package, name)
 
 

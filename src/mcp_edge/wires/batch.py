@@ -19,6 +19,7 @@ from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import was_cancelled
 from mcp_edge.records.sessions import Session
 from mcp_edge.user import User
+from mcp_edge.wires.session_requests import link_of, notified
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +82,6 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         TooMany: its messages are more than the host's limiter allows; nothing of it was done.
         InsufficientScope: the user may not do all of it; nothing of it was done.
     """
-    from mcp_edge.wires.handshake import link_of, notified  # noqa: PLC0415 # the wire's own parts; batches are rare
-
     if session.version != VERSION:
         raise BadRequest(f"Batches exist in revision {VERSION} only; send one message.")
     if not 0 < len(messages) <= _MOST:

@@ -17,7 +17,7 @@ from mcp_edge.records.sessions import Session
 from mcp_edge.records.stream_head import Head
 from mcp_edge.records.stream_log import END, FINAL, MESSAGE, Journal, Log, parse_event_id
 from mcp_edge.user import User
-from mcp_edge.wires.handshake import link_of, load_session
+from mcp_edge.wires.session_requests import link_of, load_session
 
 _POST_ONLY = {"allow": "POST, DELETE"}
 

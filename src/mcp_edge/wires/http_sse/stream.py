@@ -35,8 +35,8 @@ from mcp_edge.sdk.connection import Link
 from mcp_edge.sdk.dispatch import Exchange
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
-from mcp_edge.wires.handshake import link_of, open_session
 from mcp_edge.wires.http_sse.answer import StreamReply
+from mcp_edge.wires.session_requests import link_of, open_session
 from mcp_edge.wires.streaming import messages_of
 
 logger = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from pathlib import Path
 import anyio
 import httpx
 
-from mcp_edge.cli.banner import banner, base_url
-from mcp_edge.cli.loading import load
-from mcp_edge.cli.own_machine import is_for_this_machine, without_proxies
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.exposure import exposed_names, is_loopback, refuse_short, refuse_unsafe, with_secret
+from mcp_edge.hosts.cli.banner import banner, base_url
+from mcp_edge.hosts.cli.loading import load
+from mcp_edge.hosts.cli.own_machine import is_for_this_machine, without_proxies
+from mcp_edge.hosts.exposure import exposed_names, is_loopback, refuse_short, refuse_unsafe, with_secret
 from mcp_edge.outbound import http_client, public_http
 from mcp_edge.platform import Platform
 from mcp_edge.settings import PREFIX, Settings
@@ -76,10 +76,10 @@ def _listen(args: argparse.Namespace, settings: Settings) -> int:
         return 0
     print(text, flush=True)
     if args.reload:
-        from mcp_edge.cli.reload import Reloader
+        from mcp_edge.hosts.cli.reload import Reloader
 
         return Reloader(sys.argv[1:], sock, Path.cwd()).run()
-    from mcp_edge.cli.supervisor import Supervisor
+    from mcp_edge.hosts.cli.supervisor import Supervisor
 
     return Supervisor(sys.argv[1:], sock, count=args.workers, drain_s=settings.drain_s).run()
 
@@ -109,7 +109,7 @@ async def _over_http(
     announcement: str = "",
 ) -> None:
     from mcp_edge.app import create_app
-    from mcp_edge.cli.server import EdgeServer
+    from mcp_edge.hosts.cli.server import EdgeServer
 
     host, port, *_ = sock.getsockname()
     if settings.public_url is None and is_loopback(host) and not exposed_names(settings):
@@ -128,7 +128,7 @@ async def _over_http(
 
 
 async def _over_stdio(app: str, settings: Settings) -> None:
-    from mcp_edge.cli.stdio import serve_stdio
+    from mcp_edge.hosts.cli.stdio import serve_stdio
 
     with redirect_stdout(sys.stderr):  # what an import or a constructor prints is not for the client
         server = load(app)(settings)

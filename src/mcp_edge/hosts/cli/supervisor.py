@@ -15,8 +15,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from mcp_edge.cli.drain import HURRY, grace_s
-from mcp_edge.cli.main import EXIT_REFUSED
+from mcp_edge.hosts.cli.drain import HURRY, grace_s
+from mcp_edge.hosts.cli.main import EXIT_REFUSED
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Supervisor:
     def _start(self) -> subprocess.Popen[bytes]:
         shared = (self._sock.fileno(), self._life)
         descriptors = ["--listen-fd", str(shared[0]), "--parent-fd", str(shared[1])]
-        command = [sys.executable, "-P", "-m", "mcp_edge.cli", *self._argv, *descriptors]
+        command = [sys.executable, "-P", "-m", "mcp_edge.hosts.cli", *self._argv, *descriptors]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the worker takes them when it can handle them
         try:
             return subprocess.Popen(command, pass_fds=shared)  # noqa: S603  # our own command line again

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     args = _parser().parse_args(argv)
     try:
-        return import_module(f"mcp_edge.cli.{args.command}").run(args)
+        return import_module(f"mcp_edge.hosts.cli.{args.command}").run(args)
     except ConfigurationError as e:
         print(f"mcp-edge: {e}", file=sys.stderr)
         return EXIT_REFUSED

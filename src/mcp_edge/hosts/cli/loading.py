@@ -12,8 +12,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from mcp_edge.cli.main import DEFAULT_APP
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.hosts.cli.main import DEFAULT_APP
 from mcp_edge.settings import Settings
 
 if TYPE_CHECKING:

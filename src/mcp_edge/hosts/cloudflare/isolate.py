@@ -11,8 +11,8 @@ from mcp.server.mcpserver import MCPServer
 from starlette.types import ASGIApp
 
 from mcp_edge.app import create_app
-from mcp_edge.cloudflare import budget, console, environment, limiter, upstream
-from mcp_edge.exposure import is_loopback, refuse_unsafe
+from mcp_edge.hosts.cloudflare import budget, console, environment, limiter, upstream
+from mcp_edge.hosts.exposure import is_loopback, refuse_unsafe
 from mcp_edge.platform import Cadence, Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.cloudflare import open_cloudflare

@@ -19,7 +19,7 @@ from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated, ServerEvent
 from mcp.shared.subscriptions import event_to_notification
 
-from mcp_edge.cli.stdio_bounds import WithinBounds, check_uris
+from mcp_edge.hosts.cli.stdio_bounds import WithinBounds, check_uris
 from mcp_edge.platform import Platform
 from mcp_edge.sdk.arguments import bound_argument_errors
 from mcp_edge.tools.current import CURRENT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_edge.cloudflare import budget
+from mcp_edge.hosts.cloudflare import budget
 from mcp_edge.storage.ports import AtomicStore, RecordStore
 
 _LIMIT = 1000

@@ -11,7 +11,7 @@ import json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_edge.audit import decided
-from mcp_edge.exposure import PROXY_HEADERS
+from mcp_edge.hosts.exposure import PROXY_HEADERS
 from mcp_edge.settings import Settings
 
 _OF_PROXIES = frozenset(header.encode() for header in PROXY_HEADERS)

@@ -9,7 +9,7 @@ import httpx
 import js
 from pyodide.ffi import JsException, jsnull, to_js
 
-from mcp_edge.cloudflare import budget
+from mcp_edge.hosts.cloudflare import budget
 from mcp_edge.outbound import http_client, public_http
 from mcp_edge.outbound.answer_body import MAX_BYTES
 

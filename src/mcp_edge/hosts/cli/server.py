@@ -24,10 +24,10 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_edge.app import HEALTH
-from mcp_edge.cli.connections import FAREWELLS, Connections
-from mcp_edge.cli.drain import HURRY, grace_s
-from mcp_edge.cli.http_protocol import EdgeProtocol
 from mcp_edge.errors import StoreUnavailable
+from mcp_edge.hosts.cli.connections import FAREWELLS, Connections
+from mcp_edge.hosts.cli.drain import HURRY, grace_s
+from mcp_edge.hosts.cli.http_protocol import EdgeProtocol
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.client_address import address_header
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from mcp_edge.exposure import is_loopback
+from mcp_edge.hosts.exposure import is_loopback
 from mcp_edge.settings import Settings
 from mcp_edge.text.masking import masked_url, short_name
 

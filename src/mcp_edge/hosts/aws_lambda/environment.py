@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cache, lru_cache
 from typing import Any, Protocol, cast
 
+from mcp.server.mcpserver import MCPServer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_edge.app import create_app
-from mcp_edge.exposure import refuse_unsafe
+from mcp_edge.hosts.exposure import refuse_unsafe
 from mcp_edge.outbound import http_client, public_http
 from mcp_edge.platform import Drain, Platform, Telemetry
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store
 from mcp_edge.telemetry.root_logger import tell_unknown
-from my_server.server import create_server
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ LAST_S = 0.5
 """Before the deadline: what still runs is cancelled, because a timeout would kill the whole environment."""
 SWEEP_LIMIT = 1000
 _DOMAINS = 8
+
+
+CreateServer = Callable[[Settings], MCPServer[Any]]
 
 
 class Context(Protocol):
@@ -46,12 +49,15 @@ class Context(Protocol):
 class Environment:
     """The stores, the app and the drain of one environment. It serves one invocation at a time, as Lambda does."""
 
-    def __init__(self, variables: Mapping[str, str], telemetry: Telemetry, *, streaming: bool) -> None:
+    def __init__(
+        self, create_server: CreateServer, variables: Mapping[str, str], telemetry: Telemetry, *, streaming: bool
+    ) -> None:
         """Open the stores that `variables` name; the app is made when its own URL is known, at the first request.
 
         Raises:
             ConfigurationError: the settings cannot work, or would let everybody in without saying so.
         """
+        self._create_server = create_server
         self.settings = Settings.from_env(variables)
         tell_unknown(variables)
         refuse_unsafe(self.settings, "a Function URL", insecure=variables.get(PREFIX + "AUTH") == "none")
@@ -80,7 +86,7 @@ class Environment:
             streaming=self._streaming,
             drain=self._drain,
         )
-        return create_app(create_server, platform)
+        return create_app(self._create_server, platform)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request within its invocation's time. `scope` holds `aws.event` and `aws.context`."""

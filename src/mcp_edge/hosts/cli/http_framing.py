@@ -10,7 +10,7 @@ import re
 
 import h11
 
-from mcp_edge.cli.http_chunks import Chunks
+from mcp_edge.hosts.cli.http_chunks import Chunks
 
 MAX_LINE = 16 * 1024
 """Bytes of a request line. RFC 9112 §3 recommends to support 8,000."""

@@ -17,8 +17,8 @@ import js
 from pyodide.ffi import JsException, jsnull, to_js
 from starlette.types import ASGIApp, Message
 
-from mcp_edge.cloudflare import budget
 from mcp_edge.errors import ConfigurationError
+from mcp_edge.hosts.cloudflare import budget
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mcp_edge.cli.supervisor import Supervisor
+from mcp_edge.hosts.cli.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

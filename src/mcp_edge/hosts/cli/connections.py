@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
-from mcp_edge.cli.uploads import Uploads
+from mcp_edge.hosts.cli.uploads import Uploads
 from mcp_edge.protocol.networks import Network
 
 MAX_WAITING = 128 * 1024 * 1024

@@ -13,9 +13,9 @@ import h11
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
-from mcp_edge.cli.connections import Connections
-from mcp_edge.cli.http_framing import Connection
-from mcp_edge.cli.http_transport import Transport
+from mcp_edge.hosts.cli.connections import Connections
+from mcp_edge.hosts.cli.http_framing import Connection
+from mcp_edge.hosts.cli.http_transport import Transport
 from mcp_edge.protocol import networks
 from mcp_edge.protocol.client_address import client_address
 from mcp_edge.protocol.request import CLAIM, PRINCIPAL, TAKEN

@@ -1,0 +1,1 @@
+"""A host each: its settings, stores and telemetry become an app. No rule of the protocol."""

@@ -1,0 +1,1 @@
+"""AWS Lambda: events of a Function URL become requests of the app, buffered or streamed."""

@@ -1,0 +1,64 @@
+"""What every request of a handshake session has in common, whichever wire brings it: its session and its connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+
+from mcp_edge.calls.core import Core
+from mcp_edge.calls.reply import SilentReply
+from mcp_edge.errors import BadRequest
+from mcp_edge.protocol import jsonrpc
+from mcp_edge.protocol.request import Request
+from mcp_edge.records.cancellations import cancel
+from mcp_edge.records.sessions import Session
+from mcp_edge.sdk.connection import Link, check_description
+from mcp_edge.sdk.dispatch import Exchange
+from mcp_edge.user import User
+
+_VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
+
+
+async def load_session(core: Core, request: Request, user: User) -> Session:
+    """The session that the request names.
+
+    Raises:
+        BadRequest: it names none, or speaks a version that is not served.
+        NotFound: there is no such session for this user.
+    """
+    version = request.raw.get(b"mcp-protocol-version")
+    if version is not None and version not in _VERSIONS:
+        served = ", ".join(HANDSHAKE_PROTOCOL_VERSIONS)
+        raise BadRequest(f"Unsupported protocol version; this endpoint serves {served} and 2026-07-28.", code=-32000)
+    session_id = request.raw.get(b"mcp-session-id")
+    if session_id is None:
+        raise BadRequest("The Mcp-Session-Id header is missing: initialize first.", code=-32000)
+    return await core.sessions.load(session_id.decode("latin-1"), user)
+
+
+def link_of(x: Exchange, session: Session) -> Link:
+    """The SDK's connection for one request of the session."""
+    return Link(x, session.version, session.key, session.client, session.client.capabilities)
+
+
+async def open_session(core: Core, x: Exchange, link: Link, session_id: str, params: dict[str, Any]) -> bytes:
+    """Negotiate and write the session's record; the result of `initialize` is acknowledged only when it is stored."""
+    check_description(jsonrpc.encode(params))
+    result = await core.kernel.request(x, link, "initialize", params)
+    assert isinstance(result, bytes)
+    assert link.client_params is not None
+    client = link.client_params.model_dump(by_alias=True, mode="json", exclude_none=True)
+    x.session = await core.sessions.open(session_id, x.user, client, link.protocol_version)
+    x.client = x.session.label
+    return result
+
+
+async def notified(core: Core, request: Request, user: User, session: Session, message: dict[str, Any]) -> None:
+    """Take a notification: a cancellation is stored for whichever instance runs the request."""
+    method, params = message["method"], message.get("params")
+    if method == "notifications/cancelled":
+        await cancel(core.platform, session.key, session.principal, params)
+        return
+    x = core.exchange(request, user, session, None, params, SilentReply())
+    await core.kernel.notify(x, link_of(x, session), method, params)
