@@ -1,0 +1,9 @@
+"""What a walk may amount to at most. A bound is lowered when the code allows it, and never raised without a reason.
+
+Only walks without timers have bounds: the others differ by one or two from run to run.
+"""
+
+from tests.walks.tracer import Figures
+
+BOUNDS = {"a": Figures(modules=25, returns=11, leading_on=4, upward=2)}
+"""By the walk's letter."""
