@@ -6,7 +6,6 @@ Lambda's Runtime API is the emulated one. A Worker's JavaScript is stood in for 
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import secrets
 import sys
@@ -19,8 +18,13 @@ from typing import Any
 
 import pytest
 
+from mcp_edge.hosts.aws_lambda.environment import Environment
+from mcp_edge.hosts.aws_lambda.runtime_api import RuntimeApi
+from mcp_edge.hosts.aws_lambda.streaming import serve
+from my_server.server import create_server
 from tests.support.function_url import event
-from tests.support.lambda_runtime import Environment, Invocation
+from tests.support.lambda_runtime import Environment as LambdaService
+from tests.support.lambda_runtime import Invocation
 from tests.walks.product import ROOT
 
 HEALTH = "/healthz"
@@ -48,33 +52,30 @@ def _variables() -> dict[str, str]:
 @asynccontextmanager
 async def lambda_streaming() -> AsyncGenerator[Go]:
     """One invocation through the streaming runtime loop."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(ROOT / "lambda"), *sys.path])
-        environment, streaming, runtime_api = map(importlib.import_module, ("environment", "streaming", "runtime_api"))
-        gc.enable()  # the import is the beginning of a cold start, without a collector
-        lambda_: Any = Environment()
-        api = runtime_api.RuntimeApi(await lambda_.listen())
-        served = environment.Environment(_variables(), _Unheard(), streaming=True)
-        task = asyncio.create_task(streaming.serve(served, _Unheard(), api))
+    telemetry: Any = _Unheard()
+    lambda_ = LambdaService()
+    api = RuntimeApi(await lambda_.listen())
+    served = Environment(create_server, _variables(), telemetry, streaming=True)
+    task = asyncio.create_task(serve(served, telemetry, api))
 
-        async def go() -> None:
-            await lambda_.ready(DEADLINE_S)
-            invocation = Invocation(event("GET", HEALTH, {}), DEADLINE_S)
-            await lambda_.invoke(invocation)
-            kind, head = await invocation.parts.get()
-            assert (kind, head["statusCode"]) == ("start", 200)
-            while kind != "end":
-                kind, _ = await invocation.parts.get()
-            await lambda_.ready(DEADLINE_S)
+    async def go() -> None:
+        await lambda_.ready(DEADLINE_S)
+        invocation = Invocation(event("GET", HEALTH, {}), DEADLINE_S)
+        await lambda_.invoke(invocation)
+        kind, head = await invocation.parts.get()
+        assert (kind, head["statusCode"]) == ("start", 200)
+        while kind != "end":
+            kind, _ = await invocation.parts.get()
+        await lambda_.ready(DEADLINE_S)
 
-        try:
-            yield go
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            api.drop()
-            await lambda_.close()
+    try:
+        yield go
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        api.drop()
+        await lambda_.close()
 
 
 @asynccontextmanager
@@ -85,7 +86,7 @@ async def worker() -> AsyncGenerator[Go]:
             patch.setitem(sys.modules, name, stand_in)  # pyright: ignore[reportArgumentType] # no module is made for it
         patch.setattr(sys, "path", [str(ROOT / "worker"), *sys.path])
         before = set(sys.modules)
-        entry, bridge = map(importlib.import_module, ("entry", "mcp_edge.cloudflare.bridge"))
+        entry, bridge = map(importlib.import_module, ("entry", "mcp_edge.hosts.cloudflare.bridge"))
         patch.setattr(bridge, "_Task", _begun)
         env = SimpleNamespace(KV=_Namespace(), **_variables())
         request = SimpleNamespace(url=f"https://mcp.example{HEALTH}", method="GET", headers=[], body=None)
