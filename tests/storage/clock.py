@@ -1,4 +1,4 @@
-"""A clock that moves only when told to."""
+"""A clock that moves when it is told to, and by itself once it runs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ class Clock:
 
     def __init__(self, now: float | None = None) -> None:
         self.now = float(int(time.time())) if now is None else now
+        self._started: float | None = None
 
     def __call__(self) -> float:
-        return self.now
+        return self.now if self._started is None else self.now + time.monotonic() - self._started
+
+    def start(self) -> None:
+        """Move from now on as time does, besides what it is advanced."""
+        self._started = time.monotonic()
 
     def advance(self, seconds: float) -> None:
         self.now += seconds

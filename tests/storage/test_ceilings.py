@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.calls.open_stream import Sole
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import Signer
+from mcp_edge.records.listener import Listener
 from mcp_edge.records.quotas import HOLD_S, Hold, Quotas
 from mcp_edge.records.sessions import Sessions
 from mcp_edge.settings import Settings
@@ -91,14 +91,14 @@ async def test_what_has_ended_counts_for_nobody_who_has_its_name(platform: Platf
 
 
 async def test_of_many_who_take_a_stream_at_once_one_is_its_reader(platform: Platform) -> None:
-    readers = [Sole(platform, "stream") for _ in range(40)]
+    readers = [Listener(platform, "stream") for _ in range(40)]
     await asyncio.gather(*(reader.take() for reader in readers))
     mine = [await reader.is_mine() for reader in readers]
     anothers = [await reader.is_anothers() for reader in readers]
-    await (newest := Sole(platform, "stream")).take()
+    await (newest := Listener(platform, "stream")).take()
 
     assert (sum(mine), sum(anothers)) == (1, 39)
-    assert [await newest.is_mine(), await Sole(platform, "other").is_anothers()] == [True, False]
+    assert [await newest.is_mine(), await Listener(platform, "other").is_anothers()] == [True, False]
     assert not any([await reader.is_mine() for reader in readers])
 
 

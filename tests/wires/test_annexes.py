@@ -56,6 +56,7 @@ async def soon(reached: Any) -> None:
 @pytest.mark.parametrize("part", ["arguments", "meta", "id"])
 async def test_a_running_call_writes_little_with_each_heartbeat(edge: Deployment, part: str) -> None:
     a = edge.instance("A", lease_s=1)
+    edge.clock.start()
     session, beats = await a.initialize(), swapped(a, "stream/")
     params: dict[str, Any] = {"name": "look_up", "arguments": {"topic": "x"}, "_meta": {"progressToken": "p"}}
     params["arguments" if part == "arguments" else "_meta"] |= PAD if part != "id" else {}
@@ -72,6 +73,7 @@ async def test_a_running_call_writes_little_with_each_heartbeat(edge: Deployment
 
 async def test_a_call_that_waits_for_an_answer_writes_little_with_each_heartbeat(edge: Deployment) -> None:
     a, b = edge.pair(lease_s=1)
+    edge.clock.start()
     session, beats = await a.initialize(), swapped(a, "stream/")
     call = session.call(a, "greet", PAD)
     question, _ = await asked(call)
@@ -84,6 +86,7 @@ async def test_a_call_that_waits_for_an_answer_writes_little_with_each_heartbeat
 
 async def test_a_request_on_http_sse_writes_little_with_each_heartbeat(edge: Deployment) -> None:
     a, b = edge.pair(lease_s=1)
+    edge.clock.start()
     client, beats = await Client(a, b).open(), swapped(a, "running/")
     await client.call("look_up", {"topic": "x", **PAD}, id=9)
     await soon(lambda: len(beats) > 2)
@@ -139,6 +142,7 @@ async def test_calls_that_ask_beyond_the_quota_are_refused(edge: Deployment, str
 
 async def test_a_refused_call_stores_nothing_later_either(edge: Deployment) -> None:
     a = edge.instance("A", lease_s=1, max_log_bytes=LARGE)
+    edge.clock.start()
     session, beats = await a.initialize(), swapped(a, "stream/")
     await session.call(a, "look_up", {"topic": "x", **PAD}, id=1, token="p").message()
     before = await stored(edge, "annex/")
@@ -219,6 +223,7 @@ async def test_a_large_request_on_http_sse_is_run_again_elsewhere(edge: Deployme
 
 async def test_a_head_that_the_release_before_wrote_is_taken_over_and_then_small(edge: Deployment) -> None:
     a, b = edge.pair(lease_s=1)
+    edge.clock.start()
     session = await a.initialize()
     topic = "t" * LARGE
     call = session.call(a, "look_up", {"topic": "x"}, token="p")
@@ -244,6 +249,7 @@ async def test_a_head_that_the_release_before_wrote_is_taken_over_and_then_small
 
 async def test_a_note_that_the_release_before_wrote_is_taken_up_and_then_small(edge: Deployment) -> None:
     a, b = edge.pair(lease_s=1)
+    edge.clock.start()
     client = await Client(a, b).open()
     topic = "t" * LARGE
     await client.call("look_up", {"topic": "x"}, id=9)

@@ -382,6 +382,7 @@ async def test_what_a_killed_instance_had_taken_of_duplicates_is_run_on_each(edg
 @pytest.mark.parametrize("done", [False, True])
 async def test_a_momentary_store_error_ends_the_stream_and_no_call(edge: Deployment, done: bool) -> None:
     a, b = edge.pair(lease_s=1)
+    edge.clock.start()
     client = await Client(a, b).open()
     await client.call("change", {"topic": "x"}, id=9)
     await edge.until(lambda: bool(edge.desk.runs))

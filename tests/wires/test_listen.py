@@ -70,6 +70,7 @@ async def test_a_drain_ends_the_stream_with_a_result(edge: Deployment) -> None:
 
 @clause("modern.listen-keep-alive")
 async def test_a_silent_stream_is_kept_alive_by_comments(edge: Deployment) -> None:
+    edge.clock.start()
     stream = listen(edge.instance("A", keepalive_s=0.001), toolsListChanged=True)
     await stream.message()
     event = await stream.event(comments=True)

@@ -12,7 +12,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import ToolAnnotations
 
 from mcp_edge.app import create_app
-from mcp_edge.calls.logged import NOT_KEPT
+from mcp_edge.calls.logged_stream import NOT_KEPT
 from mcp_edge.settings import Settings
 from mcp_edge.tools.current import changes_bus
 from tests.storage.awaiting import Awaiting

@@ -184,7 +184,8 @@ async def resumed_often(session: Session, at: list[Instance], event_id: str, tim
 
 
 async def test_resumptions_of_one_call_have_one_place_and_one_connection_the_newest(edge: Deployment) -> None:
-    a, b = edge.pair(max_streams=2, lease_s=1)
+    a, b = edge.pair(max_streams=2, lease_s=6)
+    edge.clock.start()
     session = await a.initialize()
     call = session.call(a, "change", TOPIC, token="p")
     event = await call.event()

@@ -147,6 +147,7 @@ async def test_a_cancelled_call_ends_though_its_end_cannot_be_logged(edge: Deplo
 
 async def test_a_heartbeat_whose_answer_was_lost_loses_no_call(edge: Deployment) -> None:
     a = edge.instance("A", lease_s=1)
+    edge.clock.start()
     session = await a.initialize()
     call = session.call(a, "change", {"topic": "x"}, token="p")
     await call.message()
@@ -165,6 +166,7 @@ async def test_a_progress_message_that_cannot_be_logged_costs_neither_the_call_n
     edge: Deployment,
 ) -> None:
     a = edge.instance("A", lease_s=1)
+    edge.clock.start()
     session = await a.initialize()
     call = session.call(a, "rush", {}, token="p")
     await call.message()

@@ -74,6 +74,7 @@ async def test_a_client_that_prefers_a_stream_gets_one(edge: Deployment) -> None
 
 
 async def test_a_silent_stream_is_kept_alive(edge: Deployment) -> None:
+    edge.clock.start()
     a = edge.instance("A", keepalive_s=0.001)
     call, _ = await begun(edge, await a.initialize(), a, "look_up")
     event = await call.event(comments=True)

@@ -1,232 +1,248 @@
-"""One request from its exchange to its final response: run, suspend and resume, map errors, log one line.
-
-The one boundary where a bug is caught: it is logged with the request's trace id and answered with a fixed message.
-"""
+"""One request, from its beginning to its final response: begin, ask, stop, close, record. It knows no wire."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-from mcp.shared.exceptions import MCPError
-from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
-from pydantic import ValidationError
-
+from mcp_edge.calls import elicitation
+from mcp_edge.calls.attendance import attend
 from mcp_edge.calls.core import Core
-from mcp_edge.calls.reply import PlainReply
-from mcp_edge.calls.suspension import Released, SuspendableReply
-from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
+from mcp_edge.calls.duties import Duties
+from mcp_edge.calls.failures import failure
+from mcp_edge.calls.outcome import Outcome, Stop
+from mcp_edge.calls.outlets import Outlet
+from mcp_edge.calls.suspension import suspend
+from mcp_edge.errors import TooMany
 from mcp_edge.platform import CallEvent
-from mcp_edge.protocol import jsonrpc
-from mcp_edge.protocol.request import Header, Request
-from mcp_edge.records.stream_head import Head
-from mcp_edge.records.stream_log import LeaseLost, Log
+from mcp_edge.protocol import eager, jsonrpc
+from mcp_edge.protocol.request import Request
+from mcp_edge.records.sessions import Session
+from mcp_edge.records.stream_log import LeaseLost
 from mcp_edge.sdk.connection import MODERN, Link
-from mcp_edge.sdk.dispatch import Exchange
+from mcp_edge.sdk.dispatch import Dispatch
 from mcp_edge.sdk.results import Asked
 from mcp_edge.text.log_text import MAX_CHARS, clipped
+from mcp_edge.tools.current import CURRENT
+from mcp_edge.user import User
 
 logger = logging.getLogger(__name__)
 
+Result = bytes | Asked
+Message = tuple[str, dict[str, Any] | None, int | str]
+"""Method, params, request id."""
 _LABEL = 80
-_MAX_QUOTED = 300
-_MOST_LISTED = 1000
-"""pydantic lists all of its errors or none."""
-_MAX_ROUNDS = 32
 _NAMES = {"tools/call": "name", "prompts/get": "name"}
 
 
-class Interrupted(MCPError):
-    """The instance that ran the call is gone, and the call may not run again."""
+class Call(Dispatch):
+    """One request. `run` takes it from its beginning to its final response."""
 
-    def __init__(self, method: str) -> None:
+    outlet: Outlet
+    stopped_by: Stop | None = None
+    """Why it was stopped before its end, if it was."""
+    refusal: TooMany | None = None
+    """What the client is told where the call was stopped because it may not be held."""
+    running = True
+    """Whether the call may be stopped; False from the moment its outcome is known."""
+    rounds = 0
+    """How many times its handler has asked the client."""
+    _duties: Duties | None = None
+    _task: asyncio.Task[Any] | None = None
+    _attendant: asyncio.Task[None] | None = None
+    _timer: asyncio.TimerHandle | None = None
+
+    def __init__(
+        self,
+        core: Core,
+        request: Request,
+        user: User,
+        session: Session | None,
+        message: Message,
+        outlet: Outlet,
+        *,
+        duties: Callable[[Call], Duties] | None = None,
+        attended: bool = True,
+    ) -> None:
+        """`duties` makes what has to be looked after once the call lasts; `attended`: by the call itself."""
+        self.message = message
+        self.method, self.params, request_id = message
         super().__init__(
-            jsonrpc.INTERNAL_ERROR,
-            "The server was interrupted during this call; it may have taken effect in part. "
-            "Check before you repeat it.",
-            {"interrupted": True, "method": method},
+            request, user, core.platform, core.changes, core.sessions, session, request_id, self.params, outlet
         )
+        self.core = core
+        self._duties_of = duties
+        self._attended = attended and duties is not None
 
+    async def run(self, link: Link, work: Callable[[Call, Link], Coroutine[Any, Any, Result]] | None = None) -> None:
+        """Answer the request with the result of `work`, which is the SDK's unless it is given.
 
-async def interrupted(method: str) -> bytes:
-    """The job of a call that may not run again: its error."""
-    raise Interrupted(method)
+        Nothing that the request did raises out of here; the cancellation of the server's own task does.
+        """
+        started = time.perf_counter()
+        CURRENT.set(self)
+        try:
+            result = self._begin(work(self, link) if work else self.dispatched(link))
+            if not isinstance(result, (bytes, Asked)):  # a union is slower, and this is every call
+                result = await result
+            while isinstance(result, Asked):
+                result = await self.dispatched(link, result.state, await suspend(self, result))
+            outcome = self._answered(result)
+        except asyncio.CancelledError:
+            outcome = self._stopped(modern=link.protocol_version == MODERN)
+        except Exception as e:  # noqa: BLE001 # the boundary: nothing that a tool raises ends more than its call
+            outcome = failure(e, self.core, self, modern=link.protocol_version == MODERN)
+        self._settle()
+        is_ended = await self.outlet.close(outcome)
+        if self._attendant is not None or self._duties is not None:
+            await self._leave(is_ended)
+        if "exit_stack" in link.__dict__:
+            await self._clean_up(link)
+        self._record(link.protocol_version, outcome.status, (time.perf_counter() - started) * 1000)
 
+    def dispatched(
+        self, link: Link, state: str | None = None, answers: dict[str, Any] | None = None
+    ) -> Coroutine[Any, Any, Result]:
+        """Run the request through the SDK, a suspended one with the `answers` to what its handler asked."""
+        if answers is not None:
+            self.resumed = {"inputResponses": answers}
+            if state is not None:
+                self.resumed["requestState"] = state
+        return self.core.kernel.request(self, link, self.method, self.params)
 
-async def run(
-    core: Core,
-    x: Exchange,
-    link: Link,
-    method: str,
-    params: dict[str, Any] | None,
-    reply: PlainReply,
-    job: Coroutine[Any, Any, bytes | Asked],
-) -> None:
-    """Await `job`, the kernel's result, and answer the request with it; where the handler asks, ask the client first.
+    # -- beginning and ending -----------------------------------------------------------------------------------------
 
-    Nothing that the request did raises out of here; the cancellation of the server's own task does.
-    """
-    started = time.perf_counter()
-    assert x.request_id is not None
-    http = 200
-    try:
-        result = reply.watch(job, x.user)
-        if not isinstance(result, (bytes, Asked)):  # a union is slower, and this is every call
-            result = await result
-        if isinstance(result, Asked):
-            result = await _ask(core, x, link, method, params, reply, result)
-        _heed(reply)
-        body = jsonrpc.result(x.request_id, result)
-        status = "tool_error" if x.failed else "ok"
-        await reply.finish(http, body)
-    except asyncio.CancelledError:
-        if not _was_ours(reply):
-            reply.drop()
-            raise
-        if reply.refusal is not None:
-            http, body, status = failure(reply.refusal, core, x, modern=link.protocol_version == MODERN)
-            await reply.finish(http, body)
-        else:
-            status = reply.why
-            await reply.abandon()
-    except Released:
-        status = "suspended"
-        await reply.leave()
-    except LeaseLost:
-        status = reply.why = "lost"
-        await reply.abandon()
-    except Exception as e:  # noqa: BLE001 # the boundary: see the module's docstring
-        http, body, status = failure(e, core, x, modern=link.protocol_version == MODERN)
-        await reply.finish(http, body)
-    if "exit_stack" in link.__dict__:
-        await _clean_up(link, x)
-    _record(core, x, method, params, link.protocol_version, status, (time.perf_counter() - started) * 1000)
+    def _begin(self, job: Coroutine[Any, Any, Result]) -> Result | Awaitable[Result]:
+        """Begin `job`: its result, if it waits for nothing; else the rest to await, and the quiet period begins."""
+        self._task = asyncio.current_task()
+        if self.outlet.is_stream:
+            self._attend()
+        result = eager.begin(job)
+        if self._attended and self._attendant is None and not isinstance(result, (bytes, Asked)):
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self.platform.settings.quiet_s, self._attend)
+        return result
 
+    def _answered(self, result: bytes) -> Outcome:
+        if self.stopped_by is not None:  # the handler took its cancellation for something else
+            raise asyncio.CancelledError
+        return Outcome("tool_error" if self.failed else "ok", jsonrpc.result(self.message[2], result))
 
-async def _clean_up(link: Link, x: Exchange) -> None:
-    """Run what the handler left to be run at the end; the response is sent, so a failure is only logged."""
-    try:
-        await link.aclose()
-    except Exception:
-        logger.exception("request %s: its clean-up failed", x.trace_id())
+    def _stopped(self, *, modern: bool) -> Outcome:
+        """The end of a call whose task was cancelled. It raises on unless `stop` has cancelled the task."""
+        task = asyncio.current_task()
+        if self.stopped_by is None or task is None:
+            self._settle()
+            if self._attendant is not None:
+                self._attendant.cancel()  # it must not outlive the call
+            raise  # noqa: PLE0704 # called from where the cancellation is caught
+        task.uncancel()
+        if self.refusal is not None:
+            return failure(self.refusal, self.core, self, modern=modern)
+        return Outcome.stopped(self.stopped_by)
 
+    def _settle(self) -> None:
+        self.running = False
+        if self._timer is not None:
+            self._timer.cancel()
 
-def _heed(reply: PlainReply) -> None:
-    """Be cancelled where the handler took its cancellation for something else."""
-    if reply.why:
-        raise asyncio.CancelledError
+    async def _leave(self, is_ended: bool) -> None:
+        """Wait for the attendant's end, and give the place in the quota back."""
+        if self._attendant is not None:
+            self._attendant.cancel()
+            await asyncio.wait({self._attendant})
+            if not self._attendant.cancelled():
+                self._attendant.exception()  # retrieved: an attendant that failed has stopped nothing and lost nothing
+        if self._duties is not None:
+            await self._duties.slot.release(for_all=is_ended)
 
+    async def _clean_up(self, link: Link) -> None:
+        """Run what the handler left to be run at the end; the response is sent, so a failure is only logged."""
+        try:
+            await link.aclose()
+        except Exception:
+            logger.exception("request %s: its clean-up failed", self.trace_id())
 
-def _was_ours(reply: PlainReply) -> bool:
-    """Whether the cancellation came from the reply; if so, the task goes on to end the response."""
-    task = asyncio.current_task()
-    if not reply.why or task is None:
-        return False
-    task.uncancel()
-    return True
+    # -- while it lasts -----------------------------------------------------------------------------------------------
 
+    async def put(self, message: bytes, *, progress: bool = False) -> None:
+        """Send one JSON-RPC message before the final response. A progress message may give way to a later one."""
+        try:
+            await self.outlet.put(message, progress=progress)
+        except LeaseLost:
+            self.stop(Stop.LOST)
+        if self._attendant is None and self.outlet.is_stream:
+            self._attend()
 
-async def resume(core: Core, x: Exchange, link: Link, head: Head, reply: SuspendableReply, log: Log) -> bytes:
-    """Go on with a suspended request that this instance took over; `log` is its stream since it was asked."""
-    await reply.ask_again(log)
-    answers = await reply.answers()
-    asked = Asked(requests=head.requests, state=head.state)
-    return await _ask(core, x, link, head.method, head.params, reply, asked, answers, head.digest)
+    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
+        """Send a request to the client, hold the call, and return the result.
 
+        Raises:
+            MCPError: the client answered with an error, or not in time.
+        """
+        assert self.session is not None
+        return await elicitation.ask(self.core, self.session, self.put, method, params, timeout_s)
 
-async def _ask(
-    core: Core, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, reply: PlainReply,
-    asked: Asked, answers: dict[str, Any] | None = None, digest: str | None = None,
-) -> bytes:  # fmt: skip
-    """Ask on the handler's behalf and run it with the answers, until it has its result."""
-    for _ in range(_MAX_ROUNDS):
-        if answers is None:
-            digest = await core.kernel.catalogue.digest(method, params)
-            answers = await reply.suspend(asked, digest)
-        if await core.kernel.catalogue.digest(method, params) != digest:
-            raise MCPError(jsonrpc.INTERNAL_ERROR, "The tool changed while it waited for the answer; call it again.")
-        x.resumed = {"inputResponses": answers}
-        if asked.state is not None:
-            x.resumed["requestState"] = asked.state
-        result = await core.kernel.request(x, link, method, params)
-        if not isinstance(result, Asked):
-            return result
-        asked, answers = result, None
-    raise MCPError(jsonrpc.INTERNAL_ERROR, "The tool asked too many times.")
+    async def take_slot(self) -> None:
+        """Count among the streams that the user holds from now on.
 
+        Raises:
+            TooMany: there are as many as may be held.
+        """
+        if (duties := self.duties()) is not None:
+            await duties.slot.take()
 
-def failure(e: Exception, core: Core, x: Exchange, *, modern: bool) -> tuple[int, bytes, str]:
-    """The HTTP status, the error response and the log's status of an exception."""
-    http, data = 200, None
-    match e:
-        case MCPError():
-            code, message, data = e.error.code, e.error.message, e.error.data
-        case ValidationError():
-            code, message, data = jsonrpc.INVALID_PARAMS, "Invalid request parameters", ""
-        case ValueError() if (wrong := _wrong_argument(e)) is not None:
-            code, message = jsonrpc.INVALID_PARAMS, wrong
-        case CallerError():
-            code, message, data, http = e.code, e.message, e.data, STATUS[type(e)]
-            _add_headers(x.request, core.headers_of(e, x.request))
-        case StoreUnavailable():
-            logger.error("request %s: %s", x.trace_id(), e)
-            code, message, http = jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.", 503
-            _add_headers(x.request, [(b"retry-after", b"2")])
-        case EdgeError():
-            code, message = jsonrpc.INTERNAL_ERROR, str(e)
-        case _:
-            trace = x.trace_id()
-            logger.error("request %s failed", trace, exc_info=e)
-            code, message = jsonrpc.INTERNAL_ERROR, f"Internal error (request {trace})"
-    if modern and http == 200:
-        http = ERROR_CODE_HTTP_STATUS.get(code, 200)
-    status = "interrupted" if isinstance(e, Interrupted) else str(code)
-    return http, jsonrpc.error(x.request_id, code, message, data), status
+    def stop(self, reason: Stop) -> None:
+        """Stop the call, unless its outcome is known."""
+        if self.running and self.stopped_by is None and self._task is not None:
+            self.stopped_by = reason
+            self._task.cancel()
 
+    def duties(self) -> Duties | None:
+        """What has to be looked after while the call lasts."""
+        if self._duties is None and self._duties_of is not None:
+            self._duties = self._duties_of(self)
+        return self._duties
 
-def _add_headers(request: Request, headers: list[Header]) -> None:
-    """Say them in the response's head, unless it is sent; once, for however many calls of a batch."""
-    if not request.begun:
-        request.extra += [header for header in headers if header not in request.extra]
+    async def look_after(self) -> None:
+        """Do what is due, and stop the call where it must not go on.
 
+        Raises:
+            StoreUnavailable: the next look tries again.
+        """
+        duties = self.duties()
+        if duties is None or not self.running:
+            return
+        try:
+            if (reason := await duties.look()) is not None:
+                self.stop(reason)
+        except TooMany as e:
+            self.refusal = e
+            self.stop(Stop.REFUSED)
+        except LeaseLost:
+            self.stop(Stop.LOST)
+        if not self.running and not self._attended:
+            await duties.slot.release()  # it ended meanwhile
 
-def _wrong_argument(e: ValueError) -> str | None:
-    """What is wrong with a prompt's argument; the SDK wraps what pydantic says of it in two errors of its own."""
-    inner = e.__cause__.__cause__ if e.__cause__ else None
-    if not isinstance(inner, ValidationError):
-        return None
-    if inner.error_count() > _MOST_LISTED:
-        return f"Invalid arguments: {inner.error_count()} errors"
-    first = inner.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(part)[:_MAX_QUOTED] for part in first["loc"])
-    return f"Invalid argument {place[:_MAX_QUOTED]}: {first['msg'][:_MAX_QUOTED]}"
+    def _attend(self) -> None:
+        if self._attended and self.running and self._attendant is None:
+            self._attendant = asyncio.get_running_loop().create_task(attend(self))
 
+    # -- the line -----------------------------------------------------------------------------------------------------
 
-def _record(
-    core: Core, x: Exchange, method: str, params: Mapping[str, Any] | None, version: str, status: str, ms: float
-) -> None:
-    """One line per call: no argument, no result, no secret."""
-    given = params.get(_NAMES.get(method, "")) if params else None
-    name = given if type(given) is str else ""
-    request_id, subject, client, app = str(x.request_id), x.user.subject, x.client, x.user.client
-    if len(method) > _LABEL or len(name) > _LABEL or len(request_id) > _LABEL:  # no call for most
-        method, name, request_id = (clipped(text, _LABEL) for text in (method, name, request_id))
-    if len(subject) + len(client) + len(app) > MAX_CHARS:
-        subject, client, app = (clipped(text) for text in (subject, client, app))
-    core.platform.telemetry.call(
-        CallEvent(
-            version,
-            method,
-            name,
-            status,
-            ms,
-            request_id,
-            x.session.key[:12] if x.session else "",
-            subject,
-            client,
-            app,
+    def _record(self, version: str, status: str, ms: float) -> None:
+        """One line per call: no argument, no result, no secret."""
+        given = self.params.get(_NAMES.get(self.method, "")) if self.params else None
+        method, name, request_id = self.method, given if type(given) is str else "", str(self.request_id)
+        subject, client, app = self.user.subject, self.client, self.user.client
+        if len(method) > _LABEL or len(name) > _LABEL or len(request_id) > _LABEL:  # no call for most
+            method, name, request_id = (clipped(text, _LABEL) for text in (method, name, request_id))
+        if len(subject) + len(client) + len(app) > MAX_CHARS:
+            subject, client, app = (clipped(text) for text in (subject, client, app))
+        session = self.session.key[:12] if self.session else ""
+        self.platform.telemetry.call(
+            CallEvent(version, method, name, status, ms, request_id, session, subject, client, app)
         )
-    )

@@ -13,6 +13,7 @@ from mcp.server.request_state import RequestStateSecurity
 
 from mcp_edge.auth.authenticator import Authenticator, refusal_headers, still_valid
 from mcp_edge.auth.scopes import Scopes
+from mcp_edge.calls.outlets import Nowhere
 from mcp_edge.errors import CallerError, ConfigurationError
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Header, Request
@@ -22,7 +23,7 @@ from mcp_edge.records.questions import GRACE_S, Questions
 from mcp_edge.records.quotas import Quotas
 from mcp_edge.records.sessions import Session, Sessions
 from mcp_edge.sdk.arguments import bound_argument_errors
-from mcp_edge.sdk.dispatch import Exchange, Reply
+from mcp_edge.sdk.dispatch import Dispatch
 from mcp_edge.sdk.kernel import Kernel
 from mcp_edge.sdk.pagination import keep_reads_private, page_lists
 from mcp_edge.sdk.subscriptions import register_handlers
@@ -79,19 +80,13 @@ class Core:
         """The scopes that the server declares."""
         return self.kernel.permissions.scopes
 
-    def exchange(
-        self,
-        request: Request,
-        user: User,
-        session: Session | None,
-        request_id: int | str | None,
-        params: Mapping[str, Any] | None,
-        reply: Reply,
-    ) -> Exchange:
-        """The exchange of one request, made the current call."""
-        x = Exchange(request, user, self.platform, self.changes, self.sessions, session, request_id, params, reply)
-        CURRENT.set(x)
-        return x
+    def notification(
+        self, request: Request, user: User, session: Session | None, params: Mapping[str, Any] | None
+    ) -> Dispatch:
+        """A client's notification, made the current call. It has no response: what its handler says goes nowhere."""
+        dispatch = Dispatch(request, user, self.platform, self.changes, self.sessions, session, None, params, Nowhere())
+        CURRENT.set(dispatch)
+        return dispatch
 
     def headers_of(self, e: CallerError, request: Request) -> list[Header]:
         """The headers of a refusal, its challenge included."""
@@ -128,7 +123,7 @@ def _bound_principal(ctx: ServerRequestContext[Any, Any]) -> str | None:
     In a session it is in nobody's hands but the store's, and the session is one app's already.
     """
     del ctx
-    x = cast("Exchange", CURRENT.get())
+    x = cast("Dispatch", CURRENT.get())
     user = x.user
     if not user.client or x.session is not None:
         return user.principal

@@ -6,13 +6,12 @@ It knows HTTP and nothing of MCP.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator, Sequence
-from types import coroutine
-from typing import Any
+from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
 from mcp_edge.errors import BadRequest, MethodNotAllowed, TooLarge
+from mcp_edge.protocol import eager
 from mcp_edge.protocol.client_address import client_address
 from mcp_edge.protocol.signing import mint
 from mcp_edge.text.ascii import digits
@@ -117,15 +116,12 @@ class Request:
         if declared and long and digits(declared) and (len(declared) > 18 or int(declared) > max_bytes):
             raise TooLarge(f"The body is over {max_bytes} bytes.")
         # Most bodies are there already. Then the coroutine ends at its first step, and costs no timer (5 µs).
-        reading = self._whole(max_bytes)
-        try:
-            pending = reading.send(None)
-        except StopIteration as done:
-            body: bytes = done.value
+        body = eager.begin(self._whole(max_bytes))
+        if isinstance(body, bytes):
             return body
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
-                return await _resumed(reading, pending)
+                return await body
         except TimeoutError:
             raise BadRequest("The body did not arrive in time.") from None
 
@@ -163,18 +159,3 @@ class Request:
         """
         if self.method not in allowed:
             raise MethodNotAllowed(f"{self.path} answers {', '.join(allowed)}.", headers={"allow": ", ".join(allowed)})
-
-
-@coroutine
-def _resumed(reading: Coroutine[Any, Any, bytes], pending: Any) -> Generator[Any, Any, bytes]:
-    """Await the rest of a coroutine that has been stepped to its first wait."""
-    try:
-        while True:
-            try:
-                value = yield pending
-            except BaseException as e:  # noqa: BLE001 # a cancellation is the coroutine's to see
-                pending = reading.throw(e)
-            else:
-                pending = reading.send(value)
-    except StopIteration as done:
-        return done.value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mcp_edge.protocol.request import TAKEN, Header, Request
 
@@ -40,10 +40,12 @@ def retry() -> bytes:
 class Writer:
     """The sending end of one event stream. After `detached` everything is dropped: nobody reads."""
 
-    __slots__ = ("detached", "last_sent", "lock", "request", "started")
+    __slots__ = ("_clock", "detached", "last_sent", "lock", "request", "started")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, clock: Callable[[], float] = time.time) -> None:
+        """`clock` gives epoch seconds; a stream has one."""
         self.request = request
+        self._clock = clock
         self.started = False
         self.detached = False
         self.last_sent = 0.0
@@ -72,7 +74,7 @@ class Writer:
 
     async def keep_alive(self, every_s: float) -> None:
         """Send a comment if nothing was sent for `every_s` seconds."""
-        if self.started and time.monotonic() - self.last_sent >= every_s and not self.lock.locked():
+        if self.started and not 0 <= self._clock() - self.last_sent < every_s and not self.lock.locked():
             await self.send(KEEPALIVE)
 
     async def _send(self, message: dict[str, object]) -> None:
@@ -89,7 +91,7 @@ class Writer:
         except (TimeoutError, OSError):
             # A reader that stalls is let go; a logged stream stays resumable.
             self.detached = self.request.ended = True
-        self.last_sent = time.monotonic()
+        self.last_sent = self._clock()
 
     def _taken(self) -> int:
         """Bytes that the client has taken so far, where the server can tell. Such a server sends nothing of a message

@@ -12,7 +12,7 @@ _GROWTH = 1.3
 
 
 class Pauses:
-    """`async for _ in Pauses(platform)` runs at once, then after growing pauses with jitter, for ever."""
+    """Growing pauses with jitter: `await pauses.next()` before each look."""
 
     def __init__(self, platform: Platform, most_s: float | None = None) -> None:
         self._first = platform.cadence.first
@@ -27,6 +27,10 @@ class Pauses:
         return self
 
     async def __anext__(self) -> None:
+        await self.next()
+
+    async def next(self) -> None:
+        """Wait, not at all the first time."""
         if self._next:
             await anyio.sleep(self._next * random.uniform(0.75, 1.25))  # noqa: S311 # jitter is no secret
             self._next = min(self._next * _GROWTH, self._most)

@@ -1,7 +1,7 @@
-"""One request on its way through the SDK's kernel, and what it emits, in order.
+"""One request on its way through the SDK's kernel, and what it says meanwhile, in order.
 
-`Exchange` is the SDK's `DispatchContext`, its standalone outbound, and the current call that tools ask about. It knows
-no HTTP: what is emitted goes to a `Reply`.
+`Dispatch` is the SDK's `DispatchContext`, its standalone outbound, and the current call that tools ask about. It knows
+no HTTP but the request that it hands to handlers.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class CannotAsk(NoBackChannelError):
         )
 
 
-class Reply(Protocol):
-    """Where an exchange's messages go."""
+class Outlet(Protocol):
+    """Where a request's messages go."""
 
     @property
     def can_ask(self) -> bool:
@@ -49,33 +49,14 @@ class Reply(Protocol):
         """Closes the event stream and leaves the call running, where the client can come back for the rest."""
         ...
 
-    async def hold(self) -> None:
-        """Count among the streams that the user holds from now on, rather than from when it has lasted a while.
 
-        Raises:
-            TooMany: there are as many as may be held.
-        """
-        ...
-
-    async def emit(self, message: bytes, *, progress: bool = False) -> None:
-        """Send one JSON-RPC message before the answer. A progress message may give way to a later one."""
-        ...
-
-    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
-        """Send a request to the client, hold the call, and return the result.
-
-        Raises:
-            MCPError: the client answered with an error, or not in time.
-        """
-        ...
-
-
-class Exchange:
-    """One request being answered."""
+class Dispatch:
+    """One request or notification being handled, as the SDK and the tools see it. What it says goes nowhere: a `Call`
+    overrides `put`, `ask` and `take_slot`."""
 
     __slots__ = (
         "_cancel", "_changes", "_least", "_progress_token", "_sessions",
-        "_trace", "client", "failed", "platform", "reply", "request", "request_id", "resumed", "session", "user",
+        "_trace", "client", "failed", "outlet", "platform", "request", "request_id", "resumed", "session", "user",
     )  # fmt: skip
 
     def __init__(
@@ -88,14 +69,14 @@ class Exchange:
         session: Session | None,
         request_id: int | str | None,
         params: Mapping[str, Any] | None,
-        reply: Reply,
+        outlet: Outlet,
     ) -> None:
         self.request = request
         self.user = user
         self.platform = platform
         self.session = session
         self.request_id = request_id
-        self.reply = reply
+        self.outlet = outlet
         self.resumed: dict[str, Any] | None = None
         """`inputResponses` and `requestState`, when a suspended handshake request is run again."""
         self.client = session.label if session else ""
@@ -114,13 +95,33 @@ class Exchange:
         self._trace = self._trace or mint()[:16]
         return self._trace
 
+    # -- what a call does with them ----------------------------------------------------------------------------------
+
+    async def put(self, message: bytes, *, progress: bool = False) -> None:
+        """Send one JSON-RPC message before the final response. A progress message may give way to a later one."""
+
+    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout_s: float | None) -> dict[str, Any]:
+        """Send a request to the client, hold the call, and return the result.
+
+        Raises:
+            MCPError: the client answered with an error, or not in time.
+        """
+        raise CannotAsk(method)
+
+    async def take_slot(self) -> None:
+        """Count among the streams that the user holds from now on, rather than from when it has lasted a while.
+
+        Raises:
+            TooMany: there are as many as may be held.
+        """
+
     # -- the SDK's DispatchContext ---------------------------------------------------------------------------------
 
     @property
     def transport(self) -> TransportContext:
         """What the SDK may know of the transport."""
         return TransportContext(
-            kind="streamable-http", can_send_request=self.reply.can_ask, headers=self.request.headers
+            kind="streamable-http", can_send_request=self.outlet.can_ask, headers=self.request.headers
         )
 
     @property
@@ -131,7 +132,7 @@ class Exchange:
     @property
     def close_sse_stream(self) -> Callable[[], Awaitable[None]] | None:
         """`ctx.close_sse_stream` of the SDK."""
-        return self.reply.close_early
+        return self.outlet.close_early
 
     @property
     def cancel_requested(self) -> anyio.Event:
@@ -143,7 +144,7 @@ class Exchange:
     @property
     def can_send_request(self) -> bool:
         """Whether an imperative question can be held open."""
-        return self.reply.can_ask
+        return self.outlet.can_ask
 
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
@@ -154,9 +155,9 @@ class Exchange:
             NoBackChannelError: this wire or host cannot hold a question; `Resolve` can ask it instead.
             MCPError: the client answered with an error, or not in time.
         """
-        if not self.reply.can_ask:
+        if not self.outlet.can_ask:
             raise CannotAsk(method)
-        return await self.reply.ask(method, params, (opts or {}).get("timeout"))
+        return await self.ask(method, params, (opts or {}).get("timeout"))
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
         """Emit a notification; one about changes goes to the listeners instead of this request's stream."""
@@ -165,7 +166,7 @@ class Exchange:
             uri = (params or {}).get("uri")
             await self._changes.publish(self.user.principal, [Change(kind, uri if isinstance(uri, str) else None)])
         elif method != "notifications/message" or await self._wanted(params):
-            await self.reply.emit(jsonrpc.notification(method, params), progress=method == "notifications/progress")
+            await self.put(jsonrpc.notification(method, params), progress=method == "notifications/progress")
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         """Report progress, if the request came with a progress token."""
@@ -176,7 +177,7 @@ class Exchange:
             params["total"] = total
         if message is not None:
             params["message"] = message
-        await self.reply.emit(jsonrpc.notification("notifications/progress", params), progress=True)
+        await self.put(jsonrpc.notification("notifications/progress", params), progress=True)
 
     # -- the current call, for tools ---------------------------------------------------------------------------------
 

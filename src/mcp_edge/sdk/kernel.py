@@ -28,7 +28,7 @@ from mcp_edge.auth.permissions import Permissions
 from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.sdk.catalogue import Catalogue
 from mcp_edge.sdk.connection import ENVELOPE_KEYS, MODERN, Link
-from mcp_edge.sdk.dispatch import Exchange
+from mcp_edge.sdk.dispatch import Dispatch
 from mcp_edge.sdk.results import Asked, ResultWriter, asked, plain
 
 _PARAMS = TypeAdapter(t.CallToolRequestParams).validator
@@ -89,7 +89,7 @@ class Kernel:
     # -- requests ------------------------------------------------------------------------------------------------
 
     def request(
-        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None
+        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None
     ) -> Coroutine[Any, Any, bytes | Asked]:
         """The bytes of the JSON-RPC `result`, or what must be asked first.
 
@@ -105,7 +105,7 @@ class Kernel:
         return job if x.user.scopes is None else self._permitted(x, method, params, job)
 
     async def _permitted(
-        self, x: Exchange, method: str, params: dict[str, Any] | None, job: Coroutine[Any, Any, bytes | Asked]
+        self, x: Dispatch, method: str, params: dict[str, Any] | None, job: Coroutine[Any, Any, bytes | Asked]
     ) -> bytes | Asked:
         try:
             await self.permissions.check(x.user, method, params)
@@ -115,7 +115,7 @@ class Kernel:
         return await job
 
     def _job(
-        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None
+        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None
     ) -> Coroutine[Any, Any, bytes | Asked]:
         version = link.protocol_version
         if (
@@ -129,7 +129,7 @@ class Kernel:
         return self._request(x, link, method, params, version)
 
     async def _request(
-        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, version: str
+        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, version: str
     ) -> bytes | Asked:
         """Any request, through the SDK's runner where that can serve it."""
         if method == "tools/call":
@@ -143,11 +143,11 @@ class Kernel:
         x.failed = method == "tools/call" and result.get("isError") is True
         return encode(result)
 
-    async def notify(self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None) -> None:
+    async def notify(self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None) -> None:
         """Hand a client notification to the server's handlers; a failing handler is logged by the SDK."""
         await ServerRunner(self.low, link, self._state).on_notify(x, method, params)
 
-    async def _call_tool(self, x: Exchange, link: Link, params: dict[str, Any], version: str) -> bytes | Asked:
+    async def _call_tool(self, x: Dispatch, link: Link, params: dict[str, Any], version: str) -> bytes | Asked:
         """`tools/call` where the SDK's validation is sure to pass: typed once, no chain but the boundary."""
         typed: t.CallToolRequestParams = _PARAMS.validate_python(params, by_name=False)
         self.catalogue.refuse_unknown_tool(params)
@@ -169,7 +169,7 @@ class Kernel:
         return self._results.write(result, version)
 
     async def _suspendable(
-        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, version: str
+        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, version: str
     ) -> bytes | Asked:
         """A handshake request whose handler may ask: it sees a context that takes `InputRequiredResult`."""
         # What only the core may say on the client's behalf is not taken from the client.
@@ -195,7 +195,7 @@ class Kernel:
         return asked(result) if methods.is_input_required(result) else encode(plain(result))
 
     def _context(
-        self, x: Exchange, link: Link, method: str, params: dict[str, Any] | None, meta: t.RequestParamsMeta | None
+        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, meta: t.RequestParamsMeta | None
     ) -> ServerRequestContext[Any, Any]:
         return ServerRequestContext(
             session=ServerSession(x, link, request_meta=meta),

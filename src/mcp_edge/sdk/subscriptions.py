@@ -18,7 +18,7 @@ from mcp_edge.platform import Platform
 from mcp_edge.records.changes import MAX_URI_BYTES, METHODS, Change, Changes, uri_bytes
 from mcp_edge.records.polling import Pauses
 from mcp_edge.records.sessions import MOST_SUBSCRIPTIONS, Session, Sessions
-from mcp_edge.sdk.dispatch import Exchange
+from mcp_edge.sdk.dispatch import Dispatch
 from mcp_edge.tools.current import CURRENT
 
 Context = ServerRequestContext[Any, Any]
@@ -35,7 +35,7 @@ def register_handlers(
     """Register them on the low-level server, in place of handlers that keep their state in the process."""
 
     def session() -> Session:
-        found = cast(Exchange, CURRENT.get()).session
+        found = cast(Dispatch, CURRENT.get()).session
         if found is None:
             raise MCPError(t.METHOD_NOT_FOUND, "Method not found")
         return found
@@ -77,13 +77,13 @@ class Listener:
 
     async def listen(self, ctx: Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
         """Acknowledge, then send matching changes until the client leaves or the process drains."""
-        x = cast(Exchange, CURRENT.get())
+        x = cast(Dispatch, CURRENT.get())
         if not (self._platform.streaming and self._platform.shared):
             raise MCPError(t.INVALID_REQUEST, "This host cannot hold streams: subscriptions/listen is not available.")
         check_uris(params.notifications.resource_subscriptions or ())
         wanted, principal = await self._allowed(x, params.notifications), x.user.principal
         meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
-        await x.reply.hold()
+        await x.take_slot()
         cursor = await self._changes.now(principal)  # before the acknowledgement: nothing in between is missed
         honored = wanted.model_dump(by_alias=True, mode="json", exclude_none=True)
         honored = {kind: value for kind, value in honored.items() if value}
@@ -103,7 +103,7 @@ class Listener:
                     break
         return t.SubscriptionsListenResult(_meta=meta)
 
-    async def _allowed(self, x: Exchange, wanted: t.SubscriptionFilter) -> t.SubscriptionFilter:
+    async def _allowed(self, x: Dispatch, wanted: t.SubscriptionFilter) -> t.SubscriptionFilter:
         """Without what the user may not read; the acknowledgement says what is left."""
         uris = wanted.resource_subscriptions
         if x.user.scopes is None or not uris:

@@ -6,22 +6,19 @@ Nothing is asked and nothing streamed from inside a batch; notifications that it
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from mcp_edge.auth import rate_limit
-from mcp_edge.calls import call
+from mcp_edge.calls.call import Call
 from mcp_edge.calls.core import Core
-from mcp_edge.calls.reply import PlainReply
-from mcp_edge.errors import BadRequest, InsufficientScope, StoreUnavailable
+from mcp_edge.calls.duties import Cancellation, Duties, SessionLife, Slot
+from mcp_edge.calls.outcome import Outcome
+from mcp_edge.errors import BadRequest, InsufficientScope
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Request
-from mcp_edge.records.cancellations import was_cancelled
 from mcp_edge.records.sessions import Session
 from mcp_edge.user import User
 from mcp_edge.wires.session_requests import link_of, notified
-
-logger = logging.getLogger(__name__)
 
 VERSION = "2025-03-26"
 _MOST = 64
@@ -29,48 +26,29 @@ _AT_ONCE = 16
 """Requests of a batch that run side by side: each writes what the others write, and a lost race is a write, too."""
 
 
-class BatchReply(PlainReply):
-    """Keeps one answer of a batch; a request that was cancelled has none."""
+class Member:
+    """The outlet of one request of a batch: it keeps the response; a request that was stopped has none."""
 
+    can_ask = is_stream = detached = False
+    close_early = None
     answer = b""
 
-    def __init__(self, core: Core, request: Request, session: Session, request_id: int | str, began: float) -> None:
-        """`began` is when the batch came: what was cancelled since then is not run."""
-        super().__init__(request, core.platform)
-        self._core = core
-        self._session = session
-        self._request_id = request_id
-        self._began = began
-
-    async def emit(self, message: bytes, *, progress: bool = False) -> None:
-        """Drop the message: a batch is answered with JSON."""
-
-    async def finish(self, status: int, body: bytes) -> None:
-        """Keep the response."""
-        self._settle()
-        self.answer = body
-        await self._join()
-
-    async def abandon(self) -> None:
-        """Have no answer."""
-        self._settle()
-        await self._join()
-
-    async def _open(self) -> None:
+    async def open(self) -> None:
         """A batch never becomes a stream."""
 
-    def _gone(self) -> None:
+    async def put(self, message: bytes, *, progress: bool = False) -> None:
+        """Drop the message: a batch is answered with JSON."""
+
+    async def flush(self) -> None:
+        """There is nothing to send."""
+
+    def detach(self) -> None:
         """A disconnect is not a cancellation."""
 
-    async def _tick(self) -> None:
-        key = self._session.key
-        try:
-            if await was_cancelled(self.platform, key, self._request_id, self._began):
-                self.cancel("cancelled")
-            elif not await self._core.sessions.alive(self._session):
-                self.cancel("ended")
-        except StoreUnavailable:
-            logger.warning("the store is away; a call of a batch goes on")
+    async def close(self, outcome: Outcome) -> bool:
+        """Keep the response."""
+        self.answer = outcome.body or b""
+        return False
 
 
 async def post(core: Core, request: Request, user: User, session: Session, messages: list[Any]) -> None:
@@ -94,15 +72,21 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
     await rate_limit.check(core.platform, request, user, len(messages) - 1)  # the request itself has been counted
     began, room = core.platform.clock(), asyncio.Semaphore(_AT_ONCE)
 
+    def duties(call: Call) -> Duties:
+        return Duties(
+            Slot(core.platform, "streams", user),
+            Cancellation(
+                core.platform, session.key, call.message[2], lambda: began
+            ),  # what was cancelled since it came
+            SessionLife(core, session, every_s=0),
+        )
+
     async def serve(message: dict[str, Any]) -> bytes:
         async with room:
-            reply = BatchReply(core, request, session, message["id"], began)
-            params = message.get("params")
-            x = core.exchange(request, user, session, message["id"], params, reply)
-            link = link_of(x, session)
-            job = core.kernel.request(x, link, message["method"], params)
-            await call.run(core, x, link, message["method"], params, reply, job)
-            return reply.answer
+            outlet, parts = Member(), (message["method"], message.get("params"), message["id"])
+            call = Call(core, request, user, session, parts, outlet, duties=duties)
+            await call.run(link_of(call, session))
+            return outlet.answer
 
     for kind, message in zip(kinds, messages, strict=True):
         if kind == "response":  # first of all, for one may be refused

@@ -32,10 +32,10 @@ async def serve(core: Core, request: Request, user: User) -> None:
     elif request.raw.get(b"mcp-protocol-version") == modern.VERSION:
         raise MethodNotAllowed("Revision 2026-07-28 has POST only.", headers={"allow": "POST"})
     elif request.method == "GET":
-        from mcp_edge.wires import streaming  # noqa: PLC0415 # not loaded by a host that only answers POSTs
+        from mcp_edge.wires import listening  # noqa: PLC0415 # not loaded by a host that only answers POSTs
 
         guards.check_get(request)
-        await streaming.get(core, request, user)
+        await listening.get(core, request, user)
     elif request.method == "DELETE":
         await handshake.delete(core, request, user)
     else:

@@ -14,9 +14,10 @@ from mcp.shared.inbound import (
     unsupported_protocol_version_rejection,
 )
 
-from mcp_edge.calls import call
+from mcp_edge.calls.call import Call
 from mcp_edge.calls.core import Core
-from mcp_edge.calls.reply import PlainReply
+from mcp_edge.calls.duties import Duties, Flush, Reader, Slot
+from mcp_edge.calls.outlets import JsonOrStream
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Request
 from mcp_edge.sdk.connection import MODERN, Link, envelope_of
@@ -52,12 +53,16 @@ async def post(core: Core, request: Request, user: User, message: Any) -> None:
         body = jsonrpc.error(request_id, rejection.code, rejection.message, rejection.data)
         await request.answer(ERROR_CODE_HTTP_STATUS.get(rejection.code, 400), body)
         return
-    reply = PlainReply(request, core.platform)
-    x = core.exchange(request, user, None, request_id, params, reply)
-    envelope = envelope_of(params["_meta"])
-    x.client = envelope.label
-    link = Link(x, MODERN, None, envelope.client, envelope.capabilities, certain=envelope.valid)
-    await call.run(core, x, link, method, params, reply, core.kernel.request(x, link, method, params))
+    envelope, outlet = envelope_of(params["_meta"]), JsonOrStream(request, core.platform)
+    call = Call(core, request, user, None, (method, params, request_id), outlet, duties=_duties)
+    call.client = envelope.label
+    await call.run(Link(call, MODERN, None, envelope.client, envelope.capabilities, certain=envelope.valid))
+
+
+def _duties(call: Call) -> Duties:
+    """A stream of this revision ends with its reader: closing it cancels the call (transports, Cancellation)."""
+    outlet = call.outlet
+    return Duties(Slot(call.platform, "streams", call.user), Flush(outlet.flush), Reader(lambda: outlet.detached))
 
 
 async def _acknowledge(request: Request, message: dict[str, Any]) -> None:

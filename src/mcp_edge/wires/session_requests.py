@@ -7,14 +7,13 @@ from typing import Any
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from mcp_edge.calls.core import Core
-from mcp_edge.calls.reply import SilentReply
 from mcp_edge.errors import BadRequest
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import cancel
 from mcp_edge.records.sessions import Session
 from mcp_edge.sdk.connection import Link, check_description
-from mcp_edge.sdk.dispatch import Exchange
+from mcp_edge.sdk.dispatch import Dispatch
 from mcp_edge.user import User
 
 _VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
@@ -37,20 +36,20 @@ async def load_session(core: Core, request: Request, user: User) -> Session:
     return await core.sessions.load(session_id.decode("latin-1"), user)
 
 
-def link_of(x: Exchange, session: Session) -> Link:
-    """The SDK's connection for one request of the session."""
-    return Link(x, session.version, session.key, session.client, session.client.capabilities)
+def link_of(call: Dispatch, session: Session) -> Link:
+    """The SDK's connection for one request or notification of the session."""
+    return Link(call, session.version, session.key, session.client, session.client.capabilities)
 
 
-async def open_session(core: Core, x: Exchange, link: Link, session_id: str, params: dict[str, Any]) -> bytes:
+async def open_session(core: Core, call: Dispatch, link: Link, session_id: str, params: dict[str, Any]) -> bytes:
     """Negotiate and write the session's record; the result of `initialize` is acknowledged only when it is stored."""
     check_description(jsonrpc.encode(params))
-    result = await core.kernel.request(x, link, "initialize", params)
+    result = await core.kernel.request(call, link, "initialize", params)
     assert isinstance(result, bytes)
     assert link.client_params is not None
     client = link.client_params.model_dump(by_alias=True, mode="json", exclude_none=True)
-    x.session = await core.sessions.open(session_id, x.user, client, link.protocol_version)
-    x.client = x.session.label
+    call.session = await core.sessions.open(session_id, call.user, client, link.protocol_version)
+    call.client = call.session.label
     return result
 
 
@@ -60,5 +59,5 @@ async def notified(core: Core, request: Request, user: User, session: Session, m
     if method == "notifications/cancelled":
         await cancel(core.platform, session.key, session.principal, params)
         return
-    x = core.exchange(request, user, session, None, params, SilentReply())
-    await core.kernel.notify(x, link_of(x, session), method, params)
+    call = core.notification(request, user, session, params)
+    await core.kernel.notify(call, link_of(call, session), method, params)

@@ -8,10 +8,9 @@ from importlib import import_module
 LATE = (
     "anyio._backends._asyncio",
     "anyio.to_thread",  # the Workers SDK has it run inline, if it is imported before the first request
-    "mcp_edge.calls.elicitation",
     "mcp_edge.wires.batch",
     "mcp_edge.wires.http_sse.endpoints",
-    "mcp_edge.wires.streaming",
+    "mcp_edge.wires.listening",
 )
 
 

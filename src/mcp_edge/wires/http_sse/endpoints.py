@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 import anyio
 
 from mcp_edge.calls.core import Core
-from mcp_edge.calls.open_stream import Held
+from mcp_edge.calls.open_stream import OpenStream
 from mcp_edge.errors import BadRequest, EdgeError, MethodNotAllowed, NotFound, StoreUnavailable
 from mcp_edge.protocol import bounds, guards, jsonrpc, sse
 from mcp_edge.protocol.request import Request
@@ -79,16 +79,18 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
     resumes = key is not None and await Doors(core.platform).find(key, user) is not None
     if not resumes:
         session_id, number = core.sessions.mint(), "0"
-    writer = sse.Writer(request)
-    async with Held(core, request, user, writer, short_hash(session_id)) as line:
+    writer = sse.Writer(request, core.platform.clock)
+    async with OpenStream(core, request, user, writer, short_hash(session_id)) as held:
         stream = Stream(core, request, user, writer, session_id, int(number))
         await stream.open(resumes=resumes)
         async with anyio.create_task_group() as group:
             try:
-                async for _ in (looking := Pauses(core.platform, core.platform.cadence.inbox)):
+                pauses = Pauses(core.platform, core.platform.cadence.inbox)
+                while True:
+                    await pauses.next()
                     if await stream.work(group):
-                        looking.soon()
-                    if not await line.goes_on():
+                        pauses.soon()
+                    if not await held.goes_on():
                         break
             except Overtaken:
                 await writer.end(sse.retry())

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,28 +14,28 @@ import anyio
 import anyio.abc
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
-from mcp_edge.calls import call
+from mcp_edge.calls.call import Call
 from mcp_edge.calls.core import Core
-from mcp_edge.calls.logged import NOT_KEPT
-from mcp_edge.calls.open_stream import Sole
-from mcp_edge.calls.reply import SilentReply
+from mcp_edge.calls.duties import Cancellation, Duties, Every, Slot
+from mcp_edge.calls.failures import Interrupted
+from mcp_edge.calls.logged_stream import NOT_KEPT
+from mcp_edge.calls.outcome import Stop
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
-from mcp_edge.records.cancellations import was_cancelled
 from mcp_edge.records.changes import Cursor
 from mcp_edge.records.http_sse_streams import Doors
+from mcp_edge.records.listener import Listener
 from mcp_edge.records.mailbox import Letter, Mailbox
 from mcp_edge.records.meter import SMALL, Meter
 from mcp_edge.records.quotas import HOLD_S
 from mcp_edge.records.sessions import Session
 from mcp_edge.sdk.connection import Link
-from mcp_edge.sdk.dispatch import Exchange
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
-from mcp_edge.wires.http_sse.answer import StreamReply
+from mcp_edge.wires.http_sse.answer import SharedStream
+from mcp_edge.wires.listening import messages_of
 from mcp_edge.wires.session_requests import link_of, open_session
-from mcp_edge.wires.streaming import messages_of
 
 logger = logging.getLogger(__name__)
 
@@ -63,16 +61,16 @@ class Stream:
         self._id = session_id
         self._key = short_hash(session_id)
         self._box = Mailbox(core.platform, self._key, sent)
-        self.sole = Sole(core.platform, self._key)
+        self._listener = Listener(core.platform, self._key)
         self._session: Session | None = None
         self._cursor = Cursor()
-        self._calls: dict[str, tuple[StreamReply, Letter]] = {}
+        self._calls: dict[str, Call] = {}
         self._running = 0
         """Calls that have been begun here; each is held on the stream as it would be on one of its own."""
         self._doors = Doors(core.platform)
-        self._kept_at = core.platform.clock()
         self._looks = 0
-        self._beat_at = 0.0
+        self._keeping = Every(core.platform, HOLD_S / 3, at_once=False)
+        self._beating = Every(core.platform, core.platform.settings.lease_s / 3)
         self._meter = Meter(core.platform, user.principal)
 
     async def open(self, *, resumes: bool) -> None:
@@ -82,7 +80,7 @@ class Stream:
             TooMany: the user has stored too much in this hour to open another stream.
         """
         await (self._doors.keep if resumes else self._doors.open)(self._key, self._user)
-        await self.sole.take()
+        await self._listener.take()
         self._session = await self._core.sessions.find(self._id, self._user) or await self._of_returning_client()
         self._cursor = await self._core.changes.now(self._user.principal)
         await self._writer.start()
@@ -123,10 +121,9 @@ class Stream:
         self._looks += 1
         if self._looks % _SELDOM and not received:
             return False
-        if not await self.sole.is_mine():
+        if not await self._listener.is_mine():
             raise Overtaken
-        if (now := self._core.platform.clock()) - self._kept_at > HOLD_S / 3:
-            self._kept_at = now
+        if self._keeping.is_due():
             await self._doors.keep(self._key, self._user)
         if self._session is not None:
             for change, cursor in await self._core.changes.since(self._user.principal, self._cursor):
@@ -147,7 +144,7 @@ class Stream:
     async def leave(self) -> None:
         """Say that nobody holds the stream, unless somebody else does by now."""
         with contextlib.suppress(StoreUnavailable):
-            if await self.sole.is_mine():
+            if await self._listener.is_mine():
                 await self._doors.leave(self._key, self._user)
 
     async def finish_calls(self) -> None:
@@ -188,19 +185,15 @@ class Stream:
             await self._writer.send(sse.frame(message, f"{self._id}:{number}"))
 
     async def _look_after(self, group: anyio.abc.TaskGroup | None) -> None:
-        """Cancel what was cancelled; count what runs here and keep its leases; take up what a lost instance left."""
-        for reply, letter in list(self._calls.values()):
-            if await was_cancelled(self._core.platform, self._key, letter.message["id"], letter.began):
-                reply.cancel("cancelled")
-            await reply.keep_place()
-        lease_s = self._core.platform.settings.lease_s
-        if time.monotonic() - self._beat_at < lease_s / 3:
+        """Stop what was cancelled; count what runs here and keep its leases; take up what a lost instance left."""
+        for call in list(self._calls.values()):
+            await call.look_after()
+        if not self._beating.is_due():
             return
-        self._beat_at = time.monotonic()
         await self._meter.settle()
         for name in await self._box.beat():
             if name in self._calls:
-                self._calls[name][0].cancel("lost")
+                self._calls[name].stop(Stop.LOST)
         if group is not None:
             for letter in await self._box.orphans():
                 message = letter.message
@@ -212,8 +205,8 @@ class Stream:
         method, params = message["method"], message.get("params")
         if "id" not in message:
             if self._session is not None:
-                x = self._exchange(None, params, SilentReply(), letter)
-                await self._core.kernel.notify(x, link_of(x, self._session), method, params)
+                call = self._core.notification(self.request, self._user_of(letter), self._session, params)
+                await self._core.kernel.notify(call, link_of(call, self._session), method, params)
         elif method == "initialize":
             await self._initialize(message)
             await self._box.end(letter)
@@ -229,24 +222,24 @@ class Stream:
             self._running += 1
             group.start_soon(self._serve, letter, run)
 
-    def _exchange(
-        self, request_id: Any, params: Mapping[str, Any] | None, reply: Any, letter: Letter | None = None
-    ) -> Exchange:
+    def _user_of(self, letter: Letter) -> User:
+        """The stream's user, as the credential lets them act with which the letter was posted, after a step-up say."""
         user = self._user
-        if letter is not None:
-            app = user.client if letter.app is None else letter.app
-            if (letter.scopes, app) != (user.scopes, user.client):  # posted with another credential, after a step-up
-                user = replace(user, scopes=letter.scopes, client=app)
-        return self._core.exchange(self.request, user, self._session, request_id, params, reply)
+        app = user.client if letter.app is None else letter.app
+        if (letter.scopes, app) == (user.scopes, user.client):
+            return user
+        return replace(user, scopes=letter.scopes, client=app)
 
     async def _initialize(self, message: dict[str, Any]) -> None:
         params: dict[str, Any] = message.get("params") or {}
-        reply = StreamReply(self._core, self, None, message["id"])
-        x = self._exchange(message["id"], params, reply)
-        link = Link(x, LATEST_HANDSHAKE_VERSION, None, None, None)
-        job = open_session(self._core, x, link, self._id, params)
-        await call.run(self._core, x, link, "initialize", params, reply, job)
-        self._session = x.session or self._session
+
+        async def opened(call: Call, link: Link) -> bytes:
+            return await open_session(self._core, call, link, self._id, params)
+
+        outlet = SharedStream(self, self._core.platform.clock, message["id"], can_ask=False)
+        call = Call(self._core, self.request, self._user, self._session, ("initialize", params, message["id"]), outlet)
+        await call.run(Link(call, LATEST_HANDSHAKE_VERSION, None, None, None), opened)
+        self._session = call.session or self._session
 
     async def answer(self, request_id: int | str, body: bytes, letter: Letter | None) -> None:
         """Put a response on the stream, unless another instance was faster to take its request up."""
@@ -255,16 +248,25 @@ class Stream:
 
     async def _serve(self, letter: Letter, run: bool) -> None:
         """Run one request, or say that it was interrupted, and put its answer on the stream."""
-        assert self._session is not None
-        message = letter.message
-        method, params, request_id = message["method"], message.get("params"), message["id"]
-        reply = StreamReply(self._core, self, self._session, request_id, letter)
-        x = self._exchange(request_id, params, reply, letter)
-        link = link_of(x, self._session)
-        job = self._core.kernel.request(x, link, method, params) if run else call.interrupted(method)
-        self._calls[letter.name] = (reply, letter)
-        await call.run(self._core, x, link, method, params, reply, job)
+        session, message, core = self._session, letter.message, self._core
+        assert session is not None
+        parts = message["method"], message.get("params"), message["id"]
+        outlet = SharedStream(self, core.platform.clock, parts[2], letter, can_ask=True)
+        user = self._user_of(letter)
+
+        def duties(call: Call) -> Duties:
+            return Duties(
+                Slot(core.platform, "calls", user, lambda: letter.name),
+                Cancellation(core.platform, self._key, parts[2], lambda: letter.began),
+            )
+
+        async def interrupted(call: Call, link: Link) -> bytes:
+            raise Interrupted(call.method)
+
+        call = Call(core, self.request, user, session, parts, outlet, duties=duties, attended=False)
+        self._calls[letter.name] = call
+        await call.run(link_of(call, session), None if run else interrupted)
         del self._calls[letter.name]
         self._running -= 1
-        if not reply.untold:
+        if not outlet.is_unanswered:
             await self._box.end(letter)
