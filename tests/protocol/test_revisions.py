@@ -1,6 +1,11 @@
-"""The table of revisions agrees with the SDK, which serves them."""
+"""The table of revisions agrees with the SDK, which serves them, and is the only place that names them."""
 
 from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import mcp_types as t
 import pytest
@@ -9,6 +14,9 @@ from pydantic import ValidationError
 
 from mcp_edge.protocol.revisions import HANDSHAKE_VERSIONS, LATEST_HANDSHAKE, MODERN, REVISIONS, Revision
 
+SOURCE = Path(__file__).parents[2] / "src/mcp_edge"
+NAMED = re.compile(rf"(?:{'|'.join(REVISIONS)})(?!T)")
+"""A revision's date, and no time of that day."""
 EVERY = pytest.mark.parametrize("revision", REVISIONS.values(), ids=REVISIONS)
 
 
@@ -43,6 +51,13 @@ def test_the_sdk_writes_the_results_of_the_revision(revision: Revision) -> None:
     assert is_input_required(revision) == revision.has_input_required
 
 
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_other_module_names_a_revision_outside_of_its_documentation(path: Path) -> None:
+    named = [text for text in texts(ast.parse(path.read_text())) if NAMED.search(text)]
+
+    assert sorted(named) == (list(REVISIONS) if path.name == "revisions.py" else [])
+
+
 def accepts(revision: Revision, params: dict[str, object]) -> bool:
     """Whether the SDK takes `params` for those of a `tools/call` of `revision`."""
     try:
@@ -68,3 +83,13 @@ def is_input_required(revision: Revision) -> bool:
         return "requestState" in methods.serialize_server_result("tools/call", revision.version, wire)
     except ValidationError:
         return False
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """The literal texts of a module, in their order, without its documentation."""
+    documentation = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.value

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from mcp_edge.errors import BadRequest
 from mcp_edge.protocol import jsonrpc
+from mcp_edge.protocol.revisions import MODERN
 
-MODERN = "2026-07-28"
 ENVELOPE_KEYS = (t.PROTOCOL_VERSION_META_KEY, t.CLIENT_INFO_META_KEY, t.CLIENT_CAPABILITIES_META_KEY)
 
 MAX_CLIENT_BYTES = 64 * 1024
@@ -74,12 +74,12 @@ def envelope_of(meta: dict[str, Any]) -> Envelope:
 
 def _read(envelope: dict[str, Any]) -> Envelope:
     connection = Connection.from_envelope(
-        MODERN, envelope.get(t.CLIENT_INFO_META_KEY), envelope.get(t.CLIENT_CAPABILITIES_META_KEY)
+        MODERN.version, envelope.get(t.CLIENT_INFO_META_KEY), envelope.get(t.CLIENT_CAPABILITIES_META_KEY)
     )
     client = connection.client_params
     label = f"{client.client_info.name}/{client.client_info.version}"[:80] if client else ""
     try:
-        methods.validate_client_request("tools/call", MODERN, {"name": "any", "_meta": envelope})
+        methods.validate_client_request("tools/call", MODERN.version, {"name": "any", "_meta": envelope})
     except ValidationError:
         return Envelope(client, connection.client_capabilities, label, valid=False)
     return Envelope(client, connection.client_capabilities, label, valid=True)

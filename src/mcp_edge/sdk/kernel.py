@@ -26,16 +26,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from mcp_edge.auth.permissions import Permissions
 from mcp_edge.protocol.jsonrpc import encode
+from mcp_edge.protocol.revisions import MODERN, REVISIONS, Revision
 from mcp_edge.sdk.catalogue import Catalogue
-from mcp_edge.sdk.connection import ENVELOPE_KEYS, MODERN, Link
+from mcp_edge.sdk.connection import ENVELOPE_KEYS, Link
 from mcp_edge.sdk.dispatch import Dispatch
 from mcp_edge.sdk.results import Asked, ResultWriter, asked, plain
 
 _PARAMS = TypeAdapter(t.CallToolRequestParams).validator
-_RESULT = TypeAdapter(t.CallToolResult).serializer
 _PLAIN_PARAMS = frozenset({"name", "arguments", "_meta"})
 _CORE_ONLY = frozenset({"inputResponses", "requestState"})
-_PLAIN_BLOCKS = frozenset({t.TextContent, t.ImageContent, t.AudioContent})
 
 
 class Kernel:
@@ -117,27 +116,27 @@ class Kernel:
     def _job(
         self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None
     ) -> Coroutine[Any, Any, bytes | Asked]:
-        version = link.protocol_version
+        revision = REVISIONS[link.protocol_version]
         if (
             method == "tools/call"
             and self._boundary
             and self.low.middleware == self.chain
             and x.resumed is None
-            and _certain(params, link, version)
+            and _certain(params, link, revision)
         ):
-            return self._call_tool(x, link, params, version)
-        return self._request(x, link, method, params, version)
+            return self._call_tool(x, link, params, revision)
+        return self._request(x, link, method, params, revision)
 
     async def _request(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, version: str
+        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, revision: Revision
     ) -> bytes | Asked:
         """Any request, through the SDK's runner where that can serve it."""
         if method == "tools/call":
             self.catalogue.refuse_unknown_tool(params)
         elif method == "prompts/get":
             await self.catalogue.refuse_unfit_prompt(params)
-        if version != MODERN and method in methods.INPUT_REQUIRED_METHODS:
-            return await self._suspendable(x, link, method, params, version)
+        if not revision.has_input_required and method in methods.INPUT_REQUIRED_METHODS:
+            return await self._suspendable(x, link, method, params, revision)
         runner = ServerRunner(self.low, link, self._state, init_options=self._options)
         result = await runner.on_request(x, method, params)
         x.failed = method == "tools/call" and result.get("isError") is True
@@ -147,7 +146,7 @@ class Kernel:
         """Hand a client notification to the server's handlers; a failing handler is logged by the SDK."""
         await ServerRunner(self.low, link, self._state).on_notify(x, method, params)
 
-    async def _call_tool(self, x: Dispatch, link: Link, params: dict[str, Any], version: str) -> bytes | Asked:
+    async def _call_tool(self, x: Dispatch, link: Link, params: dict[str, Any], revision: Revision) -> bytes | Asked:
         """`tools/call` where the SDK's validation is sure to pass: typed once, no chain but the boundary."""
         typed: t.CallToolRequestParams = _PARAMS.validate_python(params, by_name=False)
         self.catalogue.refuse_unknown_tool(params)
@@ -164,17 +163,17 @@ class Kernel:
                 return result
 
             result = await self._boundary(ctx, answered)  # seals the state of an InputRequiredResult
-        if version != MODERN and methods.is_input_required(result):
+        if not revision.has_input_required and methods.is_input_required(result):
             return asked(result)
-        return self._results.write(result, version)
+        return self._results.write(result, revision)
 
     async def _suspendable(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, version: str
+        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, revision: Revision
     ) -> bytes | Asked:
         """A handshake request whose handler may ask: it sees a context that takes `InputRequiredResult`."""
         # What only the core may say on the client's behalf is not taken from the client.
         params = {k: v for k, v in (params or {}).items() if k not in _CORE_ONLY}
-        methods.validate_client_request(method, version, params)
+        methods.validate_client_request(method, revision.version, params)
         entry = self.low.get_request_handler(method)
         if entry is None:
             raise MCPError(t.METHOD_NOT_FOUND, "Method not found", method)
@@ -185,7 +184,7 @@ class Kernel:
                 raise MCPError.from_error_data(result)
             if isinstance(result, t.CallToolResult):
                 x.failed = result.is_error is True
-            return result if methods.is_input_required(result) else self._results.sieve(method, result, version)
+            return result if methods.is_input_required(result) else self._results.sieve(method, result, revision)
 
         full = {**params, **(x.resumed or {})}
         call: CallNext = handle
@@ -205,7 +204,7 @@ class Kernel:
             request_id=x.request_id,
             meta=meta,
             # What the handler may answer with, not what the client speaks: that is `ctx.session.protocol_version`.
-            protocol_version=MODERN,
+            protocol_version=MODERN.version,
             request=x.request,
             close_sse_stream=x.close_sse_stream,
         )
@@ -218,7 +217,7 @@ def _no_schema(name: str) -> None:
     del name
 
 
-def _certain(params: dict[str, Any] | None, link: Link, version: str) -> TypeGuard[dict[str, Any]]:
+def _certain(params: dict[str, Any] | None, link: Link, revision: Revision) -> TypeGuard[dict[str, Any]]:
     """True only where the SDK's per-version validation is sure to pass. False asks the SDK."""
     if params is None or type(params.get("name")) is not str or type(params.get("arguments", _EMPTY)) is not dict:
         return False
@@ -232,9 +231,9 @@ def _certain(params: dict[str, Any] | None, link: Link, version: str) -> TypeGua
         if key == "progressToken":
             if type(value) is not int and type(value) is not str:
                 return False
-        elif key.startswith("io.modelcontextprotocol/") and (version != MODERN or key not in ENVELOPE_KEYS):
+        elif key.startswith("io.modelcontextprotocol/") and not (revision.has_envelope and key in ENVELOPE_KEYS):
             return False
-    return version != MODERN or link.certain
+    return not revision.has_envelope or link.certain
 
 
 def _meta(params: Mapping[str, Any] | None) -> t.RequestParamsMeta | None:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from mcp_edge.protocol.jsonrpc import encode
-from mcp_edge.sdk.connection import MODERN
+from mcp_edge.protocol.revisions import Revision
 
 _RESULT = TypeAdapter(t.CallToolResult).serializer
 _PLAIN_BLOCKS = frozenset({t.TextContent, t.ImageContent, t.AudioContent})
@@ -36,30 +36,34 @@ class ResultWriter:
         self._server_info = server_info
         self._stamp = b',"_meta":' + to_json({t.SERVER_INFO_META_KEY: server_info}) + b"}"
 
-    def write(self, result: Any, version: str) -> bytes:
+    def write(self, result: Any, revision: Revision) -> bytes:
         """The result of `tools/call` as the SDK serializes it, without its sieve where that cannot change a thing."""
         if (
             type(result) is t.CallToolResult
             and result.meta is None
             and result.result_type == "complete"
-            and (version == MODERN or result.structured_content is None or type(result.structured_content) is dict)
+            and (
+                revision.has_any_structured_content
+                or result.structured_content is None
+                or type(result.structured_content) is dict
+            )
         ):
             wire = _plain_result(result)
             if wire is not None:
-                return wire[:-1] + b',"resultType":"complete"' + self._stamp if version == MODERN else wire
+                return wire[:-1] + b',"resultType":"complete"' + self._stamp if revision.has_result_type else wire
         if isinstance(result, t.ErrorData):
             raise MCPError.from_error_data(result)
-        return encode(self.sieve("tools/call", result, version))
+        return encode(self.sieve("tools/call", result, revision))
 
-    def sieve(self, method: str, result: HandlerResult, version: str) -> dict[str, Any]:
+    def sieve(self, method: str, result: HandlerResult, revision: Revision) -> dict[str, Any]:
         """The wire form of a handler's result, as `ServerRunner` shapes it (SDK 2.3 `_serialize`)."""
         wire = plain(result)
-        if version != MODERN or wire.get("resultType", "complete") in t.CORE_RESULT_TYPES:
+        if not revision.has_result_type or wire.get("resultType", "complete") in t.CORE_RESULT_TYPES:
             try:
-                wire = methods.serialize_server_result(method, version, wire)
+                wire = methods.serialize_server_result(method, revision.version, wire)
             except ValidationError as e:
                 raise MCPError(t.INTERNAL_ERROR, "Handler returned an invalid result") from e
-        if version == MODERN:
+        if revision.has_result_type:
             meta: Any = wire.get("_meta") or {}
             if isinstance(meta, dict) and cast("dict[str, Any]", meta).get(t.SERVER_INFO_META_KEY) is None:
                 wire["_meta"] = {**cast("dict[str, Any]", meta), t.SERVER_INFO_META_KEY: self._server_info}

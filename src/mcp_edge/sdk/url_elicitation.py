@@ -16,8 +16,8 @@ from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
 
+from mcp_edge.protocol.revisions import REVISIONS
 from mcp_edge.records.polling import Pauses
-from mcp_edge.sdk.connection import MODERN
 from mcp_edge.tools.current import current_call
 
 KEY = "connect"
@@ -84,7 +84,7 @@ def _answer(ctx: Context, method: str, params: _Answered, e: UrlElicitationRequi
     elicitation = capabilities.elicitation if capabilities else None
     if elicitation is None or elicitation.url is None:
         return _in_words(method, " ".join(f"{asked.message} {asked.url}" for asked in e.elicitations))
-    if ctx.session.protocol_version != MODERN:
+    if not REVISIONS[ctx.session.protocol_version].has_input_required:
         raise e
     requests: t.InputRequests = {}
     for n, asked in enumerate(e.elicitations):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from mcp_edge.hosts.exposure import is_loopback
+from mcp_edge.protocol.revisions import HTTP_SSE
 from mcp_edge.settings import Settings
 from mcp_edge.text.masking import masked_url, short_name
 
@@ -39,7 +40,7 @@ def banner(app: str, settings: Settings, host: str, port: int) -> str:
     lines = [
         f"Serving {app}",
         f"  URL        {base}/mcp",
-        "  transport  streamable HTTP at /mcp, HTTP+SSE (2024-11-05) at /sse",
+        f"  transport  streamable HTTP at /mcp, HTTP+SSE ({HTTP_SSE.version}) at /sse",
         f"  store      {masked_url(settings.store)}",
         f"  auth       {who[settings.auth]}",
         "Connect a client:",

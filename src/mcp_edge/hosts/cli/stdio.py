@@ -21,11 +21,10 @@ from mcp.shared.subscriptions import event_to_notification
 
 from mcp_edge.hosts.cli.stdio_bounds import WithinBounds, check_uris
 from mcp_edge.platform import Platform
+from mcp_edge.protocol.revisions import REVISIONS
 from mcp_edge.sdk.arguments import bound_argument_errors
 from mcp_edge.tools.current import CURRENT
 from mcp_edge.user import User
-
-_MODERN = "2026-07-28"
 
 
 @dataclass(slots=True)
@@ -43,7 +42,7 @@ class StdioCall:
         """Tell the client: through its listen streams, or by a plain notification in the handshake era."""
         await self.bus.publish(event)
         session = self.session
-        if session is None or session.protocol_version >= _MODERN:
+        if session is None or REVISIONS[session.protocol_version].has_listen:
             return
         if not isinstance(event, ResourceUpdated) or event.uri in self.subscribed:
             await session.send_notification(event_to_notification(event, {}))
