@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, SchemaError, SchemaValidator
 
 from mcp_edge.protocol.bounds import MAX_URI_CHARS, MOST_VALUES, exceeds, too_many_values
+from mcp_edge.sdk.lowlevel import tool_named
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def bound_argument_errors(low: Server[Any], server: MCPServer[Any]) -> None:
     """Wrap the handler of `tools/call`."""
     entry = low.get_request_handler("tools/call")
     if entry is not None:
-        handler = _bounded(entry.handler, partial(_tool_of, server))
+        handler = _bounded(entry.handler, partial(tool_named, server))
         low.add_request_handler("tools/call", entry.params_type, handler)
 
 
@@ -78,13 +79,6 @@ def _bounded(handler: Handler, tool_of: Lookup) -> Handler:
         return result
 
     return call
-
-
-def _tool_of(server: MCPServer[Any], name: str) -> Tool | None:
-    """The tool as the SDK will run it; None where it is of another kind, whose validation nobody knows."""
-    manager = getattr(server, "_tool_manager", None)  # the one way from a server to its tools in mcp 2.3
-    tool = None if manager is None else manager.get_tool(name)
-    return tool if type(tool) is Tool else None
 
 
 # -- large or small ----------------------------------------------------------------------------------------------------

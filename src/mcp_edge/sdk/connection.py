@@ -20,6 +20,7 @@ from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.revisions import MODERN
 
 ENVELOPE_KEYS = (t.PROTOCOL_VERSION_META_KEY, t.CLIENT_INFO_META_KEY, t.CLIENT_CAPABILITIES_META_KEY)
+"""The members of `_meta` that are an envelope."""
 
 MAX_CLIENT_BYTES = 64 * 1024
 """Of a client's description of itself: its name, icons and capabilities."""
@@ -88,6 +89,9 @@ def _read(envelope: dict[str, Any]) -> Envelope:
 class Link(Connection):
     """A born-ready connection whose costly parts are made when somebody asks for them."""
 
+    needs_clean_up = False
+    """Whether a handler has asked for the exit stack, so that `aclose` has something to run."""
+
     def __init__(  # pyright: ignore[reportMissingSuperCall] # the base builds what __getattr__ builds on demand
         self,
         outbound: Outbound,
@@ -112,7 +116,7 @@ class Link(Connection):
             value: Any = anyio.Event()
             value.set()
         elif name == "exit_stack":
-            value = AsyncExitStack()
+            value, self.needs_clean_up = AsyncExitStack(), True
         elif name == "state":
             value = {}
         else:
@@ -122,6 +126,5 @@ class Link(Connection):
 
     async def aclose(self) -> None:
         """Run what a handler pushed on the exit stack, if any did."""
-        stack: AsyncExitStack | None = self.__dict__.get("exit_stack")
-        if stack is not None:
-            await stack.aclose()
+        if self.needs_clean_up:
+            await self.exit_stack.aclose()

@@ -6,14 +6,13 @@ them); whatever is unusual takes the runner itself, and is decided before any si
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any, TypeGuard
 
 import mcp_types as t
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.lowlevel.server import NotificationOptions, Server
+from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.server.lowlevel.server import NotificationOptions
 from mcp.server.mcpserver import MCPServer
 from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
@@ -21,8 +20,7 @@ from mcp.server.runner import ServerRunner
 from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from mcp_types import methods
-from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from mcp_edge.auth.permissions import Permissions
 from mcp_edge.protocol.jsonrpc import encode
@@ -30,10 +28,18 @@ from mcp_edge.protocol.revisions import MODERN, REVISIONS, Revision
 from mcp_edge.sdk.catalogue import Catalogue
 from mcp_edge.sdk.connection import ENVELOPE_KEYS, Link
 from mcp_edge.sdk.dispatch import Dispatch
+from mcp_edge.sdk.lowlevel import (
+    chained,
+    drop_unused_tracing,
+    lowlevel_server,
+    request_meta,
+    wrong_prompt_argument,
+)
 from mcp_edge.sdk.results import Asked, ResultWriter, asked, plain
 
 _PARAMS = TypeAdapter(t.CallToolRequestParams).validator
 _PLAIN_PARAMS = frozenset({"name", "arguments", "_meta"})
+_RESERVED = "io.modelcontextprotocol/"
 _CORE_ONLY = frozenset({"inputResponses", "requestState"})
 
 
@@ -41,9 +47,8 @@ class Kernel:
     """One `MCPServer` and the ways to run a request on it."""
 
     def __init__(self, server: MCPServer[Any], state_security: RequestStateSecurity) -> None:
-        server.streamable_http_app()  # makes the low-level server reachable by its public name; the app is dropped
         self.server = server
-        self.low: Server[Any] = server.session_manager.app
+        self.low = lowlevel_server(server)
         self.catalogue = Catalogue(server, self.low.get_tool_input_schema)
         self.permissions = Permissions(server, self.low.get_tool_input_schema or _no_schema)
         self._install_boundary(state_security)
@@ -56,10 +61,8 @@ class Kernel:
 
     def _install_boundary(self, security: RequestStateSecurity) -> None:
         """Give the request-state boundary the shared keys: the SDK's default key lives and dies with its process."""
+        drop_unused_tracing(self.low)
         chain = self.low.middleware
-        if isinstance(get_tracer_provider(), ProxyTracerProvider):
-            # Nobody collects spans: opt out, as the SDK documents.
-            chain[:] = [m for m in chain if type(m).__name__ != "OpenTelemetryMiddleware"]
         boundary = RequestStateBoundary(security, default_audience=self.low.name)
         chain[:] = [boundary if isinstance(m, RequestStateBoundary) else m for m in chain]
 
@@ -122,7 +125,7 @@ class Kernel:
             and self._boundary
             and self.low.middleware == self.chain
             and x.resumed is None
-            and _certain(params, link, revision)
+            and _surely_valid(params, revision, client_is_valid=link.certain)
         ):
             return self._call_tool(x, link, params, revision)
         return self._request(x, link, method, params, revision)
@@ -130,11 +133,29 @@ class Kernel:
     async def _request(
         self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, revision: Revision
     ) -> bytes | Asked:
-        """Any request, through the SDK's runner where that can serve it."""
+        """Any request, refused first where the SDK would take the caller's mistake for the server's."""
         if method == "tools/call":
             self.catalogue.refuse_unknown_tool(params)
         elif method == "prompts/get":
-            await self.catalogue.refuse_unfit_prompt(params)
+            return await self._get_prompt(x, link, method, params, revision)
+        return await self._run(x, link, method, params, revision)
+
+    async def _get_prompt(
+        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, revision: Revision
+    ) -> bytes | Asked:
+        """A prompt; a wrong argument is the caller's mistake, and the SDK answers it as the server's."""
+        await self.catalogue.refuse_unfit_prompt(params)
+        try:
+            return await self._run(x, link, method, params, revision)
+        except ValueError as e:
+            if (wrong := wrong_prompt_argument(e)) is None:
+                raise
+            raise MCPError(t.INVALID_PARAMS, wrong) from e
+
+    async def _run(
+        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, revision: Revision
+    ) -> bytes | Asked:
+        """Any request, through the SDK's runner where that can serve it."""
         if not revision.has_input_required and method in methods.INPUT_REQUIRED_METHODS:
             return await self._suspendable(x, link, method, params, revision)
         runner = ServerRunner(self.low, link, self._state, init_options=self._options)
@@ -170,7 +191,10 @@ class Kernel:
     async def _suspendable(
         self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, revision: Revision
     ) -> bytes | Asked:
-        """A handshake request whose handler may ask: it sees a context that takes `InputRequiredResult`."""
+        """A handshake request whose handler may ask: it sees a context that takes `InputRequiredResult`.
+
+        The rest is `_on_request` of mcp 2.3's `ServerRunner`.
+        """
         # What only the core may say on the client's behalf is not taken from the client.
         params = {k: v for k, v in (params or {}).items() if k not in _CORE_ONLY}
         methods.validate_client_request(method, revision.version, params)
@@ -187,15 +211,14 @@ class Kernel:
             return result if methods.is_input_required(result) else self._results.sieve(method, result, revision)
 
         full = {**params, **(x.resumed or {})}
-        call: CallNext = handle
-        for middleware in reversed(self.low.middleware):
-            call = partial(middleware, call_next=call)
-        result = await call(self._context(x, link, method, full, _meta(params)))
+        call = chained(self.low.middleware, handle)
+        result = await call(self._context(x, link, method, full, request_meta(params)))
         return asked(result) if methods.is_input_required(result) else encode(plain(result))
 
     def _context(
         self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, meta: t.RequestParamsMeta | None
     ) -> ServerRequestContext[Any, Any]:
+        """What a handler is told of its request: `_make_context` of mcp 2.3's `ServerRunner`."""
         return ServerRequestContext(
             session=ServerSession(x, link, request_meta=meta),
             lifespan_context=self._state,
@@ -210,15 +233,20 @@ class Kernel:
         )
 
 
-_EMPTY: dict[str, Any] = {}
-
-
 def _no_schema(name: str) -> None:
     del name
 
 
-def _certain(params: dict[str, Any] | None, link: Link, revision: Revision) -> TypeGuard[dict[str, Any]]:
-    """True only where the SDK's per-version validation is sure to pass. False asks the SDK."""
+_EMPTY: dict[str, Any] = {}
+
+
+def _surely_valid(
+    params: dict[str, Any] | None, revision: Revision, *, client_is_valid: bool
+) -> TypeGuard[dict[str, Any]]:
+    """Whether `methods.validate_client_request` of mcp 2.3 accepts the params of a `tools/call` beyond doubt.
+
+    False says nothing. `client_is_valid`: whether the SDK has accepted the request's envelope before.
+    """
     if params is None or type(params.get("name")) is not str or type(params.get("arguments", _EMPTY)) is not dict:
         return False
     if not params.keys() <= _PLAIN_PARAMS:
@@ -231,15 +259,6 @@ def _certain(params: dict[str, Any] | None, link: Link, revision: Revision) -> T
         if key == "progressToken":
             if type(value) is not int and type(value) is not str:
                 return False
-        elif key.startswith("io.modelcontextprotocol/") and not (revision.has_envelope and key in ENVELOPE_KEYS):
+        elif key.startswith(_RESERVED) and not (revision.has_envelope and key in ENVELOPE_KEYS):
             return False
-    return not revision.has_envelope or link.certain
-
-
-def _meta(params: Mapping[str, Any] | None) -> t.RequestParamsMeta | None:
-    if not params or "_meta" not in params:
-        return None
-    try:
-        return t.RequestParams.model_validate(params, by_name=False).meta
-    except ValidationError:
-        return None
+    return client_is_valid or not revision.has_envelope

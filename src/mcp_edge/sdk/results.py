@@ -56,7 +56,14 @@ class ResultWriter:
         return encode(self.sieve("tools/call", result, revision))
 
     def sieve(self, method: str, result: HandlerResult, revision: Revision) -> dict[str, Any]:
-        """The wire form of a handler's result, as `ServerRunner` shapes it (SDK 2.3 `_serialize`)."""
+        """The wire form of a handler's result: `_serialize` and `_stamp_server_info` of mcp 2.3's `ServerRunner`.
+
+        `ServerRunner` also fills in cache hints. No result that comes here has them on the wire: `tools/call` has none,
+        and the handshake revisions drop them.
+
+        Raises:
+            MCPError: -32603 for a result that the revision does not know.
+        """
         wire = plain(result)
         if not revision.has_result_type or wire.get("resultType", "complete") in t.CORE_RESULT_TYPES:
             try:

@@ -23,6 +23,7 @@ from mcp_edge.hosts.cli.stdio_bounds import WithinBounds, check_uris
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.revisions import REVISIONS
 from mcp_edge.sdk.arguments import bound_argument_errors
+from mcp_edge.sdk.lowlevel import lowlevel_server
 from mcp_edge.tools.current import CURRENT
 from mcp_edge.user import User
 
@@ -50,8 +51,7 @@ class StdioCall:
 
 async def serve_stdio(server: MCPServer[Any], platform: Platform) -> None:
     """Serve the client on the standard streams until it closes them. What a tool prints goes to standard error."""
-    server.streamable_http_app()  # makes the low-level server reachable by its public name; the app itself is dropped
-    low: Server[Any] = server.session_manager.app
+    low = lowlevel_server(server)
     call = StdioCall(User(issuer="local", subject="local", name="Local user"), platform)
     CURRENT.set(call)
     _register(low, call)
