@@ -1,8 +1,8 @@
-"""A tool's wrong arguments, in few words: the SDK lists every error that pydantic finds, and quotes the caller in each.
+"""Bounds what is said of a tool's wrong arguments: the SDK lists every error that pydantic finds, with what was sent.
 
-Small arguments go the SDK's way, and so does what it says of them while that is short. Large ones are tried before with
-a validator that stops at the first error of each container, so that their errors are no more than the tool's schema
-has places for. It knows no wire.
+Small arguments are the SDK's to validate, and a short answer stays as the SDK words it. Large arguments are validated
+here first, by a validator that stops at the first error of each container. So they have no more errors than the tool's
+schema has places. It knows no wire.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ logger = logging.getLogger(__name__)
 
 MOST_ERRORS = 10
 MAX_ERROR_CHARS = 4096
-"""Of the text that says what is wrong with arguments: a model reads it, and on some wires it is stored."""
+"""Characters of the text that says what is wrong: a model reads it, and some wires store it."""
 
 _FEW_BYTES = 1024
-"""A request of this size is small in every way; most are."""
+"""Bytes of a request that is small in every respect, as most are."""
 _FEW_VALUES = 200
 _FEW_CHARS = 16_384
 _FEW_JSON_CHARS = 400
-"""The SDK reads JSON in a text, too: so many characters of it hold few values."""
+"""Characters of JSON in texts, which the SDK parses: so many hold few values."""
 _BEGINNING_CHARS = 4096
 _ESCAPE_CHARS = 12
-"""Of a pair of surrogates, which may be what is cut off."""
+"""Characters of an escaped pair of surrogates, inside of which a text may be cut off."""
 _SHORT = 500
-"""No text of the SDK with over `MOST_ERRORS` errors is shorter."""
+"""Characters: each text of the SDK with over `MOST_ERRORS` errors is longer."""
 _WORD_CHARS = 300
 _BRACKETS = frozenset("[{ \t\r\n")
 _CONTAINERS = frozenset({"list", "set", "frozenset", "tuple", "dict"})
 _NO_SCHEMA = frozenset({"default", "metadata", "serialization", "config", "cls", "computed_fields"})
-"""Parts of a core schema in which a container's name means something else."""
+"""Members of a core schema in which the name of a container is no type."""
 
 Context = ServerRequestContext[Any, Any]
 Handler = Callable[[Context, Any], Awaitable[HandlerResult]]
@@ -55,7 +55,7 @@ Lookup = Callable[[str], Tool | None]
 
 
 def bound_argument_errors(low: Server[Any], server: MCPServer[Any]) -> None:
-    """Wrap the handler of `tools/call`."""
+    """Replace the handler of `tools/call` by one that bounds what it says of wrong arguments."""
     entry = low.get_request_handler("tools/call")
     if entry is not None:
         handler = _bounded(entry.handler, partial(tool_named, server))
@@ -73,7 +73,7 @@ def _bounded(handler: Handler, tool_of: Lookup) -> Handler:
                 return refusal
         result = await handler(ctx, params)
         if type(result) is t.CallToolResult and result.is_error and _is_long(result):
-            # What the tool itself says may be long. It is the arguments' fault if they are still wrong.
+            # A tool's own error may be long. The error is about the arguments if those are still wrong.
             tool = tool_of(params.name)
             return (None if tool is None else _refusal(tool, arguments or {})) or result
         return result
@@ -117,10 +117,10 @@ def _is_long(result: t.CallToolResult) -> bool:
 
 
 def _refusal(tool: Tool, arguments: dict[str, Any]) -> t.CallToolResult | None:
-    """What the SDK would answer to wrong arguments, cut to its limits; None when they are right.
+    """The SDK's answer to wrong arguments, within its bounds; None when the arguments are right.
 
     Raises:
-        MCPError: they hold too much.
+        MCPError: the arguments hold too much.
     """
     parsed = _parsed(tool, arguments)
     few = _are_few(parsed)
@@ -134,16 +134,16 @@ def _refusal(tool: Tool, arguments: dict[str, Any]) -> t.CallToolResult | None:
         logger.info("Tool %r rejected arguments: %d errors", tool.name, e.error_count())
         text = f"Error executing tool {tool.name}: {_worded(e, few=few)}"
         return t.CallToolResult(content=[t.TextContent(text=text)], is_error=True)
-    except Exception:  # noqa: BLE001 # a validator of the tool's own has a bug: the SDK meets it again, and says so
+    except Exception:  # noqa: BLE001 # the tool's own validator has a bug: the SDK meets the bug again, and says so
         return None
     return None
 
 
 def _parsed(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments as they are validated: the SDK reads JSON that stands in a text.
+    """The arguments as the SDK validates them: JSON in a text is parsed, unless the parameter is a text.
 
     Raises:
-        MCPError
+        MCPError: the arguments hold too many values, or too long a name.
     """
     fields = tool.fn_metadata.arg_model.model_fields.items()
     texts = {each for name, field in fields if field.annotation is str for each in (name, field.alias)}
@@ -169,20 +169,20 @@ def _holds_too_much_json(text: str) -> bool:
         cut_off = e.pos >= len(beginning) - _ESCAPE_CHARS or e.msg.startswith("Unterminated")
         return cut_off and too_many_values(text.encode("utf-8", "surrogatepass"))
     except RecursionError:
-        pass  # which the SDK meets, too, and then takes it for a text
+        pass  # the SDK meets the same error, and takes the JSON for a text
     return False
 
 
 _validators: WeakKeyDictionary[type[BaseModel], SchemaValidator] = WeakKeyDictionary()
-"""A pure function of the model, which a tool that is removed takes along."""
+"""Model -> its impatient validator; the entry goes when the tool that has the model goes."""
 
 
 def _impatient(model: type[BaseModel]) -> SchemaValidator:
-    """The model's validator, but that a container's first wrong item is its last."""
+    """The model's validator, changed to stop in each container at the first error."""
     validator = _validators.get(model)
     if validator is None:
         try:
-            # Not with the validators that nested models have already: theirs are patient.
+            # Without the validators that nested models have already, which do not stop at an error.
             validator = SchemaValidator(_failing_fast(model.__pydantic_core_schema__), None, False)
         except (SchemaError, TypeError):
             logger.warning("%s: its errors are bounded by the number of its values alone", model.__name__)
@@ -192,7 +192,7 @@ def _impatient(model: type[BaseModel]) -> SchemaValidator:
 
 
 def _failing_fast(schema: Any) -> Any:
-    """A core schema in which every container fails fast."""
+    """A copy of a core schema in which every container stops at its first error."""
     if isinstance(schema, (list, tuple)):
         items = [_failing_fast(each) for each in cast("list[Any]", schema)]
         return items if isinstance(schema, list) else tuple(items)
@@ -209,7 +209,7 @@ def _failing_fast(schema: Any) -> Any:
 
 
 def _worded(e: ValidationError, *, few: bool) -> str:
-    """What pydantic says, where that is short; else its first errors."""
+    """What pydantic says of few errors in few characters; of others, the first ones."""
     if few and e.error_count() <= MOST_ERRORS and len(text := str(e)) <= MAX_ERROR_CHARS:
         return text
     errors = e.errors(include_url=False, include_context=False, include_input=False)

@@ -1,4 +1,4 @@
-"""What one server offers, as far as its requests have to know: its tools' schemas and hints, its prompts' arguments.
+"""What a server offers, as far as its requests need to know: the tools' schemas and hints, the prompts' arguments.
 
 It runs nothing and knows no wire.
 """
@@ -18,23 +18,32 @@ from mcp_edge.text.hashing import short_hash
 
 
 class Catalogue:
-    """The tools and prompts of one `MCPServer`, as they are at the moment of each question."""
+    """The tools and prompts of one `MCPServer`. Each answer is about the moment of the question."""
 
     def __init__(self, server: MCPServer[Any], schema: Callable[[str], Any] | None) -> None:
-        """`schema` gives a tool's own schema object, or None when there is no such tool; itself None when the server
-        cannot tell."""
+        """`schema` returns a tool's schema object by the tool's name, and None for an unknown tool. `schema` itself is
+        None where the server has no such function."""
         self._server = server
         self._schema = schema
         self._annotated: dict[str, tuple[Any, bool]] = {}
 
     def refuse_unknown_tool(self, params: Mapping[str, Any] | None) -> None:
-        """An unknown tool is a JSON-RPC error (MCP 2026-07-28 tools, Error Handling), not a result with `isError`."""
+        """Refuse the call of an unknown tool: a JSON-RPC error, no result with `isError` (MCP 2026-07-28 tools, Error
+        Handling).
+
+        Raises:
+            MCPError: -32602.
+        """
         name = (params or {}).get("name")
         if self._schema is not None and type(name) is str and self._schema(name) is None:
             raise MCPError(t.INVALID_PARAMS, f"Unknown tool: {name}")
 
     async def refuse_unfit_prompt(self, params: Mapping[str, Any] | None) -> None:
-        """An unknown prompt or a missing argument is the caller's mistake; the SDK answers both as the server's."""
+        """Refuse an unknown prompt or a missing argument: the caller's mistakes, which the SDK answers as the server's.
+
+        Raises:
+            MCPError: -32602.
+        """
         name = (params or {}).get("name")
         given: Any = (params or {}).get("arguments") or {}
         if type(name) is not str or not isinstance(given, Mapping):
@@ -51,7 +60,8 @@ class Catalogue:
     def param_headers_mismatch(
         self, params: Mapping[str, Any], headers: Mapping[str, str]
     ) -> InboundLadderRejection | None:
-        """The refusal when `Mcp-Param-*` headers and the arguments of a `tools/call` disagree, else None."""
+        """The refusal of a `tools/call` whose `Mcp-Param-*` headers and arguments disagree; None where they agree (MCP
+        2026-07-28 transports)."""
         name = params.get("name")
         if self._schema is None or type(name) is not str:
             return None
@@ -62,7 +72,7 @@ class Catalogue:
         return validate_mcp_param_headers(schema, cast("Mapping[str, Any]", arguments or {}), headers)
 
     def has_param_headers(self, name: Any) -> bool:
-        """Whether the tool `name` declares `x-mcp-header` parameters. The answer is kept as long as its schema."""
+        """Whether the tool `name` declares `x-mcp-header` parameters. The answer lives as long as the tool's schema."""
         if self._schema is None or type(name) is not str:
             return False
         schema = self._schema(name)
@@ -74,7 +84,7 @@ class Catalogue:
         return known[1]
 
     async def may_run_again(self, method: str, params: Mapping[str, Any] | None) -> bool:
-        """Whether a request whose instance died may simply be run again: a read, or a tool that says so."""
+        """Whether a request may run again when its instance died: it reads, or its tool's annotations allow that."""
         if method != "tools/call":
             return True
         hints = await self._tool(params)
@@ -83,7 +93,8 @@ class Catalogue:
         )
 
     async def digest(self, method: str, params: Mapping[str, Any] | None) -> str:
-        """A digest of the tool's definition: a suspended call is not resumed on another version of its tool."""
+        """A digest of the definition of the tool that is called, empty for other methods and unknown tools. A suspended
+        call does not resume on another version of its tool."""
         tool = await self._tool(params) if method == "tools/call" else None
         return "" if tool is None else short_hash(tool.model_dump_json())
 

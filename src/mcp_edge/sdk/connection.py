@@ -1,11 +1,12 @@
-"""The SDK's `Connection` for one request, and the envelope that a 2026-07-28 request brings its client in.
+"""The client of one request as the SDK sees it: its connection, and the envelope in which it describes itself.
 
-A `Link` does without the event and the exit stack that only a held connection uses. It knows no session.
+It knows no session and no HTTP.
 """
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import anyio
@@ -23,42 +24,42 @@ ENVELOPE_KEYS = (t.PROTOCOL_VERSION_META_KEY, t.CLIENT_INFO_META_KEY, t.CLIENT_C
 """The members of `_meta` that are an envelope."""
 
 MAX_CLIENT_BYTES = 64 * 1024
-"""Of a client's description of itself: its name, icons and capabilities."""
+"""Bytes of JSON in which a client describes itself: its name, icons and capabilities."""
 
 _KNOWN = 512
 _KNOWN_BYTES = 4096
 
 
 class Envelope(NamedTuple):
-    """What the `_meta` of a 2026-07-28 request says of its client."""
+    """What the `_meta` of a request says of its client (MCP 2026-07-28 basic)."""
 
     client: t.InitializeRequestParams | None
     capabilities: t.ClientCapabilities | None
     label: str
-    """`name/version`, for the log."""
+    """The client's `name/version`, for the log; empty where the client has not named itself."""
     valid: bool
-    """Whether the SDK accepts the envelope."""
+    """Whether the SDK accepts the envelope as it is."""
 
 
 _envelopes: dict[bytes, Envelope] = {}
-"""A pure function of the envelope's bytes, so nothing can go stale; bounded."""
+"""Bytes of an envelope -> what they mean. Nothing else decides what they mean, so no entry can go stale."""
 
 
 def check_description(encoded: bytes) -> None:
-    """Refuse a client that says too much of itself, before any of it is typed or stored.
+    """Refuse a client's description of itself before any of it is typed or stored. `encoded` is its JSON.
 
     Raises:
-        BadRequest
+        BadRequest: it has over `MAX_CLIENT_BYTES` bytes.
     """
     if len(encoded) > MAX_CLIENT_BYTES:
         raise BadRequest("The client's description is too long.", code=jsonrpc.INVALID_PARAMS)
 
 
 def envelope_of(meta: dict[str, Any]) -> Envelope:
-    """The envelope in `meta`, whose version is 2026-07-28.
+    """The envelope in the `_meta` of a request of revision 2026-07-28.
 
     Raises:
-        BadRequest: it is too long.
+        BadRequest: the client's description is over `MAX_CLIENT_BYTES` bytes.
     """
     info, capabilities = meta.get(t.CLIENT_INFO_META_KEY), meta.get(t.CLIENT_CAPABILITIES_META_KEY)
     key = jsonrpc.encode((info, capabilities))
@@ -87,10 +88,14 @@ def _read(envelope: dict[str, Any]) -> Envelope:
 
 
 class Link(Connection):
-    """A born-ready connection whose costly parts are made when somebody asks for them."""
+    """The SDK's `Connection` for one request, initialized from the start; what costs time is made at its first use.
+
+    It has every attribute of mcp 2.3's `Connection`. The `__init__` of that one makes an event, an exit stack and a
+    dictionary, which next to no call needs.
+    """
 
     needs_clean_up = False
-    """Whether a handler has asked for the exit stack, so that `aclose` has something to run."""
+    """Whether a handler has used the exit stack, so `aclose` has something to run."""
 
     def __init__(  # pyright: ignore[reportMissingSuperCall] # the base builds what __getattr__ builds on demand
         self,
@@ -102,29 +107,34 @@ class Link(Connection):
         *,
         certain: bool = True,
     ) -> None:
+        """`client` and `capabilities` are those of `initialize` or of the envelope; None where the client gave none."""
         self.outbound = outbound
         self.protocol_version = version
         self.session_id = session_id
         self.client_capabilities = capabilities
         self.client_params = client
         self.certain = certain
-        """Whether the SDK has accepted the client's description before."""
+        """Whether the SDK has accepted the client's description of itself before."""
 
-    def __getattr__(self, name: str) -> Any:
-        """`initialized`, `exit_stack` and `state`, made at first use. Called for missing attributes only."""
-        if name == "initialized":
-            value: Any = anyio.Event()
-            value.set()
-        elif name == "exit_stack":
-            value, self.needs_clean_up = AsyncExitStack(), True
-        elif name == "state":
-            value = {}
-        else:
-            raise AttributeError(name)
-        setattr(self, name, value)
-        return value
+    @cached_property
+    def initialized(self) -> anyio.Event:  # pyright: ignore[reportIncompatibleVariableOverride] # made at first use
+        """Set from the start: a session's client has sent `initialize`, and one with an envelope need not."""
+        event = anyio.Event()
+        event.set()
+        return event
+
+    @cached_property
+    def state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride] # made at first use
+        """What handlers and middleware note for the rest of the request."""
+        return {}
+
+    @cached_property
+    def exit_stack(self) -> AsyncExitStack:  # pyright: ignore[reportIncompatibleVariableOverride] # made at first use
+        """What runs when the request is answered."""
+        self.needs_clean_up = True
+        return AsyncExitStack()
 
     async def aclose(self) -> None:
-        """Run what a handler pushed on the exit stack, if any did."""
+        """Run what handlers have pushed on the exit stack."""
         if self.needs_clean_up:
             await self.exit_stack.aclose()

@@ -1,7 +1,7 @@
-"""The SDK's kernel, driven for one request through its public parts. It knows no HTTP, no session and no store.
+"""One request, run on the SDK's server. It knows no HTTP, no session and no store.
 
-`tools/call` takes a short way that answers byte for byte as the SDK's `ServerRunner` would (a contract test compares
-them); whatever is unusual takes the runner itself, and is decided before any side effect.
+`tools/call` takes a short way, which answers byte for byte as the SDK's `ServerRunner` would: a contract test compares
+the two. An unusual call goes through the runner itself. Which way a call takes is decided before any side effect.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Kernel:
     """One `MCPServer` and the ways to run a request on it."""
 
     def __init__(self, server: MCPServer[Any], state_security: RequestStateSecurity) -> None:
+        """`state_security` seals `requestState` with keys that every instance has. `server` is changed: it gets that
+        security, and loses tracing that nobody collects."""
         self.server = server
         self.low = lowlevel_server(server)
         self.catalogue = Catalogue(server, self.low.get_tool_input_schema)
@@ -60,7 +62,7 @@ class Kernel:
         self._state: Any = None
 
     def _install_boundary(self, security: RequestStateSecurity) -> None:
-        """Give the request-state boundary the shared keys: the SDK's default key lives and dies with its process."""
+        """Give the request-state boundary the shared keys: the SDK's default key is known to one process only."""
         drop_unused_tracing(self.low)
         chain = self.low.middleware
         boundary = RequestStateBoundary(security, default_audience=self.low.name)
@@ -91,93 +93,97 @@ class Kernel:
     # -- requests ------------------------------------------------------------------------------------------------
 
     def request(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None
+        self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None
     ) -> Coroutine[Any, Any, bytes | Asked]:
-        """The bytes of the JSON-RPC `result`, or what must be asked first.
+        """A coroutine that returns the JSON of the `result`, or what the client must be asked first.
 
-        On handshake versions a handler may answer with `InputRequiredResult` as on 2026-07-28; the caller asks the
-        questions on the client's behalf and calls again with `inputResponses` and `requestState` in `params`.
+        Nothing runs before the coroutine is awaited; close one that is not. A handler may return an
+        `InputRequiredResult` on a handshake revision, too. The caller then asks the client, and makes the request again
+        with the answers in `call.resumed`.
 
         Raises:
-            MCPError, ValidationError: the request's fault, as the SDK words it.
-            InsufficientScope: the user's credential does not allow it. Nothing has run.
-            Exception: a bug in a handler.
+            MCPError, ValidationError: the request is wrong; the SDK says how.
+            InsufficientScope: the user's credential does not allow the request, of which nothing has run.
+            Exception: a handler has a bug.
         """
-        job = self._job(x, link, method, params)
-        return job if x.user.scopes is None else self._permitted(x, method, params, job)
+        job = self._job(call, connection, method, params)
+        return job if call.user.scopes is None else self._permitted(call, method, params, job)
 
     async def _permitted(
-        self, x: Dispatch, method: str, params: dict[str, Any] | None, job: Coroutine[Any, Any, bytes | Asked]
+        self, call: Dispatch, method: str, params: dict[str, Any] | None, job: Coroutine[Any, Any, bytes | Asked]
     ) -> bytes | Asked:
         try:
-            await self.permissions.check(x.user, method, params)
+            await self.permissions.check(call.user, method, params)
         except BaseException:
             job.close()
             raise
         return await job
 
     def _job(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None
+        self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None
     ) -> Coroutine[Any, Any, bytes | Asked]:
-        revision = REVISIONS[link.protocol_version]
+        revision = REVISIONS[connection.protocol_version]
         if (
             method == "tools/call"
             and self._boundary
             and self.low.middleware == self.chain
-            and x.resumed is None
-            and _surely_valid(params, revision, client_is_valid=link.certain)
+            and call.resumed is None
+            and _surely_valid(params, revision, client_is_valid=connection.certain)
         ):
-            return self._call_tool(x, link, params, revision)
-        return self._request(x, link, method, params, revision)
+            return self._call_tool(call, connection, params, revision)
+        return self._request(call, connection, method, params, revision)
 
     async def _request(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, revision: Revision
+        self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None, revision: Revision
     ) -> bytes | Asked:
-        """Any request, refused first where the SDK would take the caller's mistake for the server's."""
+        """Run any request, unless the caller made a mistake that the SDK would answer as the server's."""
         if method == "tools/call":
             self.catalogue.refuse_unknown_tool(params)
         elif method == "prompts/get":
-            return await self._get_prompt(x, link, method, params, revision)
-        return await self._run(x, link, method, params, revision)
+            return await self._get_prompt(call, connection, params, revision)
+        return await self._run(call, connection, method, params, revision)
 
     async def _get_prompt(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, revision: Revision
+        self, call: Dispatch, connection: Link, params: dict[str, Any] | None, revision: Revision
     ) -> bytes | Asked:
-        """A prompt; a wrong argument is the caller's mistake, and the SDK answers it as the server's."""
+        """Run `prompts/get`. A wrong argument is the caller's mistake, which the SDK would answer as the server's."""
         await self.catalogue.refuse_unfit_prompt(params)
         try:
-            return await self._run(x, link, method, params, revision)
+            return await self._run(call, connection, "prompts/get", params, revision)
         except ValueError as e:
             if (wrong := wrong_prompt_argument(e)) is None:
                 raise
             raise MCPError(t.INVALID_PARAMS, wrong) from e
 
     async def _run(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, revision: Revision
+        self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None, revision: Revision
     ) -> bytes | Asked:
-        """Any request, through the SDK's runner where that can serve it."""
+        """Run a request with the SDK's runner, unless its handler may need input where no result can say so."""
         if not revision.has_input_required and method in methods.INPUT_REQUIRED_METHODS:
-            return await self._suspendable(x, link, method, params, revision)
-        runner = ServerRunner(self.low, link, self._state, init_options=self._options)
-        result = await runner.on_request(x, method, params)
-        x.failed = method == "tools/call" and result.get("isError") is True
+            return await self._suspendable(call, connection, method, params, revision)
+        runner = ServerRunner(self.low, connection, self._state, init_options=self._options)
+        result = await runner.on_request(call, method, params)
+        call.failed = method == "tools/call" and result.get("isError") is True
         return encode(result)
 
-    async def notify(self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None) -> None:
-        """Hand a client notification to the server's handlers; a failing handler is logged by the SDK."""
-        await ServerRunner(self.low, link, self._state).on_notify(x, method, params)
+    async def notify(self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None) -> None:
+        """Hand a client's notification to the server's handlers. The SDK logs the failure of a handler."""
+        await ServerRunner(self.low, connection, self._state).on_notify(call, method, params)
 
-    async def _call_tool(self, x: Dispatch, link: Link, params: dict[str, Any], revision: Revision) -> bytes | Asked:
-        """`tools/call` where the SDK's validation is sure to pass: typed once, no chain but the boundary."""
+    async def _call_tool(
+        self, call: Dispatch, connection: Link, params: dict[str, Any], revision: Revision
+    ) -> bytes | Asked:
+        """Run a `tools/call` that the SDK's validation surely passes: `params` are typed once, and the boundary is the
+        only middleware."""
         typed: t.CallToolRequestParams = _PARAMS.validate_python(params, by_name=False)
         self.catalogue.refuse_unknown_tool(params)
-        ctx = self._context(x, link, "tools/call", params, typed.meta)
+        ctx = self._context(call, connection, "tools/call", params, typed.meta)
         entry = self.low.get_request_handler("tools/call")
         if entry is None:
             raise MCPError(t.METHOD_NOT_FOUND, "Method not found", "tools/call")
         result = await entry.handler(ctx, typed)
         if type(result) is t.CallToolResult:
-            x.failed = result.is_error is True
+            call.failed = result.is_error is True
         elif self._boundary is not None:
 
             async def answered(_: ServerRequestContext[Any, Any]) -> HandlerResult:
@@ -189,13 +195,11 @@ class Kernel:
         return self._results.write(result, revision)
 
     async def _suspendable(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, revision: Revision
+        self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None, revision: Revision
     ) -> bytes | Asked:
-        """A handshake request whose handler may ask: it sees a context that takes `InputRequiredResult`.
-
-        The rest is `_on_request` of mcp 2.3's `ServerRunner`.
-        """
-        # What only the core may say on the client's behalf is not taken from the client.
+        """Run a handshake request whose handler may need input: its context says that it may return
+        `InputRequiredResult`. Otherwise this is `_on_request` of mcp 2.3's `ServerRunner`."""
+        # The core says these on the client's behalf, so a client of a handshake revision may not.
         params = {k: v for k, v in (params or {}).items() if k not in _CORE_ONLY}
         methods.validate_client_request(method, revision.version, params)
         entry = self.low.get_request_handler(method)
@@ -207,29 +211,34 @@ class Kernel:
             if isinstance(result, t.ErrorData):
                 raise MCPError.from_error_data(result)
             if isinstance(result, t.CallToolResult):
-                x.failed = result.is_error is True
+                call.failed = result.is_error is True
             return result if methods.is_input_required(result) else self._results.sieve(method, result, revision)
 
-        full = {**params, **(x.resumed or {})}
-        call = chained(self.low.middleware, handle)
-        result = await call(self._context(x, link, method, full, request_meta(params)))
+        full = {**params, **(call.resumed or {})}
+        run = chained(self.low.middleware, handle)
+        result = await run(self._context(call, connection, method, full, request_meta(params)))
         return asked(result) if methods.is_input_required(result) else encode(plain(result))
 
     def _context(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, meta: t.RequestParamsMeta | None
+        self,
+        call: Dispatch,
+        connection: Link,
+        method: str,
+        params: dict[str, Any] | None,
+        meta: t.RequestParamsMeta | None,
     ) -> ServerRequestContext[Any, Any]:
         """What a handler is told of its request: `_make_context` of mcp 2.3's `ServerRunner`."""
         return ServerRequestContext(
-            session=ServerSession(x, link, request_meta=meta),
+            session=ServerSession(call, connection, request_meta=meta),
             lifespan_context=self._state,
             method=method,
             params=params,
-            request_id=x.request_id,
+            request_id=call.request_id,
             meta=meta,
-            # What the handler may answer with, not what the client speaks: that is `ctx.session.protocol_version`.
+            # The revision whose results the handler may return. The client's is `ctx.session.protocol_version`.
             protocol_version=MODERN.version,
-            request=x.request,
-            close_sse_stream=x.close_sse_stream,
+            request=call.request,
+            close_sse_stream=call.close_sse_stream,
         )
 
 

@@ -1,6 +1,6 @@
-"""Lists: what of them the caller may use, and in pages (MCP 2026-07-28 utilities, Pagination).
+"""Lists in pages, without what the caller may not use (MCP 2026-07-28 utilities, Pagination). It knows no wire.
 
-A cursor names the last item of the page before, so that a list that changed in between is neither repeated nor cut.
+A cursor names the last item of its page. So a list that changes in between neither repeats nor skips an item.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ LISTS: dict[str, tuple[str, str]] = {
     "resources/list": ("resources", "uri"),
     "resources/templates/list": ("resource_templates", "uri_template"),
 }
-"""Method -> the result's field and what names an item in it."""
+"""Method -> the field of the result that is the list, and the field that names an item."""
 
 Handler = Callable[[ServerRequestContext[Any, Any], Any], Awaitable[Any]]
 
 
 def page_lists(low: Server[Any], size: int, permissions: Permissions, *, private: bool) -> None:
-    """Wrap the registered list handlers; a result with a cursor of its own is only filtered.
+    """Replace the list handlers by ones that return pages of `size` items. A handler that returns a cursor of its own
+    pages by itself, and its result is only filtered.
 
-    `private`: callers may differ in what they may use, so that no shared cache may keep what depends on it.
+    `private`: callers may differ in what they may use, so no shared cache may keep a filtered list.
     """
     for method, (field, name) in LISTS.items():
         entry = low.get_request_handler(method)
         if entry is not None:
             permitted = _permitted(entry.handler, field, permissions) if private else entry.handler
-            low.add_request_handler(method, t.PaginatedRequestParams, _paged(permitted, field, name, size))
+            low.add_request_handler(method, t.PaginatedRequestParams, _paginated(permitted, field, name, size))
 
 
 def _permitted(handler: Handler, field: str, permissions: Permissions) -> Handler:
@@ -53,7 +54,7 @@ def _permitted(handler: Handler, field: str, permissions: Permissions) -> Handle
 
 
 def keep_reads_private(low: Server[Any], permissions: Permissions) -> None:
-    """Where the fork lets shared caches keep what is read (`cache_hints`), except what needs a scope."""
+    """Keep shared caches from resources that need a scope, where the server's `cache_hints` make resources public."""
     entry, hint = low.get_request_handler("resources/read"), low.cache_hints.get("resources/read")
     if entry is None or hint is None or hint.scope != "public":
         return
@@ -67,7 +68,7 @@ def keep_reads_private(low: Server[Any], permissions: Permissions) -> None:
     low.add_request_handler("resources/read", t.ReadResourceRequestParams, read)
 
 
-def _paged(handler: Handler, field: str, name: str, size: int) -> Handler:
+def _paginated(handler: Handler, field: str, name: str, size: int) -> Handler:
     async def page(ctx: ServerRequestContext[Any, Any], params: t.PaginatedRequestParams) -> Any:
         result = await handler(ctx, params)
         items: list[Any] = getattr(result, field, [])
@@ -87,10 +88,10 @@ def _cursor(last: str) -> str:
 
 
 def _place(cursor: str, names: list[str]) -> int:
-    """The index after the item that the cursor names.
+    """The index of the item after the one that the cursor names.
 
     Raises:
-        MCPError: -32602 for a cursor that is none of ours, or whose item is gone: list from the beginning.
+        MCPError: -32602 for a cursor that this server did not make, and for one whose item is gone.
     """
     try:
         last = urlsafe_b64decode(cursor.encode()).decode("utf-8", "surrogatepass")

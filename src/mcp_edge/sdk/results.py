@@ -1,4 +1,4 @@
-"""What a handler gave back, as the SDK writes it on the wire of each protocol version. It runs nothing."""
+"""A handler's result, written as each revision of the protocol has it. It runs nothing."""
 
 from __future__ import annotations
 
@@ -21,23 +21,29 @@ _PLAIN_BLOCKS = frozenset({t.TextContent, t.ImageContent, t.AudioContent})
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A result that needs the client's input first (`InputRequiredResult`), in its wire form and sealed."""
+    """An `InputRequiredResult` in its wire form: the client is asked before there is a result. Its state is sealed."""
 
     requests: dict[str, dict[str, Any]]
-    """Key -> server request `{"method": …, "params": …}`; may be empty when only the state is to come back."""
+    """Key -> the server's request `{"method": …, "params": …}`; empty when only the state is to come back."""
     state: str | None
+    """`requestState`, which the client sends back with its answers; None where the handler keeps none."""
 
 
 class ResultWriter:
     """Writes the results of one server."""
 
     def __init__(self, server_info: dict[str, Any]) -> None:
-        """`server_info` is what each result of 2026-07-28 says of its server."""
+        """`server_info` is `serverInfo` as the results of 2026-07-28 have it in their `_meta`."""
         self._server_info = server_info
         self._stamp = b',"_meta":' + to_json({t.SERVER_INFO_META_KEY: server_info}) + b"}"
 
     def write(self, result: Any, revision: Revision) -> bytes:
-        """The result of `tools/call` as the SDK serializes it, without its sieve where that cannot change a thing."""
+        """The JSON of a `tools/call`'s result, as the SDK serializes it. Where the SDK's validation surely changes
+        nothing, it is left out.
+
+        Raises:
+            MCPError: the handler returned an error, or a result that the revision does not know.
+        """
         if (
             type(result) is t.CallToolResult
             and result.meta is None
@@ -78,7 +84,7 @@ class ResultWriter:
 
 
 def plain(result: HandlerResult) -> dict[str, Any]:
-    """The result as a dictionary of JSON values."""
+    """The result as a dictionary of JSON values: `_dump_result` of mcp 2.3's runner, for results that are no errors."""
     if result is None:
         return {}
     if isinstance(result, dict):
@@ -93,7 +99,7 @@ def asked(result: Any) -> Asked:
 
 
 def _plain_result(result: t.CallToolResult) -> bytes | None:
-    """The JSON of a result of plain blocks but for its type; None when it must go the SDK's way.
+    """The JSON of a result of plain blocks, without its `resultType`; None where the SDK must write the result.
 
     One text, the commonest result, is written without the model's serializer.
     """
@@ -109,4 +115,4 @@ def _plain_result(result: t.CallToolResult) -> bytes | None:
             return wire + (b',"isError":true}' if result.is_error else b',"isError":false}')
         return wire + (b'}],"isError":true}' if result.is_error else b'}],"isError":false}')
     except ValueError:
-        return None  # a lone surrogate: escaped by `encode`
+        return None  # a lone surrogate, which `encode` escapes

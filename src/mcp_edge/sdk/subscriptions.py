@@ -1,4 +1,7 @@
-"""The protocol methods that `MCPServer` leaves to its transport: log level, resource subscriptions, listen streams."""
+"""The methods that `MCPServer` leaves to its transport: log level, resource subscriptions, `subscriptions/listen`.
+
+Their state is in the store, so any instance serves them. They know no HTTP.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ def register_handlers(
     authenticator: Authenticator,
     permissions: Permissions,
 ) -> None:
-    """Register them on the low-level server, in place of handlers that keep their state in the process."""
+    """Register the handlers on the low-level server. The SDK's own `subscriptions/listen` knows one process only; it is
+    replaced where it is registered."""
 
     def session() -> Session:
         found = cast(Dispatch, CURRENT.get()).session
@@ -61,7 +65,7 @@ def register_handlers(
 
 
 class Listener:
-    """`subscriptions/listen` (MCP 2026-07-28): the answer is a stream of the changes that the client asked for."""
+    """The handler of `subscriptions/listen` (MCP 2026-07-28): a stream of the changes that a client asked for."""
 
     def __init__(
         self,
@@ -76,47 +80,53 @@ class Listener:
         self._changes = changes
 
     async def listen(self, ctx: Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
-        """Acknowledge, then send matching changes until the client leaves or the process drains."""
-        x = cast(Dispatch, CURRENT.get())
+        """Acknowledge, then send the changes until the client leaves, the process drains, the stream's time is over, or
+        the credential is valid no more.
+
+        Raises:
+            MCPError: the host cannot hold streams.
+            BadRequest, TooMany: the client wants too many resources, or holds too many streams.
+        """
+        call = cast(Dispatch, CURRENT.get())
         if not (self._platform.streaming and self._platform.shared):
             raise MCPError(t.INVALID_REQUEST, "This host cannot hold streams: subscriptions/listen is not available.")
         check_uris(params.notifications.resource_subscriptions or ())
-        wanted, principal = await self._allowed(x, params.notifications), x.user.principal
+        wanted, principal = await self._allowed(call, params.notifications), call.user.principal
         meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
-        await x.take_slot()
+        await call.take_slot()
         cursor = await self._changes.now(principal)  # before the acknowledgement: nothing in between is missed
         honored = wanted.model_dump(by_alias=True, mode="json", exclude_none=True)
         honored = {kind: value for kind, value in honored.items() if value}
-        await x.notify("notifications/subscriptions/acknowledged", {"notifications": honored, "_meta": meta})
+        await call.notify("notifications/subscriptions/acknowledged", {"notifications": honored, "_meta": meta})
         started = checked = self._platform.clock()
         async for _ in Pauses(self._platform):
             for change, place in await self._changes.since(principal, cursor):
                 cursor = place
                 for uri in uris(change, wanted):
-                    await x.notify(METHODS[change.kind], {**({"uri": uri} if uri else {}), "_meta": meta})
+                    await call.notify(METHODS[change.kind], {**({"uri": uri} if uri else {}), "_meta": meta})
             now = self._platform.clock()
             if self._platform.drain.draining or now - started > self._platform.stream_budget_s:
                 break
             if now - checked > self._platform.settings.recheck_s:
                 checked = now
-                if not await still_valid(self._authenticator, x.request, x.user):
+                if not await still_valid(self._authenticator, call.request, call.user):
                     break
         return t.SubscriptionsListenResult(_meta=meta)
 
-    async def _allowed(self, x: Dispatch, wanted: t.SubscriptionFilter) -> t.SubscriptionFilter:
-        """Without what the user may not read; the acknowledgement says what is left."""
+    async def _allowed(self, call: Dispatch, wanted: t.SubscriptionFilter) -> t.SubscriptionFilter:
+        """`wanted` without the resources that the user may not read. The acknowledgement tells what is left."""
         uris = wanted.resource_subscriptions
-        if x.user.scopes is None or not uris:
+        if call.user.scopes is None or not uris:
             return wanted
-        readable = await self._permissions.readable(x.user, uris)
+        readable = await self._permissions.readable(call.user, uris)
         return wanted.model_copy(update={"resource_subscriptions": readable})
 
 
 def check_uris(uris: Collection[str]) -> None:
-    """Hold a listener to what a session may subscribe to: it keeps what it waits for in memory.
+    """Hold a listener, which keeps its URIs in memory, to what a session may subscribe to.
 
     Raises:
-        BadRequest
+        BadRequest: there are too many URIs, or one is too long.
     """
     if len(uris) > MOST_SUBSCRIPTIONS:
         raise BadRequest(f"A stream listens for at most {MOST_SUBSCRIPTIONS} resources.", code=t.INVALID_PARAMS)
@@ -125,7 +135,7 @@ def check_uris(uris: Collection[str]) -> None:
 
 
 def uris(change: Change, wanted: t.SubscriptionFilter) -> list[str]:
-    """What of `change` the client asked for: the URIs to name, or one empty text for a list_changed."""
+    """The URIs to notify of, one by one: an empty text for a list that changed, none for a change not in `wanted`."""
     if change.kind == "updated":
         subscribed = wanted.resource_subscriptions or []
         return list(subscribed) if change.uri is None else [change.uri] if change.uri in subscribed else []

@@ -1,9 +1,8 @@
-"""A tool, prompt or resource that needs the user to open a link first: what its client is answered.
+"""What a client is answered when the user must open a URL first (MCP 2026-07-28 elicitation, URL Mode Flow).
 
-A handler raises the SDK's `UrlElicitationRequiredError`; each client hears it in its own way. On 2026-07-28 it is an
-`InputRequiredResult`, and the client comes back when the user has opened the link (MCP 2026-07-28 elicitation, URL Mode
-Flow). On 2025-11-25 it is the error -32042, after which the client calls again. A client that cannot open links is
-given the link in words.
+A handler raises the SDK's `UrlElicitationRequiredError`. A client of 2026-07-28 gets an `InputRequiredResult`, and
+calls again when the user has opened the URL. A client of 2025-11-25 gets the error -32042, and calls again, too. A
+client that cannot open URLs gets the URL in words. The module knows no HTTP.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from mcp_edge.records.polling import Pauses
 from mcp_edge.tools.current import current_call
 
 KEY = "connect"
-"""The question's key in `inputRequests`; a second one has a number behind it."""
+"""The key of the request in `inputRequests`; that of a second one has a number behind it."""
 PEOPLE_S = 1.0
-"""Seconds between two looks at what takes a person half a minute."""
+"""Seconds between two looks at whether the user is done, which takes half a minute."""
 BUFFERED_S = 5.0
-"""Seconds that a request waits for the user where its answer is buffered and nothing keeps its client patient."""
+"""Seconds that a request waits for the user where its response is buffered: the client hears nothing meanwhile."""
 
 _DECLINED = "The user did not open the link, without which this cannot be done."
 
@@ -34,21 +33,21 @@ Handler = Callable[[Context, Any], Awaitable[HandlerResult]]
 
 
 class _Answered(Protocol):
-    """Params of a request that may carry answers."""
+    """The params of a request that may hold the client's answers."""
 
     input_responses: t.InputResponses | None
     request_state: str | None
 
 
 def register_connecting(low: Server[Any]) -> None:
-    """Wrap the handlers of the methods that may ask."""
+    """Replace the handlers of the methods whose handlers may raise `UrlElicitationRequiredError`."""
     for method in ("tools/call", "prompts/get", "resources/read"):
         entry = low.get_request_handler(method)
         if entry is not None:
-            low.add_request_handler(method, entry.params_type, _asking(method, entry.handler))
+            low.add_request_handler(method, entry.params_type, _eliciting(method, entry.handler))
 
 
-def _asking(method: str, handler: Handler) -> Handler:
+def _eliciting(method: str, handler: Handler) -> Handler:
     async def handle(ctx: Context, params: Any) -> HandlerResult:
         try:
             if params.input_responses and await _declined(params):
@@ -61,7 +60,7 @@ def _asking(method: str, handler: Handler) -> Handler:
 
 
 async def _declined(params: _Answered) -> bool:
-    """Whether the user will not open the link. If he does, wait until the account is connected: that takes a while."""
+    """Whether the user declined to open the URL. If the user accepted, first wait until the account is connected."""
     answer = (params.input_responses or {}).get(KEY)
     if not isinstance(answer, t.ElicitResult):
         return False
@@ -75,7 +74,7 @@ async def _declined(params: _Answered) -> bool:
         async for _ in Pauses(platform, max(PEOPLE_S, platform.cadence.most)):
             late = platform.clock() >= deadline or platform.drain.draining
             if late or await accounts.token(call.user.principal) is not None:
-                break  # when it is late, the handler asks again
+                break  # the handler asks again when it is late
     return False
 
 
@@ -83,15 +82,15 @@ def _answer(ctx: Context, method: str, params: _Answered, e: UrlElicitationRequi
     capabilities = ctx.session.client_params.capabilities if ctx.session.client_params else None
     elicitation = capabilities.elicitation if capabilities else None
     if elicitation is None or elicitation.url is None:
-        return _in_words(method, " ".join(f"{asked.message} {asked.url}" for asked in e.elicitations))
+        return _in_words(method, " ".join(f"{each.message} {each.url}" for each in e.elicitations))
     if not REVISIONS[ctx.session.protocol_version].has_input_required:
         raise e
     requests: t.InputRequests = {}
-    for n, asked in enumerate(e.elicitations):
-        # 2026-07-28 has no ids of elicitations any more: the retry says that the user has gone there.
-        params_of = asked.model_copy(update={"elicitation_id": None})
+    for n, each in enumerate(e.elicitations):
+        # 2026-07-28 has no ids of elicitations: by calling again, the client says that the user has opened the URL.
+        params_of = each.model_copy(update={"elicitation_id": None})
         requests[KEY if n == 0 else f"{KEY}-{n + 1}"] = t.ElicitRequest(params=params_of)
-    # What the user has answered in earlier rounds stays known.
+    # The state holds the user's answers of earlier rounds.
     return t.InputRequiredResult(input_requests=requests, request_state=params.request_state)
 
 
