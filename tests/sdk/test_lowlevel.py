@@ -37,7 +37,7 @@ from pydantic import ValidationError
 
 from mcp_edge.protocol.revisions import REVISIONS, Revision
 from mcp_edge.sdk import kernel, lowlevel
-from mcp_edge.sdk.connection import Link
+from mcp_edge.sdk.connection import RequestConnection
 from mcp_edge.sdk.pagination import LISTS
 from mcp_edge.sdk.results import ResultWriter
 from tests.wires.deployment import ENVELOPE
@@ -188,7 +188,7 @@ async def test_middleware_is_chained_as_the_runner_chains_it() -> None:
 
 async def test_a_connection_has_every_attribute_of_the_sdks() -> None:
     theirs = vars(Connection(ANY, protocol_version="v"))
-    ours = Link(ANY, "v", None, None, None)
+    ours = RequestConnection(ANY, "v", None, None, None)
     values = {name: getattr(ours, "client_params" if name == "_client_params" else name) for name in theirs}
 
     assert {name: type(value) for name, value in values.items()} == {name: type(each) for name, each in theirs.items()}
@@ -197,7 +197,7 @@ async def test_a_connection_has_every_attribute_of_the_sdks() -> None:
 
 
 async def test_a_connection_needs_no_clean_up_until_a_handler_asks_for_one() -> None:
-    connection = Link(ANY, "v", None, None, None)
+    connection = RequestConnection(ANY, "v", None, None, None)
     cleaned: list[str] = []
 
     await connection.aclose()

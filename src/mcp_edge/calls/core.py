@@ -25,9 +25,9 @@ from mcp_edge.records.sessions import Session, Sessions
 from mcp_edge.sdk.arguments import bound_argument_errors
 from mcp_edge.sdk.dispatch import Dispatch
 from mcp_edge.sdk.kernel import Kernel
-from mcp_edge.sdk.pagination import keep_reads_private, page_lists
-from mcp_edge.sdk.subscriptions import register_handlers
-from mcp_edge.sdk.url_elicitation import register_connecting
+from mcp_edge.sdk.pagination import keep_reads_private, paginate_lists
+from mcp_edge.sdk.subscriptions import register_subscriptions
+from mcp_edge.sdk.url_elicitation import register_url_elicitation
 from mcp_edge.settings import Settings
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.tools.current import CURRENT
@@ -65,13 +65,13 @@ class Core:
         security = RequestStateSecurity(keys=keys, ttl=ttl_s, bind_principal=_bound_principal)
         sessions, changes = Sessions(platform, signer), Changes(platform)
         kernel = Kernel(create_server(platform.settings), security)
-        register_handlers(kernel.low, platform, sessions, changes, authenticator, kernel.permissions)
+        register_subscriptions(kernel.low, platform, sessions, changes, authenticator, kernel.permissions)
         private = platform.settings.auth != "none"
-        page_lists(kernel.low, platform.settings.page_size, kernel.permissions, private=private)
+        paginate_lists(kernel.low, platform.settings.page_size, kernel.permissions, private=private)
         if private:
             keep_reads_private(kernel.low, kernel.permissions)
         bound_argument_errors(kernel.low, kernel.server)
-        register_connecting(kernel.low)
+        register_url_elicitation(kernel.low)
         questions, quotas = Questions(platform, signer), Quotas(platform)
         return cls(platform, kernel, sessions, questions, changes, quotas, authenticator)
 

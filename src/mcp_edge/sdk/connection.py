@@ -87,7 +87,7 @@ def _read(envelope: dict[str, Any]) -> Envelope:
     return Envelope(client, connection.client_capabilities, label, valid=True)
 
 
-class Link(Connection):
+class RequestConnection(Connection):
     """The SDK's `Connection` for one request, initialized from the start; what costs time is made at its first use.
 
     It has every attribute of mcp 2.3's `Connection`. The `__init__` of that one makes an event, an exit stack and a

@@ -26,7 +26,7 @@ from mcp_edge.auth.permissions import Permissions
 from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.protocol.revisions import MODERN, REVISIONS, Revision
 from mcp_edge.sdk.catalogue import Catalogue
-from mcp_edge.sdk.connection import ENVELOPE_KEYS, Link
+from mcp_edge.sdk.connection import ENVELOPE_KEYS, RequestConnection
 from mcp_edge.sdk.dispatch import Dispatch
 from mcp_edge.sdk.lowlevel import (
     chained,
@@ -35,12 +35,15 @@ from mcp_edge.sdk.lowlevel import (
     request_meta,
     wrong_prompt_argument,
 )
-from mcp_edge.sdk.results import Asked, ResultWriter, asked, plain
+from mcp_edge.sdk.results import InputRequired, ResultWriter, input_required, plain
 
 _PARAMS = TypeAdapter(t.CallToolRequestParams).validator
 _PLAIN_PARAMS = frozenset({"name", "arguments", "_meta"})
 _RESERVED = "io.modelcontextprotocol/"
 _CORE_ONLY = frozenset({"inputResponses", "requestState"})
+
+Params = dict[str, Any] | None
+Job = Coroutine[Any, Any, bytes | InputRequired]
 
 
 class Kernel:
@@ -92,9 +95,7 @@ class Kernel:
 
     # -- requests ------------------------------------------------------------------------------------------------
 
-    def request(
-        self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None
-    ) -> Coroutine[Any, Any, bytes | Asked]:
+    def request(self, call: Dispatch, connection: RequestConnection, method: str, params: Params) -> Job:
         """A coroutine that returns the JSON of the `result`, or what the client must be asked first.
 
         Nothing runs before the coroutine is awaited; close one that is not. A handler may return an
@@ -109,9 +110,7 @@ class Kernel:
         job = self._job(call, connection, method, params)
         return job if call.user.scopes is None else self._permitted(call, method, params, job)
 
-    async def _permitted(
-        self, call: Dispatch, method: str, params: dict[str, Any] | None, job: Coroutine[Any, Any, bytes | Asked]
-    ) -> bytes | Asked:
+    async def _permitted(self, call: Dispatch, method: str, params: Params, job: Job) -> bytes | InputRequired:
         try:
             await self.permissions.check(call.user, method, params)
         except BaseException:
@@ -119,9 +118,7 @@ class Kernel:
             raise
         return await job
 
-    def _job(
-        self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None
-    ) -> Coroutine[Any, Any, bytes | Asked]:
+    def _job(self, call: Dispatch, connection: RequestConnection, method: str, params: Params) -> Job:
         revision = REVISIONS[connection.protocol_version]
         if (
             method == "tools/call"
@@ -134,8 +131,8 @@ class Kernel:
         return self._request(call, connection, method, params, revision)
 
     async def _request(
-        self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None, revision: Revision
-    ) -> bytes | Asked:
+        self, call: Dispatch, connection: RequestConnection, method: str, params: Params, revision: Revision
+    ) -> bytes | InputRequired:
         """Run any request, unless the caller made a mistake that the SDK would answer as the server's."""
         if method == "tools/call":
             self.catalogue.refuse_unknown_tool(params)
@@ -144,8 +141,8 @@ class Kernel:
         return await self._run(call, connection, method, params, revision)
 
     async def _get_prompt(
-        self, call: Dispatch, connection: Link, params: dict[str, Any] | None, revision: Revision
-    ) -> bytes | Asked:
+        self, call: Dispatch, connection: RequestConnection, params: Params, revision: Revision
+    ) -> bytes | InputRequired:
         """Run `prompts/get`. A wrong argument is the caller's mistake, which the SDK would answer as the server's."""
         await self.catalogue.refuse_unfit_prompt(params)
         try:
@@ -156,8 +153,8 @@ class Kernel:
             raise MCPError(t.INVALID_PARAMS, wrong) from e
 
     async def _run(
-        self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None, revision: Revision
-    ) -> bytes | Asked:
+        self, call: Dispatch, connection: RequestConnection, method: str, params: Params, revision: Revision
+    ) -> bytes | InputRequired:
         """Run a request with the SDK's runner, unless its handler may need input where no result can say so."""
         if not revision.has_input_required and method in methods.INPUT_REQUIRED_METHODS:
             return await self._suspendable(call, connection, method, params, revision)
@@ -166,13 +163,13 @@ class Kernel:
         call.failed = method == "tools/call" and result.get("isError") is True
         return encode(result)
 
-    async def notify(self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None) -> None:
+    async def notify(self, call: Dispatch, connection: RequestConnection, method: str, params: Params) -> None:
         """Hand a client's notification to the server's handlers. The SDK logs the failure of a handler."""
         await ServerRunner(self.low, connection, self._state).on_notify(call, method, params)
 
     async def _call_tool(
-        self, call: Dispatch, connection: Link, params: dict[str, Any], revision: Revision
-    ) -> bytes | Asked:
+        self, call: Dispatch, connection: RequestConnection, params: dict[str, Any], revision: Revision
+    ) -> bytes | InputRequired:
         """Run a `tools/call` that the SDK's validation surely passes: `params` are typed once, and the boundary is the
         only middleware."""
         typed: t.CallToolRequestParams = _PARAMS.validate_python(params, by_name=False)
@@ -191,12 +188,12 @@ class Kernel:
 
             result = await self._boundary(ctx, answered)  # seals the state of an InputRequiredResult
         if not revision.has_input_required and methods.is_input_required(result):
-            return asked(result)
+            return input_required(result)
         return self._results.write(result, revision)
 
     async def _suspendable(
-        self, call: Dispatch, connection: Link, method: str, params: dict[str, Any] | None, revision: Revision
-    ) -> bytes | Asked:
+        self, call: Dispatch, connection: RequestConnection, method: str, params: Params, revision: Revision
+    ) -> bytes | InputRequired:
         """Run a handshake request whose handler may need input: its context says that it may return
         `InputRequiredResult`. Otherwise this is `_on_request` of mcp 2.3's `ServerRunner`."""
         # The core says these on the client's behalf, so a client of a handshake revision may not.
@@ -217,14 +214,14 @@ class Kernel:
         full = {**params, **(call.resumed or {})}
         run = chained(self.low.middleware, handle)
         result = await run(self._context(call, connection, method, full, request_meta(params)))
-        return asked(result) if methods.is_input_required(result) else encode(plain(result))
+        return input_required(result) if methods.is_input_required(result) else encode(plain(result))
 
     def _context(
         self,
         call: Dispatch,
-        connection: Link,
+        connection: RequestConnection,
         method: str,
-        params: dict[str, Any] | None,
+        params: Params,
         meta: t.RequestParamsMeta | None,
     ) -> ServerRequestContext[Any, Any]:
         """What a handler is told of its request: `_make_context` of mcp 2.3's `ServerRunner`."""
@@ -249,9 +246,7 @@ def _no_schema(name: str) -> None:
 _EMPTY: dict[str, Any] = {}
 
 
-def _surely_valid(
-    params: dict[str, Any] | None, revision: Revision, *, client_is_valid: bool
-) -> TypeGuard[dict[str, Any]]:
+def _surely_valid(params: Params, revision: Revision, *, client_is_valid: bool) -> TypeGuard[dict[str, Any]]:
     """Whether `methods.validate_client_request` of mcp 2.3 accepts the params of a `tools/call` beyond doubt.
 
     False says nothing. `client_is_valid`: whether the SDK has accepted the request's envelope before.

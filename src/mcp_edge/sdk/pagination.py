@@ -29,7 +29,7 @@ LISTS: dict[str, tuple[str, str]] = {
 Handler = Callable[[ServerRequestContext[Any, Any], Any], Awaitable[Any]]
 
 
-def page_lists(low: Server[Any], size: int, permissions: Permissions, *, private: bool) -> None:
+def paginate_lists(low: Server[Any], size: int, permissions: Permissions, *, private: bool) -> None:
     """Replace the list handlers by ones that return pages of `size` items. A handler that returns a cursor of its own
     pages by itself, and its result is only filtered.
 

@@ -20,7 +20,7 @@ _PLAIN_BLOCKS = frozenset({t.TextContent, t.ImageContent, t.AudioContent})
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class InputRequired:
     """An `InputRequiredResult` in its wire form: the client is asked before there is a result. Its state is sealed."""
 
     requests: dict[str, dict[str, Any]]
@@ -92,10 +92,10 @@ def plain(result: HandlerResult) -> dict[str, Any]:
     return result.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
-def asked(result: Any) -> Asked:
+def input_required(result: Any) -> InputRequired:
     """What an `InputRequiredResult` asks for."""
     wire = plain(result)
-    return Asked(requests=wire.get("inputRequests") or {}, state=wire.get("requestState"))
+    return InputRequired(requests=wire.get("inputRequests") or {}, state=wire.get("requestState"))
 
 
 def _plain_result(result: t.CallToolResult) -> bytes | None:

@@ -27,7 +27,7 @@ from mcp_edge.tools.current import CURRENT
 Context = ServerRequestContext[Any, Any]
 
 
-def register_handlers(
+def register_subscriptions(
     low: Server[Any],
     platform: Platform,
     sessions: Sessions,

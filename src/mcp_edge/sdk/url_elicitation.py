@@ -39,7 +39,7 @@ class _Answered(Protocol):
     request_state: str | None
 
 
-def register_connecting(low: Server[Any]) -> None:
+def register_url_elicitation(low: Server[Any]) -> None:
     """Replace the handlers of the methods whose handlers may raise `UrlElicitationRequiredError`."""
     for method in ("tools/call", "prompts/get", "resources/read"):
         entry = low.get_request_handler(method)
