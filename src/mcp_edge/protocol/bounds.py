@@ -1,9 +1,9 @@
 """How much one JSON-RPC message may hold, whatever it says. Pure: it knows no wire, no store and no tool.
 
-The bytes of a body are bounded elsewhere. What is made of them is not in proportion to them: a JSON value of two bytes
-becomes an object of a hundred, and where it is wrong, several errors of three hundred each; a name comes back in
-answers, events, records and log lines. So values are counted before they are read, and names are measured before
-anything is done with them. Each check begins with one that costs next to nothing and that all common messages pass.
+The bytes of a body are bounded elsewhere. What they become is out of proportion: a JSON value of two bytes becomes an
+object of a hundred, and a wrong value several errors of three hundred each. A name comes back in answers, events,
+records and log lines. So values are counted before they are read, and names are measured before they are used. Each
+check begins with one that costs next to nothing, and that all common messages pass.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from mcp_edge.errors import BadRequest, TooLarge
 from mcp_edge.protocol import jsonrpc
 
 MOST_VALUES = 100_000
-"""JSON values in one body, a batch's together. 100,000 of the worst kind are read in 30 ms and held in 20 MB; the
-4 MiB that a body may have would be two million."""
+"""JSON values in one body, those of a batch together. To read 100,000 of the worst kind takes 30 ms and 20 MB; a body
+of 4 MiB could hold two million."""
 MOST_PARAMETERS = 5_000
-"""JSON values in a message besides the arguments of a tool: the SDK tries each of them as up to twenty types."""
+"""JSON values in a message besides a tool's arguments. The SDK tries each value as up to twenty types."""
 MAX_KEY_CHARS = 1024
-"""A member's name, outside of a tool's arguments: pydantic copies it into each error below it."""
+"""A member's name, outside of a tool's arguments. pydantic copies the name into each error below it."""
 MAX_NAME_CHARS = 1024
 MAX_URI_CHARS = 8192
 MAX_TOKEN_CHARS = 256
-"""A progress token is in every progress message, and each of those is stored; clients use numbers and UUIDs."""
+"""Each progress message has the token, and is stored. Clients use numbers and UUIDs."""
 MAX_ANSWER_BYTES = 256 * 1024
-"""The client's answer to one question: what a user typed, or what a model said."""
+"""The JSON of a client's answer to one question: what a user typed, or what a model said."""
 
 _CERTAIN_BYTES = 1024
 """No name or URI in a body of this size is too long."""
 _MAX_TOKEN_BITS = 4 * MAX_TOKEN_CHARS
-"""More than a number of 256 digits has."""
+"""A number of 256 digits has fewer."""
 _FEW_BYTES = 4096
-"""No body of this size holds enough values or long enough names of members to matter."""
+"""No body of this size holds too many values, or too long a name of a member."""
 _MOST_QUOTES = 4 * MOST_VALUES
 _WORDS = {"name": MAX_NAME_CHARS, "uri": MAX_URI_CHARS, "cursor": MAX_URI_CHARS, "protocolVersion": MAX_NAME_CHARS}
-"""Params that come back to the client, or go into the log, as they are."""
+"""Member of params that goes to the client or into the log as it is -> its most characters."""
 
 
 def parse(body: bytes) -> Any:
     """The JSON value of `body`, as `jsonrpc.parse`.
 
     Raises:
-        TooLarge: it holds over `MOST_VALUES` JSON values; nothing is made of it.
-        BadRequest: it is no JSON.
+        TooLarge: the body holds over `MOST_VALUES` JSON values. None of them is made.
+        BadRequest: the body is no JSON.
     """
     if len(body) > 2 * MOST_VALUES and too_many_values(body):  # each value but the last is followed by one byte more
         jsonrpc.parse_beginning(body)
@@ -55,24 +55,24 @@ def parse(body: bytes) -> Any:
 
 
 def too_many_values(text: bytes) -> bool:
-    """Whether JSON text holds over `MOST_VALUES` values. Of what is no JSON the answer means nothing."""
+    """Whether JSON text holds over `MOST_VALUES` values. For other text the answer means nothing."""
     if 1 + text.count(b",") + text.count(b"[") + text.count(b"{") <= MOST_VALUES:
         return False
-    # Exactly: what is inside of strings does not count.
+    # Count again, exactly: what is inside of strings does not count.
     bare = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     if bare.count(b'"') > _MOST_QUOTES:
-        return True  # a string is a value, or a member's name beside one
+        return True  # each string is a value, or the name of one
     outside = b"0".join(bare.split(b'"')[::2]).translate(None, b" \t\r\n")
     containers = outside.count(b"[") + outside.count(b"{") - outside.count(b"[]") - outside.count(b"{}")
     return 1 + outside.count(b",") + containers > MOST_VALUES
 
 
 def check(message: Any, size: int) -> None:
-    """Check a message, or each of a batch, that was read from `size` bytes.
+    """Check a message, or each message of a batch. `size` is the number of bytes that were read.
 
     Raises:
-        BadRequest: a name in it is too long, or it holds too much besides a tool's arguments.
-        TooLarge: it answers a question at too great a length.
+        BadRequest: a name is too long, or a message holds too much besides a tool's arguments.
+        TooLarge: the answer to a question is too long.
     """
     if size <= MAX_TOKEN_CHARS:
         return
@@ -95,11 +95,11 @@ def _has_token(given: Any) -> bool:
 
 
 def check_whole(message: dict[str, Any]) -> None:
-    """Check a message whose bytes are not known.
+    """Check a message whose size in bytes is unknown.
 
     Raises:
         TooLarge: as `parse` and `check`.
-        BadRequest: as `check`; or its id or method is too long.
+        BadRequest: as `check`, or the message's id or method is too long.
     """
     if exceeds(message, MOST_VALUES, MAX_URI_CHARS):
         raise TooLarge(f"The message holds over {MOST_VALUES} JSON values.", code=jsonrpc.INVALID_REQUEST)
@@ -138,7 +138,7 @@ def _check_token(meta: Any) -> None:
 
 
 def _check_answers(message: dict[str, Any], params: dict[str, Any]) -> None:
-    """Measure what answers a question: a response, or in a request of 2026-07-28 each of its `inputResponses`."""
+    """Measure the answers to questions: a response, or each of a request's `inputResponses` (MCP 2026-07-28)."""
     if "method" in message:
         given: Any = params.get("inputResponses")
         answers = list(cast("dict[str, Any]", given).values()) if type(given) is dict else list[Any]()
@@ -149,7 +149,7 @@ def _check_answers(message: dict[str, Any], params: dict[str, Any]) -> None:
 
 
 def _check_words(params: dict[str, Any]) -> None:
-    """Measure what is named in `params`, wherever a method of the protocol names something."""
+    """Measure each name in `params`, wherever a method of the protocol has one."""
     meta, ref = params.get("_meta"), params.get("ref")
     found = [(name, params.get(name), most) for name, most in _WORDS.items()]
     found += [(f"ref.{name}", jsonrpc.member(ref, name), _WORDS[name]) for name in ("name", "uri")]
@@ -163,7 +163,7 @@ def _check_words(params: dict[str, Any]) -> None:
 
 
 def exceeds(value: Any, most: int, max_key_chars: int) -> bool:
-    """Whether a JSON value holds more than `most` values, or a member with a longer name."""
+    """Whether a JSON value holds more than `most` values, or a member's name of over `max_key_chars` characters."""
     count, waiting = 1, [value]
     while waiting:
         node: Any = waiting.pop()

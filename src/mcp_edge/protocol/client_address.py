@@ -1,4 +1,4 @@
-"""The address of a request's client, as the platform states it; never from a header that the client could write."""
+"""The address of a request's client, as the platform states it: no header that a client can write decides it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mcp_edge.text.ascii import lowered, stripped
 
 
 def address_header(settings: Settings) -> bytes | None:
-    """The header in which a trusted proxy states the address, in small letters; None where there is no proxy."""
+    """The name, in small letters, of the header in which a trusted proxy states the address; None without a proxy."""
     header = settings.client_address_header
     return lowered(header).encode() if header else None
 
 
 def client_address(scope: Scope, headers: Iterable[tuple[bytes, bytes]], stated_in: bytes | None) -> str:
-    """The address in its one spelling; empty where nobody knows it.
+    """The client's address in its canonical spelling; empty where nobody knows it.
 
-    Where a trusted proxy states it in the header `stated_in`, the proxy's own entry is the last one of the last field;
-    what comes before it, the client may have written.
+    `stated_in` names the header of a trusted proxy. The proxy's entry is the last one of the last field of that name;
+    the client may have written the entries before.
     """
     stated = ""
     if stated_in is not None:
@@ -31,7 +31,7 @@ def client_address(scope: Scope, headers: Iterable[tuple[bytes, bytes]], stated_
 
 
 def _read(text: str) -> str:
-    """An address in its one spelling, without a port; empty when it is none."""
+    """An address in its canonical spelling, without a port; empty where `text` is no address."""
     text = stripped(text)
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -1,4 +1,4 @@
-"""CORS of what every origin may use: it takes no cookie, so a browser's page can do no more there than anybody can."""
+"""CORS of the paths that every origin may use. They take no cookie, so a page can do no more there than anybody can."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _OPEN: list[Header] = [
 
 
 async def preflighted(request: Request, *methods: str) -> bool:
-    """Give the answer its CORS headers, whatever it will be, and answer a preflight. True when that was all.
+    """Give any answer to the request its CORS headers. Answer a preflight, and return True only then.
 
     Raises:
-        MethodNotAllowed: neither the preflight's method nor one of `methods`.
+        MethodNotAllowed: the method is neither OPTIONS nor one of `methods`.
     """
     request.extra += _OPEN
     request.only(*methods, "OPTIONS")

@@ -1,8 +1,9 @@
-"""What is checked before anything is read: Host, Origin, content type, Accept; and the CORS headers of an answer.
+"""Checks of the headers before a body is read: Host, Origin, content type, Accept; and the CORS headers of an answer.
 
-A browser page may not reach a server through a name it rebinds (Host) or from an origin nobody admitted (Origin):
-MCP 2026-07-28 transports, Security Warning. Where a browser sends no Origin, as with an image or a link, it says in
-Sec-Fetch-Site (W3C Fetch Metadata) whether the page is another site's; other clients send neither.
+A page in a browser must not reach a server through a name that it rebinds (Host), nor from an origin that nobody
+admitted (Origin): MCP 2026-07-28 transports, Security Warning. A browser that sends no Origin, as for an image or a
+link, says in Sec-Fetch-Site (W3C Fetch Metadata) whether the page is another site's. Other clients send neither header.
+The module knows no user.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _REFUSES = re.compile(rb"q=0(\.0{0,3})?")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _KNOWN = 256
 _MAX_ACCEPT_BYTES = 1024
-"""What an Accept means is remembered, so that it may not be of any length."""
+"""The meaning of an Accept header is remembered, so its length is bounded."""
 _LONG_ACCEPT = f"Accept is over {_MAX_ACCEPT_BYTES} bytes."
 _MAX_ASKED_BYTES = 1024
 _ONCE = frozenset(
@@ -30,7 +31,7 @@ _ONCE = frozenset(
     b" last-event-id".split(b" ")
 )
 OWN_SITE = frozenset({b"same-origin", b"none"})
-"""Fetch Metadata §2.3: a page of ours, or the user, who typed the address."""
+"""Values of Sec-Fetch-Site: a page of this server's, or the user, who typed the address (Fetch Metadata §2.3)."""
 _EXPOSED = b"Mcp-Session-Id, WWW-Authenticate, Retry-After"
 _PREFLIGHT: list[Header] = [
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
@@ -39,13 +40,13 @@ _PREFLIGHT: list[Header] = [
 
 
 class Guards:
-    """The policy of one server."""
+    """Which hosts, origins and pages one server answers."""
 
     def __init__(self, settings: Settings) -> None:
         own = urlsplit(settings.public_url) if settings.public_url else None
         hosts = {lowered(host) for host in settings.allowed_hosts}
         self._hosts = hosts | ({lowered(own.netloc), lowered(own.hostname or "")} if own else set[str]())
-        # Without credentials any page of theirs could call: what their users have opened is not what we were told.
+        # Without credentials, every page of a web client could call: nobody has admitted those pages.
         known = WEB_CLIENT_ORIGINS if settings.auth != "none" else ()
         self._origins = {lowered(origin) for origin in (*known, *settings.allowed_origins)}
         if own:
@@ -55,12 +56,12 @@ class Guards:
         self._good_origins: set[bytes] = set()
 
     def check(self, request: Request) -> None:
-        """Admit or refuse a request by its headers, and prepare its answer's CORS headers.
+        """Admit or refuse a request by its headers, and add the CORS headers of its answer to `request.extra`.
 
         Raises:
-            BadRequest: a header that must be single is not; two readers would read two values.
-            Misdirected: the Host is not ours.
-            Forbidden: the Origin is not admitted, or another site's page asks without one.
+            BadRequest: a header stands twice that may stand once, so two readers could read two values.
+            Misdirected: the Host is none of this server's.
+            Forbidden: the Origin is not admitted, or a page of another site asks without an Origin.
         """
         self.check_host(request)
         origin = request.raw.get(b"origin")
@@ -77,7 +78,7 @@ class Guards:
             ]
 
     def check_host(self, request: Request) -> None:
-        """Admit or refuse a request whose origin does not matter: to a page, or to what is open to every origin.
+        """Admit or refuse a request by its Host alone: one for a page, or for a path that is open to every origin.
 
         Raises:
             BadRequest, Misdirected: as `check`.
@@ -89,8 +90,8 @@ class Guards:
             self._check_host(request, host)
 
     def check_open(self, request: Request) -> None:
-        """Admit or refuse a request to a path that needs no credential: other sites may lead a user there by a link,
-        and programs of any origin may ask, but nothing may be embedded.
+        """Admit or refuse a request to a path that needs no credential. A page of another site may link to the path,
+        and a program of any origin may ask for it; no page of another site may embed it.
 
         Raises:
             Forbidden: as `check`.
@@ -126,7 +127,7 @@ class Guards:
 
 
 def _refuse_foreign(request: Request) -> None:
-    """Refuse what another site's page had a browser ask for."""
+    """Refuse a request that a browser makes for a page of another site."""
     if request.raw[b"sec-fetch-site"] not in OWN_SITE:
         decided(request.path, "refused", reason="a page of another site")
         raise Forbidden("Pages of other sites may not ask for this.", code=-32000)
@@ -154,7 +155,7 @@ def _is_json(content_type: bytes) -> bool:
 
 @lru_cache(256)
 def accepts(accept: bytes) -> tuple[bool, bool]:
-    """Whether an Accept header takes (JSON, an event stream), by RFC 9110 §12.5.1; `q=0` refuses."""
+    """(Whether an Accept header takes JSON, whether it takes an event stream); `q=0` refuses (RFC 9110 §12.5.1)."""
     taken: set[bytes] = set()
     for part in listed(lowered(accept)):
         kind, *options = map(stripped, part.split(b";"))
@@ -169,16 +170,17 @@ def accepts(accept: bytes) -> tuple[bool, bool]:
 
 @lru_cache(256)
 def prefers_stream(accept: bytes) -> bool:
-    """Whether an Accept header names an event stream before JSON; equal weights leave the choice to the server."""
+    """Whether an Accept header names an event stream before JSON. Equal weights leave the choice to the server."""
     text = lowered(accept)
     return b"text/event-stream" in text.split(b"application/json", 1)[0]
 
 
 def check_json(request: Request) -> None:
-    """The content type and coding of a POST.
+    """Check the content type and the content coding of a POST.
 
     Raises:
-        UnsupportedMedia: RFC 9110 §8.4 for the coding: nothing is unpacked, so no body is larger than it looks.
+        UnsupportedMedia: the content is not JSON, or has a coding (RFC 9110 §8.4). Nothing is unpacked here, so no body
+            is larger than it looks.
     """
     if b"content-encoding" in request.raw and lowered(request.raw[b"content-encoding"]) != b"identity":
         raise UnsupportedMedia("The body must be sent without a content coding.", code=-32000)
@@ -187,10 +189,11 @@ def check_json(request: Request) -> None:
 
 
 def check_post(request: Request) -> None:
-    """The media types of a POST (MCP transports, Sending Messages).
+    """Check the media types of a POST (MCP transports, Sending Messages).
 
     Raises:
-        UnsupportedMedia, NotAcceptable
+        UnsupportedMedia: as `check_json`.
+        NotAcceptable: Accept does not take both JSON and an event stream.
     """
     check_json(request)
     accept = request.raw.get(b"accept", b"*/*")
@@ -201,10 +204,10 @@ def check_post(request: Request) -> None:
 
 
 def check_get(request: Request) -> None:
-    """The media type of a GET stream.
+    """Check that a GET takes an event stream.
 
     Raises:
-        NotAcceptable
+        NotAcceptable: Accept does not take one.
     """
     accept = request.raw.get(b"accept", b"*/*")
     if len(accept) > _MAX_ACCEPT_BYTES:

@@ -17,7 +17,7 @@ INTERNAL_ERROR = -32603
 
 MAX_METHOD_CHARS = 1024
 MAX_ID_CHARS = 8192
-"""A request's id is in each of its messages, in its stream's record and in the log; clients use numbers and UUIDs."""
+"""A request's id stands in its messages, its stream's record and the log. Clients use numbers and UUIDs."""
 
 _BEGINNING_BYTES = 4096
 
@@ -28,7 +28,7 @@ def parse(body: bytes) -> Any:
     """The JSON value of `body`.
 
     Raises:
-        BadRequest: -32700 for what is no JSON (RFC 8259) in UTF-8, is nested over 200 deep, or has a number too large.
+        BadRequest: -32700. The body is no JSON (RFC 8259) in UTF-8, is nested over 200 deep, or has too large a number.
     """
     try:
         return from_json(body, allow_inf_nan=False)
@@ -37,10 +37,10 @@ def parse(body: bytes) -> Any:
 
 
 def parse_beginning(body: bytes) -> Any:
-    """The JSON value that `body` begins with, as far as its first kilobytes say.
+    """The JSON value with which `body` begins, as far as its first kilobytes tell.
 
     Raises:
-        BadRequest: it does not begin as JSON.
+        BadRequest: -32700. The body does not begin as JSON.
     """
     beginning = body[:_BEGINNING_BYTES].decode(errors="ignore")
     try:
@@ -59,16 +59,16 @@ def is_id(value: Any) -> bool:
 
 
 def member(value: Any, name: str) -> Any:
-    """The member `name` of a JSON object; None when it is missing or `value` is no object."""
+    """The member `name` of a JSON object; None where the member is missing, or `value` is no object."""
     found: dict[str, Any] = value
     return found.get(name) if type(value) is dict else None
 
 
 def kind(message: Any) -> str:
-    """`request`, `notification` or `response`.
+    """`request`, `notification` or `response` (JSON-RPC 2.0 §4, §5).
 
     Raises:
-        BadRequest: -32600 for anything else.
+        BadRequest: -32600. The message is none of them.
     """
     m: dict[str, Any] = message
     if type(message) is not dict:
@@ -92,7 +92,7 @@ def kind(message: Any) -> str:
 
 
 def encode(value: Any) -> bytes:
-    """`value` as compact JSON; text that UTF-8 cannot hold (a lone surrogate) is escaped, infinity becomes null."""
+    """`value` as compact JSON. Text that UTF-8 cannot hold (a lone surrogate) is escaped; infinity becomes null."""
     try:
         return to_json(value, inf_nan_mode="null")
     except ValueError:
@@ -100,12 +100,12 @@ def encode(value: Any) -> bytes:
 
 
 def result(request_id: Id, value: bytes) -> bytes:
-    """A response; `value` is the JSON of its result."""
+    """The JSON of a response. `value` is the JSON of the result."""
     return b'{"jsonrpc":"2.0","id":' + encode(request_id) + b',"result":' + value + b"}"
 
 
 def error(request_id: Id | None, code: int, message: str, data: Any = None) -> bytes:
-    """An error response; the id is null when the request's could not be read."""
+    """The JSON of an error response. `request_id` is None where the request's id could not be read."""
     body: dict[str, Any] = {"code": code, "message": message}
     if data is not None:
         body["data"] = data
@@ -113,14 +113,14 @@ def error(request_id: Id | None, code: int, message: str, data: Any = None) -> b
 
 
 def notification(method: str, params: Any) -> bytes:
-    """A notification."""
+    """The JSON of a notification."""
     if params is None:
         return encode({"jsonrpc": "2.0", "method": method})
     return encode({"jsonrpc": "2.0", "method": method, "params": params})
 
 
 def request(request_id: Id, method: str, params: Any) -> bytes:
-    """A request."""
+    """The JSON of a request."""
     body: dict[str, Any] = {"jsonrpc": "2.0", "id": request_id, "method": method}
     if params is not None:
         body["params"] = params

@@ -1,6 +1,6 @@
-"""The server's key ring: seals what is stored or handed out. Pure but for the randomness of a nonce.
+"""The server's key ring, which seals what is stored or handed out. Pure but for the randomness of a nonce.
 
-`MCP_SECRET_KEYS=new,old`: the first key seals, every key opens, so a key is replaced without logging anybody out.
+With `MCP_SECRET_KEYS=new,old` the first key seals and every key opens, so replacing a key logs nobody out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HEAD_BYTES = len(_FORMAT) + _ID_BYTES + _NONCE_BYTES
 
 
 class KeyRing:
-    """AES-256-GCM under keys derived from the ring for each purpose (NIST SP 800-108, HMAC-SHA-256)."""
+    """AES-256-GCM with a key for each purpose, derived from the ring's keys (NIST SP 800-108, HMAC-SHA-256)."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         roots = [sha256(b"mcp-edge/seal/v1:" + key.encode()).digest() for key in keys]
@@ -28,14 +28,14 @@ class KeyRing:
         self._first = sha256(roots[0]).digest()[:_ID_BYTES]
 
     def seal(self, purpose: str, data: bytes, *, context: str = "", secret: bytes = b"") -> bytes:
-        """`data`, readable only for the same `purpose` and `context`, and only with `secret`, which the ring's keys
-        are mixed with: what is sealed with a token as its secret needs the token and the ring."""
+        """`data`, which opens for the same `purpose`, `context` and `secret` only. The secret is mixed into the key, so
+        what was sealed with a token as its secret opens with the token and the ring."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         cipher = AESGCM(self._derive(self._roots[self._first], purpose, secret))
         return _FORMAT + self._first + nonce + cipher.encrypt(nonce, data, f"{purpose}|{context}".encode())
 
     def open(self, purpose: str, sealed: bytes, *, context: str = "", secret: bytes = b"") -> bytes | None:
-        """What was sealed, or None: altered, sealed for something else, or under a key that is gone."""
+        """What was sealed; None where it was altered, was sealed for something else, or its key is gone."""
         if len(sealed) <= _HEAD_BYTES or sealed[:1] != _FORMAT:
             return None
         root = self._roots.get(sealed[1 : 1 + _ID_BYTES])
@@ -48,12 +48,12 @@ class KeyRing:
             return None
 
     def tag(self, purpose: str, text: bytes) -> bytes:
-        """64 bits in hex that only the ring can make for `text`: what lacks them costs no look into a store. They
-        authorize nothing."""
+        """64 bits in hex digits that only the ring can make for `text`. A value with a wrong tag costs no look into a
+        store. A tag authorizes nothing."""
         return self._tag(self._roots[self._first], purpose, text)
 
     def tagged(self, purpose: str, text: bytes, tag: bytes) -> bool:
-        """Whether a key of the ring has made `tag` for `text`."""
+        """Whether any key of the ring makes `tag` for `text`."""
         return any(hmac.compare_digest(self._tag(root, purpose, text), tag) for root in self._roots.values())
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""The networks around an address: what one stranger may have as a whole. Pure: it counts nothing.
+"""The networks around an address, each of which one stranger may have as a whole. Pure: it counts nothing.
 
-Of IPv6 an access customer has a /64 or a /56, a site a /48 (RFC 6177, RIPE-690): more addresses are not more people.
-Of IPv4 a /24 is the least that is routed by itself; there may be many customers in it.
+In IPv6 an access customer has a /64 or a /56, a site a /48 (RFC 6177, RIPE-690): more addresses are not more people.
+In IPv4 a /24 is the smallest network that is routed by itself, and many customers may share it.
 """
 
 from __future__ import annotations
@@ -10,21 +10,27 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 _AROUND = {4: ((32, 1), (24, 16)), 6: ((64, 1), (56, 2), (48, 4))}
-"""IP version -> prefix lengths, and how many times as much as the narrowest each may have."""
+"""IP version -> (prefix length, how many times the narrowest network's share), from the narrowest to the widest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One of them."""
+    """A network around an address."""
 
     name: str
+    """An address for a single one, else the prefix, such as `2001:db8::/48`."""
     share: int
+    """How many times as much as the narrowest network this one may have."""
     part: str
-    """Its name within the widest one."""
+    """The network's number within the widest network, in hex digits."""
 
 
 def around(address: str) -> tuple[Network, ...]:
-    """From the narrowest to the widest; none of what is no address."""
+    """The networks around `address`, from the narrowest to the widest; none where `address` is empty.
+
+    Raises:
+        ValueError: `address` is neither empty nor an address.
+    """
     if not address:
         return ()
     ip = ip_address(address)
@@ -33,13 +39,13 @@ def around(address: str) -> tuple[Network, ...]:
 
 
 def of_one(address: str) -> tuple[Network, ...]:
-    """Those that one stranger may have as a whole: the address of IPv4, and all of IPv6."""
+    """The networks around `address` that one stranger may have as a whole: in IPv4 the address, in IPv6 every one."""
     found = around(address)
     return found[:1] if len(found) == len(_AROUND[4]) else found
 
 
 def whose(address: str) -> str:
-    """What one stranger may have of it: the address of IPv4, and the widest network of IPv6. Empty for what is none."""
+    """The widest network that one stranger may have: in IPv4 the address, in IPv6 the /48. Empty for no address."""
     found = of_one(address)
     return found[-1].name if found else ""
 

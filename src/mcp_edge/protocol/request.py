@@ -20,12 +20,12 @@ JSON = b"application/json"
 BODY_TIMEOUT_S = 30
 Header = tuple[bytes, bytes]
 PRINCIPAL = "mcp-edge.principal"
-"""In the scope, once it is known: whose request it is. The server bounds what waits for one user to read."""
+"""Member of the scope: the principal of the request's user, once known. The server bounds what waits for one user."""
 CLAIM = "mcp-edge.claim"
-"""In the scope's state, where the server counts: a function that is told whose request it is and says whether there is
-a place for it."""
+"""Member of the scope's state, where the server counts requests: a function that takes the principal of the request's
+user, and returns whether the request has a place."""
 TAKEN = "mcp-edge.taken"
-"""In the scope's state, where the server can tell: a function that returns how many bytes its client has taken."""
+"""Member of the scope's state, where the server can tell: a function that returns how many bytes were read."""
 
 
 class Gone(Exception):
@@ -54,7 +54,7 @@ class Request:
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, address_header: bytes | None = None) -> None:
-        """`address_header` is the one in which a trusted proxy states the client's address."""
+        """`address_header`, in small letters, is the header in which a trusted proxy states the client's address."""
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -64,32 +64,32 @@ class Request:
         self.receive = receive
         self.send = send
         self.size = 0
-        """Bytes of the body, once it is read."""
+        """Bytes of the body; 0 until the body is read."""
         self.extra: list[Header] = []
-        """Headers that every answer to this request carries (CORS, `Connection: close`)."""
+        """Headers of any answer to this request, such as those of CORS."""
         self.begun = self.ended = False
-        """Whether the response's status, and its end, were sent; or nobody is there any more to read the end."""
+        """Whether the status was sent; whether the response has ended, or its reader is gone."""
         self._address_header = address_header
         self._headers: dict[str, str] | None = None
         self.trace: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers as text, for handlers; client-supplied, never an identity."""
+        """The headers as text, for handlers. The client has written them: no identity is read from them."""
         if self._headers is None:
             self._headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in self.pairs}
         return self._headers
 
     def values(self, name: bytes) -> list[bytes]:
-        """Every value of the header `name`, in small letters, in their order."""
+        """Every value of the header `name`, which is in small letters, in the order of the request."""
         return [value for key, value in self.pairs if key == name]
 
     def address(self) -> str:
-        """The client's address; empty where nobody knows it."""
+        """The client's address in its canonical spelling; empty where nobody knows it."""
         return client_address(self.scope, self.pairs, self._address_header)
 
     def claim(self, principal: str) -> bool:
-        """Tell the server whose request it is. False where it is busy with as many as one user may have."""
+        """Tell the server whose request this is. False where the user has as many requests as one user may have."""
         claim = self.scope.get("state", {}).get(CLAIM)
         if claim is None:
             return True
@@ -97,7 +97,7 @@ class Request:
         return claim(principal)
 
     def trace_id(self) -> str:
-        """The id under which a bug is logged and told to the client."""
+        """The id that the log and the client get for a bug; 16 hex digits, the same each time."""
         if self.trace is None:
             self.trace = mint()[:16]
         return self.trace
@@ -106,12 +106,12 @@ class Request:
         """The whole body.
 
         Raises:
-            TooLarge: it is longer than `max_bytes`; a declared length is refused before anything is read.
-            BadRequest: it did not arrive in `BODY_TIMEOUT_S` seconds.
+            TooLarge: the body is longer than `max_bytes`. A declared length is refused before anything is read.
+            BadRequest: the body did not arrive in `BODY_TIMEOUT_S` seconds.
             Gone: the client left.
         """
         declared = self.raw.get(b"content-length")
-        # A number of fewer digits than the bound has is below it.
+        # A number with fewer digits than the bound is below the bound.
         long = declared is not None and 10 ** min(len(declared), 19) > max_bytes
         if declared and long and digits(declared) and (len(declared) > 18 or int(declared) > max_bytes):
             raise TooLarge(f"The body is over {max_bytes} bytes.")
@@ -143,7 +143,7 @@ class Request:
                 return bytes(body)
 
     async def answer(self, status: int, body: bytes = b"", kind: bytes = JSON, headers: Sequence[Header] = ()) -> None:
-        """Send a whole answer."""
+        """Send a whole response: `body` with the content type `kind`, `headers` and `extra`. HEAD gets no body."""
         self.begun = self.ended = True
         fields: list[Header] = [(b"content-length", b"%d" % len(body)), *headers, *self.extra]
         if body:
@@ -152,10 +152,10 @@ class Request:
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     def only(self, *allowed: str) -> None:
-        """Refuse other HTTP methods (RFC 9110 §15.5.6).
+        """Refuse other HTTP methods than `allowed` (RFC 9110 §15.5.6).
 
         Raises:
-            MethodNotAllowed
+            MethodNotAllowed: the request's method is another.
         """
         if self.method not in allowed:
             raise MethodNotAllowed(f"{self.path} answers {', '.join(allowed)}.", headers={"allow": ", ".join(allowed)})

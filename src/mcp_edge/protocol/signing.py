@@ -9,7 +9,7 @@ from hashlib import blake2b, sha256
 
 _MAC_BYTES = 12
 _MAX_SIGNED_CHARS = 256
-"""No id that was signed here is as long."""
+"""Each text that was signed here is shorter."""
 
 
 def mint() -> str:
@@ -18,9 +18,9 @@ def mint() -> str:
 
 
 class Signer:
-    """Message authentication under the key ring: the first key signs, every key verifies.
+    """Signs texts with the first key of the key ring, and verifies them with every key.
 
-    Each purpose has its own label, so that a value signed for one can never pass for another.
+    Each purpose has a label of its own, so a text that was signed for one purpose never passes for another.
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
@@ -31,7 +31,7 @@ class Signer:
         return f"{text}.{self._mac(self._keys[0], label, text)}"
 
     def verify(self, label: str, signed: str) -> str | None:
-        """The text that was signed, or None when the MAC is missing or wrong."""
+        """The text that was signed; None where the MAC is missing or wrong."""
         text, dot, mac = signed.rpartition(".")
         if not dot or len(mac) != _MAC_BYTES * 2 or len(signed) > _MAX_SIGNED_CHARS or not signed.isascii():
             return None

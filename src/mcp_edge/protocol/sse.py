@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML §9.2) over ASGI: frames, and a writer that notices a reader who left or stalls."""
+"""Server-sent events (WHATWG HTML §9.2) over ASGI: frames, and a writer that notices a reader who leaves or stalls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from mcp_edge.protocol.request import TAKEN, Header, Request
 
 STALL_S = 10
-"""How long a reader may take nothing of what waits for it."""
+"""Seconds in which a reader must read something of what waits."""
 RETRY_MS = 500
 KEEPALIVE = b": keep-alive\n\n"
 
@@ -21,24 +21,24 @@ _HEADERS: list[Header] = [
 
 
 def frame(data: bytes, event_id: str | None = None) -> bytes:
-    """One `message` event; `data` is JSON on one line."""
+    """A `message` event. `data` is JSON on one line."""
     if event_id is None:
         return b"event: message\ndata: " + data + b"\n\n"
     return b"event: message\nid: " + event_id.encode() + b"\ndata: " + data + b"\n\n"
 
 
 def priming(event_id: str) -> bytes:
-    """An event without data: the client now knows where to resume (MCP 2025-11-25 transports)."""
+    """An event without data, which tells the client from where to resume (MCP 2025-11-25 transports)."""
     return f"id: {event_id}\nretry: {RETRY_MS}\ndata: \n\n".encode()
 
 
 def retry() -> bytes:
-    """How soon to come back, sent before an early close."""
+    """The field `retry`, sent before an early end: the client comes back after `RETRY_MS`."""
     return f"retry: {RETRY_MS}\n\n".encode()
 
 
 class Writer:
-    """The sending end of one event stream. After `detached` everything is dropped: nobody reads."""
+    """The sending end of one event stream. Once nobody reads (`detached`), the writer drops what is sent."""
 
     __slots__ = ("_clock", "detached", "last_sent", "lock", "request", "started")
 
@@ -50,10 +50,10 @@ class Writer:
         self.detached = False
         self.last_sent = 0.0
         self.lock = asyncio.Lock()
-        """Held over append and send, so that the log and the wire have one order."""
+        """Hold the lock over append and send, so the log and the wire have the same order."""
 
     async def start(self, headers: Sequence[Header] = ()) -> None:
-        """Send the status and the headers. Nothing happens the second time."""
+        """Send the status and the headers, at the first call only."""
         if not self.started:
             self.started = self.request.begun = True
             await self._send(
@@ -66,7 +66,7 @@ class Writer:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:
-        """Send the last frames and end the response; afterwards nobody reads."""
+        """Send the last frames, and end the response. Nobody reads from then on."""
         if not self.detached:
             self.request.ended = True
             await self._send({"type": "http.response.body", "body": data, "more_body": False})
@@ -86,15 +86,15 @@ class Writer:
                         await self.request.send(message)
                     break
                 except TimeoutError:
-                    if self._taken() == taken:  # no slow reader, who takes a little now and then
+                    if self._taken() == taken:  # a slow reader would have read a little
                         raise
         except (TimeoutError, OSError):
-            # A reader that stalls is let go; a logged stream stays resumable.
+            # A reader that stalls is let go. A logged stream can still be resumed.
             self.detached = self.request.ended = True
         self.last_sent = self._clock()
 
     def _taken(self) -> int:
-        """Bytes that the client has taken so far, where the server can tell. Such a server sends nothing of a message
-        whose sending was cancelled, so that it may be sent again."""
+        """Bytes that the client has read so far; 0 where the server cannot tell. A server that can tell sends nothing
+        of a message whose sending was cancelled, so the message may be sent again."""
         tell = self.request.scope.get("state", {}).get(TAKEN)
         return tell() if tell is not None else 0
