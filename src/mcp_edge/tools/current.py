@@ -1,6 +1,6 @@
-"""What a tool may ask of its call: the user, the user's records, the change bus, the host's HTTP client.
+"""What a tool may ask of its call: the user, the user's records, the bus of changes, the host's HTTP client.
 
-The functions read the current call, so they need no parameter and work in resolvers and threads too. They know no wire.
+The functions read the current call, so they need no parameter, and work in resolvers and threads. They know no wire.
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 
 
 class Call(Protocol):
-    """The part of the current call that this module reads."""
+    """What tools may know of the call that is answered."""
 
     @property
-    def user(self) -> User: ...
+    def user(self) -> User:
+        """Whose call it is."""
+        ...
+
     @property
-    def platform(self) -> Platform: ...
+    def platform(self) -> Platform:
+        """The host's settings, stores and clients."""
+        ...
+
     async def changed(self, event: ServerEvent) -> None:
         """Tell the user's listeners on every instance that something changed."""
         ...
@@ -35,7 +41,11 @@ CURRENT: ContextVar[Call] = ContextVar("mcp-edge.call")
 
 
 def current_call() -> Call:
-    """The call that is being answered."""
+    """The call that is being answered.
+
+    Raises:
+        RuntimeError: none is: this is no tool, resource or prompt.
+    """
     try:
         return CURRENT.get()
     except LookupError:
@@ -48,21 +58,21 @@ def current_user() -> User:
 
 
 def http() -> httpx.AsyncClient:
-    """The host's HTTP client, for APIs that want no credential of the caller's. It is shared: do not close it."""
+    """The host's HTTP client, for APIs that need no credential of the caller's. It is shared: do not close it."""
     return current_call().platform.http()
 
 
 def http_public() -> httpx.AsyncClient:
-    """The host's HTTP client for URLs that a user names: it reaches the public internet over https and nothing else.
+    """The host's HTTP client for URLs that a user names: it reaches the public internet over https, and nothing else.
 
-    It refuses loopback, private networks and cloud metadata with `httpx.RequestError`, whatever name leads there, and
-    follows no redirect. It is shared: do not close it.
+    The client raises `httpx.RequestError` for loopback, private networks and cloud metadata, whatever name leads there.
+    It follows no redirect. It is shared: do not close it.
     """
     return current_call().platform.http_public()
 
 
 class UserState:
-    """Records of the current user in the server's `RecordStore`: JSON values under text keys, unseen by other users."""
+    """One user's records in the server's `RecordStore`: JSON values under text keys. No other user sees them."""
 
     def __init__(self, platform: Platform, principal: str) -> None:
         self._store = platform.records
@@ -74,15 +84,15 @@ class UserState:
         return None if raw is None else json.loads(raw)
 
     async def put(self, key: str, value: Any, *, ttl_s: float | None = None) -> None:
-        """Store a JSON value under `key`, for `ttl_s` seconds or for good."""
+        """Store a JSON value under `key` for `ttl_s` seconds; without `ttl_s` it stays."""
         await self._store.put(self._prefix + key, json.dumps(value).encode(), ttl_s=ttl_s)
 
     async def delete(self, key: str) -> None:
-        """Remove `key` if it is there."""
+        """Remove `key`, if there is one."""
         await self._store.delete(self._prefix + key)
 
     async def keys(self, prefix: str = "", *, after: str = "", limit: int = 100) -> list[str]:
-        """At most `limit` keys that start with `prefix` and follow `after`, in order."""
+        """The first keys, at most `limit`, that start with `prefix` and come after `after`, in order."""
         start = self._prefix + after if after else ""
         found = await self._store.list(self._prefix + prefix, after=start, limit=limit)
         return [key[len(self._prefix) :] for key in found]
@@ -102,7 +112,7 @@ class ChangesBus:
         await current_call().changed(event)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
-        """The core reads changes from the store; nothing listens in the process."""
+        """Do nothing: listeners read changes from the store, not from this process."""
         del listener
         return lambda: None
 
@@ -111,5 +121,5 @@ _BUS = ChangesBus()
 
 
 def changes_bus() -> ChangesBus:
-    """Pass it as `MCPServer(subscriptions=changes_bus())`."""
+    """The bus for `MCPServer(subscriptions=changes_bus())`."""
     return _BUS

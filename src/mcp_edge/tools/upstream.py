@@ -18,7 +18,7 @@ from mcp_edge.tools.current import current_call
 from mcp_edge.user import User
 
 _MOST_DECODINGS = 3
-"""So often is a path decoded: proxies and servers behind each other may do it once each."""
+"""How often a path is decoded before it is judged: each of several proxies and servers may decode it once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class OwnAccount:
         )
 
     async def renewed(self, refused: str) -> str:
-        """Another one, after the upstream has `refused` one.
+        """A new access token, after the upstream has refused the token `refused`.
 
         Raises:
             UpstreamError, UrlElicitationRequiredError: as `token`.
@@ -48,7 +48,7 @@ class OwnAccount:
         return await self.accounts.renewed(self.user.principal, refused) or await self.lost(refused)
 
     async def lost(self, refused: str) -> str:
-        """Forget the account whose token the upstream has `refused` for good.
+        """Forget the account whose token `refused` the upstream takes no more, and ask for an account.
 
         Raises:
             UpstreamError, UrlElicitationRequiredError: as `token`.
@@ -72,11 +72,11 @@ class OwnAccount:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The API behind the tools, with the caller's own credential. The host closes `client`."""
+    """The API behind the tools, called with the caller's own credential. The host closes `client`."""
 
     base_url: str
     credential: str | OwnAccount = field(repr=False)
-    """A token, or where it comes from at the first request."""
+    """A token, or the account whose token is fetched for each request."""
     client: httpx.AsyncClient
 
     async def get(
@@ -87,7 +87,11 @@ class Upstream:
         timeout_s: float = 10,
         max_bytes: int = 1024 * 1024,
     ) -> httpx.Response:
-        """`request` with GET."""
+        """`request` with GET.
+
+        Raises:
+            UpstreamError, UrlElicitationRequiredError: as `request`.
+        """
         return await self.request("GET", path, params=params, timeout_s=timeout_s, max_bytes=max_bytes)
 
     async def request(
@@ -122,7 +126,7 @@ class Upstream:
             )
             return await exchange(
                 self.client, request, timeout_s=timeout_s, max_bytes=max_bytes, codings=CODINGS
-            )  # not every API that compresses asks whether it may
+            )  # some APIs compress without being asked
 
         own = self.credential
         if isinstance(own, str):
@@ -138,10 +142,10 @@ class Upstream:
 
 
 def _below(base_url: str, path: str) -> httpx.URL:
-    """`base_url + path`, where whoever reads it finds it below `base_url`.
+    """`base_url + path`, which every reader of the URL finds below `base_url`.
 
     Raises:
-        UpstreamError: it is, or could be read as, something else.
+        UpstreamError: the URL leads elsewhere, or a reader could think so.
     """
     decoded = path.partition("?")[0].partition("#")[0]
     for _ in range(_MOST_DECODINGS):
@@ -156,8 +160,8 @@ def _below(base_url: str, path: str) -> httpx.URL:
 def upstream() -> Upstream:
     """The upstream API with the current user's credential.
 
-    It is the one that the settings have for this user; else that of the account that `MCP_UPSTREAM_ACCOUNT` names,
-    which only users of an OAuth client have; else the deployment's.
+    The credential is the one that the settings have for this user; else that of the user's account at the provider that
+    `MCP_UPSTREAM_ACCOUNT` names, which only users of an OAuth client have; else the deployment's.
 
     Raises:
         UpstreamError: neither the user nor the deployment has a credential.
@@ -167,7 +171,7 @@ def upstream() -> Upstream:
     base_url, client = settings.upstream_url.rstrip("/"), call.platform.http()
     user = call.user
     own = settings.upstream_tokens.get(user.principal)
-    # The same subject of another tenant is somebody else, and a subject may be the text of another's principal.
+    # The same subject in another tenant is somebody else, and a subject may read as another user's principal.
     if own is None and not user.tenant and "|" not in user.subject:
         own = settings.upstream_tokens.get(user.subject)
     if own is None and accounts is not None and user.grant:
@@ -179,12 +183,12 @@ def upstream() -> Upstream:
 
 
 async def connected() -> bool:
-    """True once the caller has an upstream credential; before, the user is asked to connect an account.
+    """True where the caller has an upstream credential; else the user is asked to connect an account.
 
-    As a dependency it asks before anything else of the tool runs: `_: Annotated[bool, Resolve(connected)]`.
+    As a dependency, `_: Annotated[bool, Resolve(connected)]`, it asks before anything else of the tool runs.
 
     Raises:
-        UpstreamError: there is none, and nothing to connect.
+        UpstreamError: there is no credential, and no account to connect.
         UrlElicitationRequiredError: the user is asked.
     """
     credential = upstream().credential
