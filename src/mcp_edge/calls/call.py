@@ -22,26 +22,32 @@ from mcp_edge.protocol import eager, jsonrpc
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.sessions import Session
 from mcp_edge.records.stream_log import LeaseLost
-from mcp_edge.sdk.connection import MODERN, Link
+from mcp_edge.sdk.connection import RequestConnection
 from mcp_edge.sdk.dispatch import Dispatch
-from mcp_edge.sdk.results import Asked
+from mcp_edge.sdk.results import InputRequired
 from mcp_edge.text.log_text import MAX_CHARS, clipped
 from mcp_edge.tools.current import CURRENT
 from mcp_edge.user import User
 
 logger = logging.getLogger(__name__)
 
-Result = bytes | Asked
+Result = bytes | InputRequired
 Message = tuple[str, dict[str, Any] | None, int | str]
 """Method, params, request id."""
 _LABEL = 80
 _NAMES = {"tools/call": "name", "prompts/get": "name"}
 
 
+Work = Callable[["Call"], Coroutine[Any, Any, Result]]
+"""What makes the result of a call."""
+
+
 class Call(Dispatch):
     """One request. `run` takes it from its beginning to its final response."""
 
     outlet: Outlet
+    connection: RequestConnection
+    """The SDK's connection, while the call runs."""
     stopped_by: Stop | None = None
     """Why it was stopped before its end, if it was."""
     refusal: TooMany | None = None
@@ -77,41 +83,42 @@ class Call(Dispatch):
         self._duties_of = duties
         self._attended = attended and duties is not None
 
-    async def run(self, link: Link, work: Callable[[Call, Link], Coroutine[Any, Any, Result]] | None = None) -> None:
+    async def run(self, connection: RequestConnection, work: Work | None = None) -> None:
         """Answer the request with the result of `work`, which is the SDK's unless it is given.
 
         Nothing that the request did raises out of here; the cancellation of the server's own task does.
         """
-        started = time.perf_counter()
+        started, self.connection = time.perf_counter(), connection
         CURRENT.set(self)
         try:
-            result = self._begin(work(self, link) if work else self.dispatched(link))
-            if not isinstance(result, (bytes, Asked)):  # a union is slower, and this is every call
+            result = self._begin(self.dispatched() if work is None else work(self))
+            if not isinstance(result, (bytes, InputRequired)):  # a union is slower, and this is every call
                 result = await result
-            while isinstance(result, Asked):
-                result = await self.dispatched(link, result.state, await suspend(self, result))
+            while isinstance(result, InputRequired):
+                result = await self.dispatched(result.state, await suspend(self, result))
             outcome = self._answered(result)
         except asyncio.CancelledError:
-            outcome = self._stopped(modern=link.protocol_version == MODERN)
+            outcome = self._stopped()  # raises on, unless `stop` has cancelled the task
         except Exception as e:  # noqa: BLE001 # the boundary: nothing that a tool raises ends more than its call
-            outcome = failure(e, self.core, self, modern=link.protocol_version == MODERN)
+            outcome = failure(e, self.core, self, connection.protocol_version)
         self._settle()
         is_ended = await self.outlet.close(outcome)
-        if self._attendant is not None or self._duties is not None:
-            await self._leave(is_ended)
-        if "exit_stack" in link.__dict__:
-            await self._clean_up(link)
-        self._record(link.protocol_version, outcome.status, (time.perf_counter() - started) * 1000)
+        if self._duties is not None:
+            await self._leave(self._duties, is_ended)
+        if connection.needs_clean_up:
+            await self._clean_up()
+        del self.connection  # which refers to the call
+        self._record(connection.protocol_version, outcome.status, (time.perf_counter() - started) * 1000)
 
     def dispatched(
-        self, link: Link, state: str | None = None, answers: dict[str, Any] | None = None
+        self, state: str | None = None, answers: dict[str, Any] | None = None
     ) -> Coroutine[Any, Any, Result]:
         """Run the request through the SDK, a suspended one with the `answers` to what its handler asked."""
         if answers is not None:
             self.resumed = {"inputResponses": answers}
             if state is not None:
                 self.resumed["requestState"] = state
-        return self.core.kernel.request(self, link, self.method, self.params)
+        return self.core.kernel.request(self, self.connection, self.method, self.params)
 
     # -- beginning and ending -----------------------------------------------------------------------------------------
 
@@ -121,7 +128,7 @@ class Call(Dispatch):
         if self.outlet.is_stream:
             self._attend()
         result = eager.begin(job)
-        if self._attended and self._attendant is None and not isinstance(result, (bytes, Asked)):
+        if self._attended and self._attendant is None and not isinstance(result, (bytes, InputRequired)):
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self.platform.settings.quiet_s, self._attend)
         return result
@@ -131,8 +138,8 @@ class Call(Dispatch):
             raise asyncio.CancelledError
         return Outcome("tool_error" if self.failed else "ok", jsonrpc.result(self.message[2], result))
 
-    def _stopped(self, *, modern: bool) -> Outcome:
-        """The end of a call whose task was cancelled. It raises on unless `stop` has cancelled the task."""
+    def _stopped(self) -> Outcome:
+        """The end of a call whose task was cancelled by `stop`. Any other cancellation is raised on."""
         task = asyncio.current_task()
         if self.stopped_by is None or task is None:
             self._settle()
@@ -141,7 +148,7 @@ class Call(Dispatch):
             raise  # noqa: PLE0704 # called from where the cancellation is caught
         task.uncancel()
         if self.refusal is not None:
-            return failure(self.refusal, self.core, self, modern=modern)
+            return failure(self.refusal, self.core, self, self.connection.protocol_version)
         return Outcome.stopped(self.stopped_by)
 
     def _settle(self) -> None:
@@ -149,20 +156,19 @@ class Call(Dispatch):
         if self._timer is not None:
             self._timer.cancel()
 
-    async def _leave(self, is_ended: bool) -> None:
-        """Wait for the attendant's end, and give the place in the quota back."""
+    async def _leave(self, duties: Duties, is_ended: bool) -> None:
+        """Wait for the attendant's end, and give the slot in the quota back."""
         if self._attendant is not None:
             self._attendant.cancel()
             await asyncio.wait({self._attendant})
             if not self._attendant.cancelled():
                 self._attendant.exception()  # retrieved: an attendant that failed has stopped nothing and lost nothing
-        if self._duties is not None:
-            await self._duties.slot.release(for_all=is_ended)
+        await duties.slot.release(for_all=is_ended)
 
-    async def _clean_up(self, link: Link) -> None:
+    async def _clean_up(self) -> None:
         """Run what the handler left to be run at the end; the response is sent, so a failure is only logged."""
         try:
-            await link.aclose()
+            await self.connection.aclose()
         except Exception:
             logger.exception("request %s: its clean-up failed", self.trace_id())
 
@@ -229,6 +235,7 @@ class Call(Dispatch):
 
     def _attend(self) -> None:
         if self._attended and self.running and self._attendant is None:
+            self.duties()
             self._attendant = asyncio.get_running_loop().create_task(attend(self))
 
     # -- the line -----------------------------------------------------------------------------------------------------

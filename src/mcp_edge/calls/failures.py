@@ -17,14 +17,11 @@ from mcp_edge.calls.outcome import Outcome, Stop
 from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Header, Request
+from mcp_edge.protocol.revisions import REVISIONS
 from mcp_edge.records.stream_log import LeaseLost
 from mcp_edge.sdk.dispatch import Dispatch
 
 logger = logging.getLogger(__name__)
-
-_MAX_QUOTED = 300
-_MOST_LISTED = 1000
-"""pydantic lists all of its errors or none."""
 
 
 class Interrupted(MCPError):
@@ -43,8 +40,8 @@ class Suspended(EdgeError):
     """The call waits for the client's answer, and was left to whichever instance the client comes back to."""
 
 
-def failure(e: Exception, core: Core, call: Dispatch, *, modern: bool) -> Outcome:
-    """The end of a call that raised `e`."""
+def failure(e: Exception, core: Core, call: Dispatch, version: str) -> Outcome:
+    """The end of a call of revision `version` that raised `e`."""
     http, data = 200, None
     match e:
         case Suspended():
@@ -55,8 +52,6 @@ def failure(e: Exception, core: Core, call: Dispatch, *, modern: bool) -> Outcom
             code, message, data = e.error.code, e.error.message, e.error.data
         case ValidationError():
             code, message, data = jsonrpc.INVALID_PARAMS, "Invalid request parameters", ""
-        case ValueError() if (wrong := _wrong_argument(e)) is not None:
-            code, message = jsonrpc.INVALID_PARAMS, wrong
         case CallerError():
             code, message, data, http = e.code, e.message, e.data, STATUS[type(e)]
             _add_headers(call.request, core.headers_of(e, call.request))
@@ -70,7 +65,7 @@ def failure(e: Exception, core: Core, call: Dispatch, *, modern: bool) -> Outcom
             trace = call.trace_id()
             logger.error("request %s failed", trace, exc_info=e)
             code, message = jsonrpc.INTERNAL_ERROR, f"Internal error (request {trace})"
-    if modern and http == 200:
+    if http == 200 and REVISIONS[version].maps_errors:
         http = ERROR_CODE_HTTP_STATUS.get(code, 200)
     status = "interrupted" if isinstance(e, Interrupted) else str(code)
     return Outcome(status, jsonrpc.error(call.request_id, code, message, data), http)
@@ -80,15 +75,3 @@ def _add_headers(request: Request, headers: Sequence[Header]) -> None:
     """Say them in the response's head, unless it is sent; once, for however many calls of a batch."""
     if not request.begun:
         request.extra += [header for header in headers if header not in request.extra]
-
-
-def _wrong_argument(e: ValueError) -> str | None:
-    """What is wrong with a prompt's argument; the SDK wraps what pydantic says of it in two errors of its own."""
-    inner = e.__cause__.__cause__ if e.__cause__ else None
-    if not isinstance(inner, ValidationError):
-        return None
-    if inner.error_count() > _MOST_LISTED:
-        return f"Invalid arguments: {inner.error_count()} errors"
-    first = inner.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(part)[:_MAX_QUOTED] for part in first["loc"])
-    return f"Invalid argument {place[:_MAX_QUOTED]}: {first['msg'][:_MAX_QUOTED]}"

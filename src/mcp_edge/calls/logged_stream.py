@@ -17,6 +17,7 @@ from mcp_edge.calls.outlets import Progress
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.revisions import REVISIONS
 from mcp_edge.records.listener import Listener
 from mcp_edge.records.meter import SMALL, Meter
 from mcp_edge.records.sessions import Session
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 Message = tuple[str, dict[str, Any] | None, int | str]
 """Method, params, request id."""
-PRIMED_SINCE = "2025-11-25"
 NOT_KEPT = (
     "The call has ended, but its answer was too long to be kept for a client that comes back:"
     " this user's streams hold too many bytes in this hour."
@@ -188,7 +188,7 @@ class LoggedStream:
         if self.journal is None:
             self.journal = await self._begin_log(head)
         await self.writer.start()
-        if self.journal is not None and self.session.version >= PRIMED_SINCE:
+        if self.journal is not None and REVISIONS[self.session.version].primes_streams:
             await self.writer.send(sse.priming(self.journal.event_id(0)))
 
     async def _begin_log(self, head: Head) -> Journal | None:
@@ -292,7 +292,7 @@ class LoggedStream:
         async with self.writer.lock:
             await self.begin()
             journal = self.journal
-            if journal is not None and (self.session.version >= PRIMED_SINCE or journal.bytes):
+            if journal is not None and (REVISIONS[self.session.version].primes_streams or journal.bytes):
                 await self.writer.end(sse.priming(journal.event_id()))
 
     async def has_newer_reader(self) -> bool:

@@ -17,24 +17,24 @@ from mcp_edge.calls.failures import Suspended
 from mcp_edge.calls.logged_stream import LoggedStream
 from mcp_edge.errors import TooMany
 from mcp_edge.protocol import jsonrpc
+from mcp_edge.protocol.revisions import MODERN
 from mcp_edge.records.polling import Pauses
 from mcp_edge.records.questions import GRACE_S
-from mcp_edge.sdk.results import Asked
+from mcp_edge.sdk.results import InputRequired
 
 if TYPE_CHECKING:
     from mcp_edge.calls.call import Call, Result
     from mcp_edge.records.quotas import Hold
     from mcp_edge.records.stream_log import Log
-    from mcp_edge.sdk.connection import Link
 
 UNSHARED = (
     "This server's instances share no store that could bring the answer back, so nobody can be asked on this wire;"
-    " a client of revision 2026-07-28 can be."
+    f" a client of revision {MODERN.version} can be."
 )
 _MAX_ROUNDS = 32
 
 
-async def suspend(call: Call, required: Asked) -> dict[str, Any]:
+async def suspend(call: Call, required: InputRequired) -> dict[str, Any]:
     """Ask on the handler's behalf; the answers, by input key.
 
     Raises:
@@ -59,7 +59,7 @@ async def suspend(call: Call, required: Asked) -> dict[str, Any]:
     return answers
 
 
-async def resume(call: Call, link: Link, outlet: LoggedStream, log: Log) -> Result:
+async def resume(call: Call, outlet: LoggedStream, log: Log) -> Result:
     """Go on with a suspended call that this instance took over; `log` is its stream since it was asked. It raises what
     `suspend` raises."""
     call.rounds += 1
@@ -68,7 +68,7 @@ async def resume(call: Call, link: Link, outlet: LoggedStream, log: Log) -> Resu
     await _ask_again(call, outlet, log)
     answers = await _answers(call, outlet)
     await _check_unchanged(call, digest)
-    return await call.dispatched(link, state, answers)
+    return await call.dispatched(state, answers)
 
 
 async def _check_unchanged(call: Call, digest: str) -> None:
@@ -76,7 +76,7 @@ async def _check_unchanged(call: Call, digest: str) -> None:
         raise MCPError(jsonrpc.INTERNAL_ERROR, "The tool changed while it waited for the answer; call it again.")
 
 
-async def _ask(call: Call, outlet: LoggedStream, required: Asked, digest: str) -> None:
+async def _ask(call: Call, outlet: LoggedStream, required: InputRequired, digest: str) -> None:
     """Store what is asked, and ask it."""
     if not call.platform.shared:
         raise MCPError(INVALID_REQUEST, UNSHARED)
@@ -87,7 +87,7 @@ async def _ask(call: Call, outlet: LoggedStream, required: Asked, digest: str) -
         await call.put(jsonrpc.request(question, head.requests[key]["method"], head.requests[key].get("params")))
 
 
-async def _store(call: Call, outlet: LoggedStream, required: Asked, digest: str) -> None:
+async def _store(call: Call, outlet: LoggedStream, required: InputRequired, digest: str) -> None:
     """Count what is kept from now on, the call's arguments included, and store it. The lock is held, so nobody stores
     what was refused."""
     journal, platform = outlet.journal, call.platform

@@ -16,11 +16,11 @@ from mcp_edge.calls.outcome import Outcome
 from mcp_edge.errors import BadRequest, InsufficientScope
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.revisions import BATCHING, REVISIONS
 from mcp_edge.records.sessions import Session
 from mcp_edge.user import User
-from mcp_edge.wires.session_requests import link_of, notified
+from mcp_edge.wires.session_requests import connection_of, notified
 
-VERSION = "2025-03-26"
 _MOST = 64
 _AT_ONCE = 16
 """Requests of a batch that run side by side: each writes what the others write, and a lost race is a write, too."""
@@ -60,8 +60,8 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         TooMany: its messages are more than the host's limiter allows; nothing of it was done.
         InsufficientScope: the user may not do all of it; nothing of it was done.
     """
-    if session.version != VERSION:
-        raise BadRequest(f"Batches exist in revision {VERSION} only; send one message.")
+    if not REVISIONS[session.version].has_batches:
+        raise BadRequest(f"Batches exist in revision {BATCHING.version} only; send one message.")
     if not 0 < len(messages) <= _MOST:
         raise BadRequest(f"A batch holds 1 to {_MOST} messages.")
     kinds = [jsonrpc.kind(message) for message in messages]
@@ -85,7 +85,7 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         async with room:
             outlet, parts = Member(), (message["method"], message.get("params"), message["id"])
             call = Call(core, request, user, session, parts, outlet, duties=duties)
-            await call.run(link_of(call, session))
+            await call.run(connection_of(call, session))
             return outlet.answer
 
     for kind, message in zip(kinds, messages, strict=True):

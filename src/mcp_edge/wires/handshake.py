@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from mcp_types.version import LATEST_HANDSHAKE_VERSION
-
 from mcp_edge.calls.call import Call
 from mcp_edge.calls.core import Core
 from mcp_edge.calls.logged_call import logged_call
@@ -14,10 +12,11 @@ from mcp_edge.calls.outlets import JsonOnly
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.guards import prefers_stream
 from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.revisions import LATEST_HANDSHAKE
 from mcp_edge.records.sessions import Session
-from mcp_edge.sdk.connection import Link
+from mcp_edge.sdk.connection import RequestConnection
 from mcp_edge.user import User
-from mcp_edge.wires.session_requests import link_of, load_session, notified, open_session
+from mcp_edge.wires.session_requests import connection_of, load_session, notified, open_session
 
 
 async def post(core: Core, request: Request, user: User, message: Any) -> None:
@@ -56,17 +55,17 @@ async def _call(core: Core, request: Request, user: User, session: Session, mess
         await core.kernel.permissions.check(user, method, params)  # a stream that has begun has no other status
         await outlet.start()
     call = logged_call(core, request, user, outlet)
-    await call.run(link_of(call, session))
+    await call.run(connection_of(call, session))
 
 
 async def _initialize(core: Core, request: Request, user: User, message: dict[str, Any]) -> None:
     params: dict[str, Any] = message.get("params") or {}
     session_id = core.sessions.mint()
 
-    async def opened(call: Call, link: Link) -> bytes:
-        result = await open_session(core, call, link, session_id, params)
+    async def opened(call: Call) -> bytes:
+        result = await open_session(core, call, session_id, params)
         request.extra.append((b"mcp-session-id", session_id.encode()))
         return result
 
     call = Call(core, request, user, None, ("initialize", params, message["id"]), JsonOnly(request))
-    await call.run(Link(call, LATEST_HANDSHAKE_VERSION, None, None, None), opened)
+    await call.run(RequestConnection(call, LATEST_HANDSHAKE.version, None, None, None), opened)

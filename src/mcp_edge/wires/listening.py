@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mcp_edge.calls.core import Core
 from mcp_edge.calls.duties import OneReader, SessionLife
-from mcp_edge.calls.logged_stream import PRIMED_SINCE
 from mcp_edge.calls.open_stream import OpenStream
 from mcp_edge.errors import BadRequest, MethodNotAllowed
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.revisions import REVISIONS
 from mcp_edge.records.changes import METHODS, Change, Cursor
 from mcp_edge.records.listener import Listener
 from mcp_edge.records.polling import Pauses
@@ -48,7 +48,7 @@ async def _listen(core: Core, request: Request, user: User, session: Session, cu
         cursor = cursor or await core.changes.now(session.principal)
         await listener.take()
         await writer.start()
-        if session.version >= PRIMED_SINCE:
+        if REVISIONS[session.version].primes_streams:
             await writer.send(sse.priming(cursor.event_id()))
         pauses = Pauses(core.platform)
         while True:

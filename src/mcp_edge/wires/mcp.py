@@ -6,6 +6,7 @@ from mcp_edge.calls.core import Core
 from mcp_edge.errors import EdgeError, MethodNotAllowed
 from mcp_edge.protocol import bounds, guards, jsonrpc
 from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.revisions import MODERN
 from mcp_edge.user import User
 from mcp_edge.wires import handshake, modern
 
@@ -30,7 +31,7 @@ async def serve(core: Core, request: Request, user: User) -> None:
             e.request_id = request_id if jsonrpc.is_id(request_id) else None
             raise
     elif request.raw.get(b"mcp-protocol-version") == modern.VERSION:
-        raise MethodNotAllowed("Revision 2026-07-28 has POST only.", headers={"allow": "POST"})
+        raise MethodNotAllowed(f"Revision {MODERN.version} has POST only.", headers={"allow": "POST"})
     elif request.method == "GET":
         from mcp_edge.wires import listening  # noqa: PLC0415 # not loaded by a host that only answers POSTs
 

@@ -20,10 +20,11 @@ from mcp_edge.calls.duties import Duties, Flush, Reader, Slot
 from mcp_edge.calls.outlets import JsonOrStream
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Request
-from mcp_edge.sdk.connection import MODERN, Link, envelope_of
+from mcp_edge.protocol.revisions import MODERN
+from mcp_edge.sdk.connection import RequestConnection, envelope_of
 from mcp_edge.user import User
 
-VERSION = MODERN.encode()
+VERSION = MODERN.version.encode()
 
 
 def claims(request: Request, message: Any) -> bool:
@@ -56,7 +57,9 @@ async def post(core: Core, request: Request, user: User, message: Any) -> None:
     envelope, outlet = envelope_of(params["_meta"]), JsonOrStream(request, core.platform)
     call = Call(core, request, user, None, (method, params, request_id), outlet, duties=_duties)
     call.client = envelope.label
-    await call.run(Link(call, MODERN, None, envelope.client, envelope.capabilities, certain=envelope.valid))
+    await call.run(
+        RequestConnection(call, MODERN.version, None, envelope.client, envelope.capabilities, certain=envelope.valid)
+    )
 
 
 def _duties(call: Call) -> Duties:
@@ -91,7 +94,8 @@ def _agrees(request: Request, method: str, params: Any) -> bool:
     if raw.get(b"mcp-protocol-version") != VERSION or not method.isascii() or raw.get(b"mcp-method") != method.encode():
         return False
     meta = jsonrpc.member(params, "_meta")
-    if jsonrpc.member(meta, t.PROTOCOL_VERSION_META_KEY) != MODERN or t.CLIENT_CAPABILITIES_META_KEY not in meta:
+    version = jsonrpc.member(meta, t.PROTOCOL_VERSION_META_KEY)
+    if version != MODERN.version or t.CLIENT_CAPABILITIES_META_KEY not in meta:
         return False
     key = NAME_BEARING_METHODS.get(method)
     if key is None:

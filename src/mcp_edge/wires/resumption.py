@@ -25,9 +25,8 @@ from mcp_edge.records.polling import Pauses
 from mcp_edge.records.sessions import Session
 from mcp_edge.records.stream_head import Head
 from mcp_edge.records.stream_log import END, FINAL, MESSAGE, Journal, Log
-from mcp_edge.sdk.connection import Link
 from mcp_edge.user import User
-from mcp_edge.wires.session_requests import link_of
+from mcp_edge.wires.session_requests import connection_of
 
 POST_ONLY = {"allow": "POST, DELETE"}
 
@@ -121,12 +120,12 @@ async def _run_on(
         await outlet.close(Outcome.stopped(Stop.CANCELLED))
         return
 
-    async def interrupted(call: Call, link: Link) -> Any:
+    async def interrupted(call: Call) -> Any:
         raise Interrupted(call.method)
 
-    async def resumed(call: Call, link: Link) -> Any:
-        return await suspension.resume(call, link, outlet, Log(core.platform, journal.stream, head.asked_after))
+    async def resumed(call: Call) -> Any:
+        return await suspension.resume(call, outlet, Log(core.platform, journal.stream, head.asked_after))
 
     call = logged_call(core, request, user, outlet)
     again = None if head.again else interrupted
-    await call.run(link_of(call, session), resumed if head.suspended else again)
+    await call.run(connection_of(call, session), resumed if head.suspended else again)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
-
 from mcp_edge.calls.core import Core
 from mcp_edge.errors import BadRequest
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.revisions import HANDSHAKE_VERSIONS, MODERN
 from mcp_edge.records.cancellations import cancel
 from mcp_edge.records.sessions import Session
-from mcp_edge.sdk.connection import Link, check_description
+from mcp_edge.sdk.connection import RequestConnection, check_description
 from mcp_edge.sdk.dispatch import Dispatch
 from mcp_edge.user import User
 
-_VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
+_VERSIONS = frozenset(version.encode() for version in HANDSHAKE_VERSIONS)
 
 
 async def load_session(core: Core, request: Request, user: User) -> Session:
@@ -28,27 +27,30 @@ async def load_session(core: Core, request: Request, user: User) -> Session:
     """
     version = request.raw.get(b"mcp-protocol-version")
     if version is not None and version not in _VERSIONS:
-        served = ", ".join(HANDSHAKE_PROTOCOL_VERSIONS)
-        raise BadRequest(f"Unsupported protocol version; this endpoint serves {served} and 2026-07-28.", code=-32000)
+        served = ", ".join(HANDSHAKE_VERSIONS)
+        raise BadRequest(
+            f"Unsupported protocol version; this endpoint serves {served} and {MODERN.version}.", code=-32000
+        )
     session_id = request.raw.get(b"mcp-session-id")
     if session_id is None:
         raise BadRequest("The Mcp-Session-Id header is missing: initialize first.", code=-32000)
     return await core.sessions.load(session_id.decode("latin-1"), user)
 
 
-def link_of(call: Dispatch, session: Session) -> Link:
+def connection_of(call: Dispatch, session: Session) -> RequestConnection:
     """The SDK's connection for one request or notification of the session."""
-    return Link(call, session.version, session.key, session.client, session.client.capabilities)
+    return RequestConnection(call, session.version, session.key, session.client, session.client.capabilities)
 
 
-async def open_session(core: Core, call: Dispatch, link: Link, session_id: str, params: dict[str, Any]) -> bytes:
+async def open_session(core: Core, call: Call, session_id: str, params: dict[str, Any]) -> bytes:
     """Negotiate and write the session's record; the result of `initialize` is acknowledged only when it is stored."""
     check_description(jsonrpc.encode(params))
-    result = await core.kernel.request(call, link, "initialize", params)
+    connection = call.connection
+    result = await core.kernel.request(call, connection, "initialize", params)
     assert isinstance(result, bytes)
-    assert link.client_params is not None
-    client = link.client_params.model_dump(by_alias=True, mode="json", exclude_none=True)
-    call.session = await core.sessions.open(session_id, call.user, client, link.protocol_version)
+    assert connection.client_params is not None
+    client = connection.client_params.model_dump(by_alias=True, mode="json", exclude_none=True)
+    call.session = await core.sessions.open(session_id, call.user, client, connection.protocol_version)
     call.client = call.session.label
     return result
 
@@ -60,4 +62,4 @@ async def notified(core: Core, request: Request, user: User, session: Session, m
         await cancel(core.platform, session.key, session.principal, params)
         return
     call = core.notification(request, user, session, params)
-    await core.kernel.notify(call, link_of(call, session), method, params)
+    await core.kernel.notify(call, connection_of(call, session), method, params)

@@ -12,7 +12,6 @@ from typing import Any
 
 import anyio
 import anyio.abc
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 from mcp_edge.calls.call import Call
 from mcp_edge.calls.core import Core
@@ -23,6 +22,7 @@ from mcp_edge.calls.outcome import Stop
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.revisions import HANDSHAKE_VERSIONS, LATEST_HANDSHAKE
 from mcp_edge.records.changes import Cursor
 from mcp_edge.records.http_sse_streams import Doors
 from mcp_edge.records.listener import Listener
@@ -30,12 +30,12 @@ from mcp_edge.records.mailbox import Letter, Mailbox
 from mcp_edge.records.meter import SMALL, Meter
 from mcp_edge.records.quotas import HOLD_S
 from mcp_edge.records.sessions import Session
-from mcp_edge.sdk.connection import Link
+from mcp_edge.sdk.connection import RequestConnection
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 from mcp_edge.wires.http_sse.answer import SharedStream
 from mcp_edge.wires.listening import messages_of
-from mcp_edge.wires.session_requests import link_of, open_session
+from mcp_edge.wires.session_requests import connection_of, open_session
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Stream:
         client can be asked was said on the lost session; everything is tried.
         """
         version = self.request.raw.get(b"mcp-protocol-version", b"").decode("latin-1")
-        if version not in HANDSHAKE_PROTOCOL_VERSIONS:
+        if version not in HANDSHAKE_VERSIONS:
             return None
         client: dict[str, Any] = {
             "protocolVersion": version,
@@ -206,7 +206,7 @@ class Stream:
         if "id" not in message:
             if self._session is not None:
                 call = self._core.notification(self.request, self._user_of(letter), self._session, params)
-                await self._core.kernel.notify(call, link_of(call, self._session), method, params)
+                await self._core.kernel.notify(call, connection_of(call, self._session), method, params)
         elif method == "initialize":
             await self._initialize(message)
             await self._box.end(letter)
@@ -233,12 +233,12 @@ class Stream:
     async def _initialize(self, message: dict[str, Any]) -> None:
         params: dict[str, Any] = message.get("params") or {}
 
-        async def opened(call: Call, link: Link) -> bytes:
-            return await open_session(self._core, call, link, self._id, params)
+        async def opened(call: Call) -> bytes:
+            return await open_session(self._core, call, self._id, params)
 
         outlet = SharedStream(self, self._core.platform.clock, message["id"], can_ask=False)
         call = Call(self._core, self.request, self._user, self._session, ("initialize", params, message["id"]), outlet)
-        await call.run(Link(call, LATEST_HANDSHAKE_VERSION, None, None, None), opened)
+        await call.run(RequestConnection(call, LATEST_HANDSHAKE.version, None, None, None), opened)
         self._session = call.session or self._session
 
     async def answer(self, request_id: int | str, body: bytes, letter: Letter | None) -> None:
@@ -260,12 +260,12 @@ class Stream:
                 Cancellation(core.platform, self._key, parts[2], lambda: letter.began),
             )
 
-        async def interrupted(call: Call, link: Link) -> bytes:
+        async def interrupted(call: Call) -> bytes:
             raise Interrupted(call.method)
 
         call = Call(core, self.request, user, session, parts, outlet, duties=duties, attended=False)
         self._calls[letter.name] = call
-        await call.run(link_of(call, session), None if run else interrupted)
+        await call.run(connection_of(call, session), None if run else interrupted)
         del self._calls[letter.name]
         self._running -= 1
         if not outlet.is_unanswered:
