@@ -289,7 +289,7 @@ async def test_a_record_of_changes_that_begins_otherwise_is_read_all_the_same(ed
 async def test_a_change_that_cannot_be_announced_fails_no_call(
     edge: Deployment, fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("mcp_edge.records.ceilings._APART_S", 0)
+    monkeypatch.setattr("mcp_edge.records.upsert._APART_S", 0)
     a = edge.instance("A")
     session = await a.initialize()
     await session.call(a, "announce").whole()

@@ -11,7 +11,7 @@ from typing import Any
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import jsonrpc
-from mcp_edge.records.ceilings import update
+from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
 KEPT_S = 60
@@ -38,7 +38,7 @@ async def cancel(platform: Platform, session: str, principal: str, params: dict[
         return  # it counts for whatever has begun by now
     await _count(platform, principal)
     # In the place of an older one, which may have been meant for another request of the same id.
-    await update(store, key, lambda _: repr(now).encode(), ttl_s=KEPT_S)  # else others say the same right now
+    await upsert(store, key, lambda _: repr(now).encode(), ttl_s=KEPT_S)  # else others say the same right now
 
 
 async def _count(platform: Platform, principal: str) -> None:
@@ -53,7 +53,7 @@ async def _count(platform: Platform, principal: str) -> None:
         return b"%d" % count
 
     key = f"cancelled/{short_hash(principal)}/{int(window)}"
-    if not await update(platform.atomics, key, one_more, ttl_s=2 * _WINDOW_S):
+    if not await upsert(platform.atomics, key, one_more, ttl_s=2 * _WINDOW_S):
         raise TooMany("Too many cancellations at once.", headers={"retry-after": "1"})
 
 

@@ -1,6 +1,6 @@
 """How much of something there may be, where several instances write at the same time.
 
-Who counts and then writes has counted too little as soon as others do the same. So a sum is a record that is swapped,
+Who counts and then writes has counted too little as soon as others do the same. So a sum is an `upsert`,
 a place is a key that only one writer can create, and what can be neither is looked at again after it was written. It
 knows no setting and no principal.
 """
@@ -10,44 +10,18 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 
-import anyio
-
 from mcp_edge.errors import EdgeError
 from mcp_edge.protocol.signing import mint
 from mcp_edge.storage.ports import AtomicStore
 
 _MOST_ROUNDS = 16
 """Lost races after which a writer gives up: so many others write the same record right now."""
-_APART_S = 0.01
-"""Seconds, for each race lost, within which the next one begins."""
 _AT_ONCE, _MOST_LOOKS = 4, 8
 """So many records are removed before the next look, and so many looks does one writer take."""
 
 
 class Full(EdgeError):
     """Every place is taken."""
-
-
-async def update(
-    store: AtomicStore, key: str, change: Callable[[bytes | None], bytes], *, ttl_s: float | None = None
-) -> bool:
-    """Put what `change` makes of the value under `key` in its place: once, whoever else does the same.
-
-    `change` is given None where there is no record, and is called again when another writer came first; whatever it
-    raises ends the update. False when other writers always came first: nothing was written.
-    """
-    for lost in range(_MOST_ROUNDS):
-        if lost:
-            await anyio.sleep(lost * _APART_S * random.random())  # noqa: S311 # nobody gains by guessing it
-        entry = await store.get(key)
-        value, nonce = change(None if entry is None else entry.value), mint()
-        if entry is None:
-            done = await store.create(key, value, nonce=nonce, ttl_s=ttl_s)
-        else:
-            done = await store.swap(key, value, version=entry.version, nonce=nonce, ttl_s=ttl_s)
-        if done:
-            return True
-    return False
 
 
 class Place:

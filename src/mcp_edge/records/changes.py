@@ -25,7 +25,7 @@ from mcp.shared.subscriptions import (
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.jsonrpc import encode
-from mcp_edge.records.ceilings import update
+from mcp_edge.records.upsert import upsert
 from mcp_edge.storage.ports import Entry
 from mcp_edge.text.ascii import digits
 from mcp_edge.text.hashing import short_hash
@@ -123,7 +123,7 @@ class Changes:
         why: object = "others write all the time"
         try:
             for _ in range(_TRIES):
-                if await update(self._store, _key(principal), append, ttl_s=_TTL_S):
+                if await upsert(self._store, _key(principal), append, ttl_s=_TTL_S):
                     return
         except StoreUnavailable as e:
             why = e

@@ -6,7 +6,8 @@ import math
 
 from mcp_edge.errors import StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
-from mcp_edge.records.ceilings import Full, Place, update
+from mcp_edge.records.ceilings import Full, Place
+from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
 HOLD_S = 60
@@ -118,7 +119,7 @@ class Quotas:
                 raise TooMany(_USED_UP, headers={"retry-after": "60"})
             return b"%d" % total
 
-        return await update(self._store, self._spent(principal), sum_up, ttl_s=2 * _HOUR_S)
+        return await upsert(self._store, self._spent(principal), sum_up, ttl_s=2 * _HOUR_S)
 
     def _spent(self, principal: str) -> str:
         return f"logged/{short_hash(principal)}/{int(self._platform.clock() // _HOUR_S)}"

@@ -16,7 +16,7 @@ from mcp_edge.platform import Platform
 from mcp_edge.protocol import networks
 from mcp_edge.protocol.client_address import address_header, client_address
 from mcp_edge.protocol.request import Request
-from mcp_edge.records.ceilings import update
+from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
 What = Literal[
@@ -126,7 +126,7 @@ class Limits:
                 counts[part] = before, now + 1
             return _dump(int(window), counts)
 
-        if not await update(self._platform.atomics, key, one_more, ttl_s=2 * WINDOW_S):
+        if not await upsert(self._platform.atomics, key, one_more, ttl_s=2 * WINDOW_S):
             raise _too_many(1)
 
 

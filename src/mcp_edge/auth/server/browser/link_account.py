@@ -28,7 +28,7 @@ from mcp_edge.pages import connect as web
 from mcp_edge.pages.layout import source
 from mcp_edge.protocol.request import Request
 from mcp_edge.protocol.signing import mint
-from mcp_edge.records.ceilings import update
+from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 
@@ -61,7 +61,7 @@ async def invite(server: AuthorizationServer, principal: str) -> str:
         handle = mint() + mint()
         await _keep(server, _INVITED, handle, "", principal, {})
         sealed = server.ring.seal(_INVITED, handle.encode(), context=_last_key(principal))
-        await update(server.platform.atomics, _last_key(principal), lambda _: sealed, ttl_s=LIFE_S)
+        await upsert(server.platform.atomics, _last_key(principal), lambda _: sealed, ttl_s=LIFE_S)
     return server.urls.at(PATH + handle)
 
 

@@ -11,7 +11,7 @@ import json
 
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
-from mcp_edge.records.ceilings import update
+from mcp_edge.records.upsert import upsert
 
 PLACE_BYTES = 1024
 PLACES = 4096
@@ -57,7 +57,7 @@ class UnusedClients:
             first = int(value or 0)
             return b"%d" % (first + count)
 
-        if not await update(self._atomics, _NEXT, advance, ttl_s=_LIFE_S):
+        if not await upsert(self._atomics, _NEXT, advance, ttl_s=_LIFE_S):
             raise TooMany("Too many new apps at once; try again in a second.", headers={"retry-after": "1"})
         return first
 
