@@ -16,6 +16,7 @@ from mcp_edge.platform import Platform
 from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.protocol.signing import mint
 from mcp_edge.records.polling import Pauses
+from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
 FORMAT = 1
@@ -58,8 +59,8 @@ class Connections:
 
     async def save(self, principal: str, tokens: TokenSet) -> None:
         """Keep the tokens, in place of older ones."""
-        fresh = _Account(tokens, self._platform.clock())
-        while not await self._write(principal, replace(fresh, version=await self._version(principal))):
+        key, sealed = _key(principal), self._seal(principal, _Account(tokens, self._platform.clock()))
+        while not await upsert(self._store, key, lambda _: sealed, ttl_s=LIFE_S):
             pass
 
     async def token(self, principal: str) -> str | None:
@@ -145,10 +146,6 @@ class Connections:
     async def _drop(self, principal: str, account: _Account) -> bool:
         return bool(await self._write(principal, _Account(None, account.used_at, version=account.version)))
 
-    async def _version(self, principal: str) -> int:
-        entry = await self._store.get(_key(principal))
-        return 0 if entry is None else entry.version
-
     async def _read(self, principal: str) -> _Account | None:
         key = _key(principal)
         entry = await self._store.get(key)
@@ -163,18 +160,19 @@ class Connections:
 
     async def _write(self, principal: str, account: _Account) -> int | None:
         """The new version, or None: another write came first."""
-        key = _key(principal)
+        key, sealed = _key(principal), self._seal(principal, account)
+        ttl_s = GONE_S if account.tokens is None else LIFE_S
+        return await self._store.swap(key, sealed, version=account.version, nonce=mint(), ttl_s=ttl_s)
+
+    def _seal(self, principal: str, account: _Account) -> bytes:
         record = {
             "v": FORMAT,
             "tokens": None if account.tokens is None else asdict(account.tokens),
             "used_at": account.used_at,
             "leased_until": account.leased_until,
         }
-        sealed = self._ring.seal(_PURPOSE, json.dumps(record).encode(), context=self._context(key, principal))
-        ttl_s = GONE_S if account.tokens is None else LIFE_S
-        if account.version:
-            return await self._store.swap(key, sealed, version=account.version, nonce=mint(), ttl_s=ttl_s)
-        return 1 if await self._store.create(key, sealed, nonce=mint(), ttl_s=ttl_s) else None
+        context = self._context(_key(principal), principal)
+        return self._ring.seal(_PURPOSE, json.dumps(record).encode(), context=context)
 
 
 def _key(principal: str) -> str:

@@ -12,7 +12,7 @@ from mcp_edge.auth.server.clients import redirect_uris
 from mcp_edge.auth.server.model import AuthorizationRequest
 from mcp_edge.auth.server.server import AuthorizationServer
 from mcp_edge.protocol.request import Request
-from mcp_edge.protocol.signing import mint
+from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 
@@ -27,15 +27,8 @@ async def remember(
     answered = short_hash(wanted.code_challenge)
     record = {"v": 1, "scopes": sorted(chosen), "answered": answered, "client_kind": wanted.client_kind}
     value = json.dumps(record).encode()
-    store = server.platform.atomics
-    while True:
-        entry = await store.get(key)
-        if entry is None:
-            done = await store.create(key, value, nonce=mint(), ttl_s=LIFE_S)
-        else:
-            done = await store.swap(key, value, version=entry.version, nonce=mint(), ttl_s=LIFE_S)
-        if done:
-            return
+    while not await upsert(server.platform.atomics, key, lambda _: value, ttl_s=LIFE_S):
+        pass
 
 
 async def stands(server: AuthorizationServer, user: User, wanted: AuthorizationRequest) -> bool:

@@ -11,6 +11,7 @@ import json
 
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import mint
+from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
 _FORMAT = 1
@@ -29,14 +30,9 @@ class SignOuts:
     async def record(self, principal: str) -> None:
         """The user signs out everywhere, now. It comes before the lists are read."""
         key, value = _key(principal), json.dumps({"v": _FORMAT, "mark": mint()}).encode()
-        while True:  # until this very mark was the latest: another's may be older than what it has to end
-            entry = await self._store.get(key)
-            if entry is None:
-                done = await self._store.create(key, value, nonce=mint(), ttl_s=self._ttl_s)
-            else:
-                done = await self._store.swap(key, value, version=entry.version, nonce=mint(), ttl_s=self._ttl_s)
-            if done:
-                return
+        # Until this very mark was the latest: another's may be older than what it has to end.
+        while not await upsert(self._store, key, lambda _: value, ttl_s=self._ttl_s):
+            pass
 
     async def latest(self, principal: str) -> str:
         """The mark of the last time; empty when that is too long ago to matter."""
