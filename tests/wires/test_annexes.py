@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.records.annexes import NEVER
+from mcp_edge.records.lease import NEVER
 from mcp_edge.records.stream_head import Head
 from tests.wires.deployment import Deployment, Instance, text
 from tests.wires.test_http_sse import STREAM, Client, lost

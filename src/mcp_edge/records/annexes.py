@@ -13,8 +13,6 @@ from mcp_edge.protocol.signing import mint
 
 SMALL_BYTES = 512
 """What is not larger than this stays in its record: a second record would cost more than renewing it."""
-NEVER = 1e12
-"""Epoch seconds: the end of a lease for a release that knows no annexes, and would run the call without them."""
 _FRESH_S = 3600
 """Seconds by which an annex outlives a record that is written at the same time, so that it is seldom renewed."""
 

@@ -28,6 +28,10 @@ class Place:
     """One of the numbered places under a prefix. Take it, renew it within its life, give it back.
 
     What has a `name` has one place, whoever takes it: the newest taker holds it.
+
+    A place is no `Lease`, for two reasons. Its value is a name that several takers may share, so it does not tell whose
+    write was last. And it is free as soon as its record has expired, so a version may be another taker's: a place is
+    looked at before each write.
     """
 
     def __init__(self, store: AtomicStore, prefix: str, *, name: str = "", ttl_s: float) -> None:

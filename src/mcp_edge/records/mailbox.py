@@ -18,7 +18,8 @@ from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.signing import mint
-from mcp_edge.records.annexes import NEVER, SMALL_BYTES, Annexes
+from mcp_edge.records.annexes import SMALL_BYTES, Annexes
+from mcp_edge.records.lease import Lease, end_members, end_of, is_late
 from mcp_edge.records.numbering import last_number
 from mcp_edge.records.quotas import Quotas
 from mcp_edge.storage.ports import Entry
@@ -51,8 +52,8 @@ class Letter:
     scopes: frozenset[str] | None
     """What the credential with which it was posted allows, None where nothing is restricted; the stream may have been
     opened with another one."""
-    version: int = 0
-    """Of the lease."""
+    lease: Lease | None = None
+    """Of a request, which has to be answered; a notification has none."""
     annex: Annexes | None = None
     """Where the message lies that is too large to be written with each renewal of the lease."""
 
@@ -64,7 +65,6 @@ class Mailbox:
         self._platform = platform
         self._store = platform.atomics
         self._session = session
-        self._owner = mint()
         self._last = sent
         self.sent = sent
         """The number of the last message that was sent to the client."""
@@ -145,23 +145,15 @@ class Mailbox:
 
     async def holds(self, letter: Letter) -> bool:
         """Renew the lease of a request. False when another instance has it now."""
-        key = self._running(letter.name)
-        version = await self._swap(key, letter, letter.version)
-        if version is None:
-            # Our own last write may have been carried out although its answer was lost: the note says whose it is.
-            entry = await self._store.get(key)
-            if entry is not None and json.loads(entry.value)["owner"] == self._owner:
-                version = await self._swap(key, letter, entry.version)
-        if version is None:
-            self._leases.pop(letter.name, None)
-            return False
-        letter.version = version
-        return True
+        if letter.lease is not None and await letter.lease.renew(self._note(letter, letter.lease)):
+            return True
+        self._leases.pop(letter.name, None)
+        return False
 
     async def end(self, letter: Letter) -> None:
         """The request has its response, or needs none."""
-        if self._leases.pop(letter.name, None) is not None:
-            await self._store.delete(self._running(letter.name))
+        if self._leases.pop(letter.name, None) is not None and letter.lease is not None:
+            await letter.lease.release()
             if letter.annex is not None:
                 await letter.annex.delete(letter.name)
 
@@ -181,7 +173,7 @@ class Mailbox:
         found: list[Letter] = []
         for entry in await self._store.read(prefix, limit=_MOST_RUNNING):
             note, name = json.loads(entry.value), entry.key[len(prefix) :]
-            if name in self._leases or note.get("lease", note["until"]) >= self._platform.clock():
+            if name in self._leases or not is_late(end_of(note), self._platform.clock()):
                 continue
             letter = await self._take_up(entry, note, name)
             if letter is not None:
@@ -204,11 +196,9 @@ class Mailbox:
             letter.annex = self._annex(began)
             if "message" in note:  # a release that knew no annexes wrote the note
                 await letter.annex.put(name, raw)
-        version = await self._swap(entry.key, letter, entry.version)
-        if version is None:
-            return None
-        letter.version = version
-        return letter
+        letter.lease = self._lease(name)
+        taken = await letter.lease.take_over(self._note(letter, letter.lease), entry.version)
+        return letter if taken else None
 
     async def _annexed(self, name: str, began: float) -> bytes | None:
         """A message that is not in its note; in the inbox still, where its instance died too early."""
@@ -222,19 +212,16 @@ class Mailbox:
         return raw or None
 
     async def _begin(self, letter: Letter, size: int) -> bool:
-        ttl_s = self._platform.settings.stream_ttl_s
         if size > SMALL_BYTES:
             letter.annex = self._annex(letter.began)
-        note = self._note(letter)
-        if not await self._store.create(self._running(letter.name), note, nonce=self._owner, ttl_s=ttl_s):
+        letter.lease = self._lease(letter.name)
+        if not await letter.lease.take(self._note(letter, letter.lease)):
             return False
-        letter.version = 1
         self._leases[letter.name] = letter
         return True
 
-    async def _swap(self, key: str, letter: Letter, version: int) -> int | None:
-        ttl_s = self._platform.settings.stream_ttl_s
-        return await self._store.swap(key, self._note(letter), version=version, nonce=mint(), ttl_s=ttl_s)
+    def _lease(self, name: str) -> Lease:
+        return Lease(self._platform, self._running(name), ttl_s=self._platform.settings.stream_ttl_s)
 
     def _running(self, name: str) -> str:
         return f"running/{self._session}/{name}"
@@ -242,15 +229,14 @@ class Mailbox:
     def _annex(self, since: float) -> Annexes:
         return Annexes(self._platform, self._session, self._platform.settings.stream_ttl_s, since)
 
-    def _note(self, letter: Letter) -> bytes:
-        until = self._platform.clock() + self._platform.settings.lease_s
-        note: dict[str, Any] = {"v": 1, "owner": self._owner, "until": until, "began": letter.began}
+    def _note(self, letter: Letter, lease: Lease) -> bytes:
+        until, is_annexed = lease.until(), letter.annex is not None
+        note: dict[str, Any] = {"v": 1, "owner": lease.owner, "until": until, "began": letter.began}
         if letter.app is not None:
             note["app"] = letter.app
         note["scopes"] = _names(letter.scopes)
-        if letter.annex is not None:
-            return jsonrpc.encode({**note, "until": NEVER, "lease": until})
-        return jsonrpc.encode({**note, "message": letter.message})
+        note |= end_members(until, annexed=is_annexed)
+        return jsonrpc.encode(note if is_annexed else {**note, "message": letter.message})
 
 
 def _full() -> TooMany:

@@ -12,7 +12,8 @@ from typing import Any
 
 from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.protocol.signing import mint
-from mcp_edge.records.annexes import NEVER, SMALL_BYTES
+from mcp_edge.records.annexes import SMALL_BYTES
+from mcp_edge.records.lease import end_members, end_of
 
 FORMAT = 1
 _SMALL_ASKED_BYTES = 2048
@@ -142,17 +143,16 @@ class Head:
         record = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _UNWRITTEN}
         for part in self._in_record.values():
             record |= part
-        if self.annexes:
-            record |= {"until": NEVER, "lease": self.until}
-        else:
+        record |= end_members(self.until, annexed=bool(self.annexes))
+        if not self.annexes:
             del record["annexes"]
         return encode({**self.unknown, **record})
 
     @classmethod
     def load(cls, raw: bytes) -> Head:
         record: dict[str, Any] = json.loads(raw)
-        if "lease" in record:
-            record["until"] = record.pop("lease")
+        record["until"] = end_of(record)
+        record.pop("lease", None)
         known = {
             name: record.pop(name) for name in cls.__dataclass_fields__ if name in record and name not in _UNWRITTEN
         }

@@ -17,6 +17,7 @@ from mcp_edge.errors import EdgeError
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import mint
 from mcp_edge.records.annexes import Annexes
+from mcp_edge.records.lease import Lease
 from mcp_edge.records.numbering import last_number
 from mcp_edge.records.stream_head import Head
 from mcp_edge.storage.ports import AtomicStore, Entry
@@ -51,7 +52,7 @@ def parse_event_id(event_id: str) -> tuple[str, int] | None:
 class Journal:
     """A stream, as the instance that holds its lease writes it."""
 
-    def __init__(self, platform: Platform, stream: str, head: Head, version: int, seq: int) -> None:
+    def __init__(self, platform: Platform, stream: str, head: Head, seq: int) -> None:
         self.stream = stream
         self.head = head
         self.bytes = 0
@@ -61,22 +62,46 @@ class Journal:
         replaces the last. Nor are annexes that whoever opens or saves the stream has paid for."""
         self._platform = platform
         self._store: AtomicStore = platform.atomics
-        self._version = version
+        self._lease = Lease(platform, f"stream/{stream}", ttl_s=_ttl_s(platform))
         self.seq = seq
         """The number of the last entry."""
-        self._nonce = mint()
         self._annexes = Annexes(platform, stream, _ttl_s(platform), head.began)
 
     @classmethod
     async def open(cls, platform: Platform, head: Head) -> Journal:
         """Begin a stream; the caller holds its lease, and has paid for the annexes."""
-        journal = cls(platform, mint(), head, 1, 0)
-        head.owner, head.until = journal._nonce, platform.clock() + platform.settings.lease_s
-        raw = head.dump()
-        await journal._store_annexes()
-        await journal._store.create(f"stream/{journal.stream}", raw, nonce=journal._nonce, ttl_s=_ttl_s(platform))
+        journal = cls(platform, mint(), head, 0)
+        raw = await journal._claimed()
+        await journal._lease.take(raw)
         journal.unpaid = len(raw)
         return journal
+
+    @classmethod
+    async def take_over(cls, platform: Platform, stream: str, head: Head, version: int, seq: int) -> Journal | None:
+        """Become the writer of a stream whose lease is late, and whose head was read at `version`.
+
+        The fence entry comes after entry `seq`, or wherever the log ends by now: from then on the old writer can
+        append nothing. None when another reader was quicker.
+        """
+        journal = cls(platform, stream, head, seq)
+        journal.unpaid = head.pack()  # a release that knew no annexes wrote the head
+        if not await journal._lease.take_over(await journal._claimed(), version):
+            return None
+        journal.unpaid += await journal._annexes.keep(head.annexes.values())
+        while True:
+            try:
+                await journal.append(FENCE, b"")
+            except LeaseLost:  # the old runner wrote more before it noticed
+                journal.seq = await last_number(journal._store, partial(_key, stream), journal.seq)
+            else:
+                return journal
+
+    async def _claimed(self) -> bytes:
+        """The head with this writer as its owner, ready to be written."""
+        self.head.owner, self.head.until = self._lease.owner, self._lease.until()
+        raw = self.head.dump()
+        await self._store_annexes()
+        return raw
 
     def event_id(self, seq: int | None = None) -> str:
         """The id of entry `seq`, or of the last one."""
@@ -90,7 +115,7 @@ class Journal:
         """
         seq = self.seq + 1
         key = _key(self.stream, seq)
-        if not await self._store.create(key, kind + data, nonce=self._nonce, ttl_s=_ttl_s(self._platform)):
+        if not await self._store.create(key, kind + data, nonce=self._lease.owner, ttl_s=_ttl_s(self._platform)):
             raise LeaseLost(f"stream {self.stream[:8]} was taken over")
         self.seq = seq
         self.bytes += len(data)
@@ -103,7 +128,7 @@ class Journal:
         Raises:
             LeaseLost
         """
-        self.head.until = self._platform.clock() + self._platform.settings.lease_s
+        self.head.until = self._lease.until()
         await self.save()
         self.unpaid += await self._annexes.keep(self.head.annexes.values())
 
@@ -118,17 +143,10 @@ class Journal:
         Raises:
             LeaseLost
         """
-        key, raw, ttl_s = f"stream/{self.stream}", self.head.dump(), _ttl_s(self._platform)
+        raw = self.head.dump()
         await self._store_annexes()
-        version = await self._store.swap(key, raw, version=self._version, nonce=mint(), ttl_s=ttl_s)
-        if version is None:
-            # Our own last write may have been carried out although its answer was lost: the head says whose it is.
-            entry = await self._store.get(key)
-            if entry is not None and Head.load(entry.value).owner == self._nonce:
-                version = await self._store.swap(key, raw, version=entry.version, nonce=mint(), ttl_s=ttl_s)
-        if version is None:
+        if not await self._lease.renew(raw):
             raise LeaseLost(f"stream {self.stream[:8]} was taken over")
-        self._version = version
 
     async def _store_annexes(self) -> None:
         """Before the record that names them, so that it is never seen without them."""
@@ -183,26 +201,12 @@ class Log:
                 return
 
     async def take_over(self, head: Head, version: int) -> Journal | None:
-        """Become the runner of a stream whose lease has ended; None when another reader was quicker.
+        """Become the writer of a stream whose lease is late; None when another reader was quicker.
 
-        Called by a reader who has seen all there was. The fence entry comes at the end of the log, wherever that is by
-        now: from then on the old runner can append nothing.
+        Called by a reader who has seen all there was. `head` and `version` are what `head()` gave.
         """
         await self.fill(head)
-        journal = Journal(self._platform, self.stream, head, version, self.seq)
-        journal.unpaid = head.pack()  # a release that knew no annexes wrote the head
-        head.owner = journal._nonce  # pyright: ignore[reportPrivateUsage] # its own class's other face
-        try:
-            await journal.beat()
-        except LeaseLost:
-            return None
-        while True:
-            try:
-                await journal.append(FENCE, b"")
-            except LeaseLost:  # the old runner wrote more before it noticed
-                journal.seq = await last_number(self._store, partial(_key, self.stream), journal.seq)
-            else:
-                return journal
+        return await Journal.take_over(self._platform, self.stream, head, version, self.seq)
 
 
 def _key(stream: str, seq: int) -> str:

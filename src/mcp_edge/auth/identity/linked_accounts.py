@@ -1,7 +1,8 @@
 """A user's account at an upstream: its tokens, sealed in the store, refreshed when they expire.
 
 One record for each principal, in the `AtomicStore`: a refresh token that rotates may be used once, so whoever refreshes
-takes a lease in the record itself, and everybody else waits for what he gets.
+takes a lease in the record itself, and everybody else waits for what he gets. It is no `Lease` of `records`: the record
+is sealed, it outlives the lease, and whoever connects the account anew writes it without owning anything.
 """
 
 from __future__ import annotations
