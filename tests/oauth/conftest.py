@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -23,11 +24,19 @@ from tests.storage.conftest import (
     sqlite_ports,
     table,
 )
+from tests.support.stored_keys import only_known_keys
 
 __all__ = [
     "ENGINES", "clock", "cloudflare_ports", "dynamodb", "dynamodb_ports", "dynamodb_url", "engine", "memory_ports",
     "miniflare_url", "sqlite_ports", "table",
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def known_keys() -> Iterator[None]:
+    """Every test stores what the tables of keys know, and nothing else."""
+    with only_known_keys():
+        yield
 
 
 @pytest.fixture(params=ENGINES)

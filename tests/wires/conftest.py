@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.support.stored_keys import only_known_keys
 from tests.wires.deployment import Deployment
+
+
+@pytest.fixture(autouse=True)
+def known_keys() -> Iterator[None]:
+    """Every test stores what the tables of keys know, and nothing else."""
+    with only_known_keys():
+        yield
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import mint
+from mcp_edge.records.keys import ANNEX
 
 SMALL_BYTES = 512
 """What is not larger than this stays in its record: a second record would cost more than renewing it."""
@@ -24,7 +25,7 @@ class Annexes:
         """`ttl_s` is the life of the record; none of its annexes is older than `since`, in epoch seconds."""
         self._store = platform.atomics
         self._clock = platform.clock
-        self._prefix = f"annex/{record}/"
+        self._prefix = f"{ANNEX}{record}/"
         self._ttl_s = ttl_s + _FRESH_S
         self._since = since
 

@@ -11,6 +11,7 @@ from typing import Any
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import jsonrpc
+from mcp_edge.records.keys import CANCEL, CANCELLED
 from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
@@ -52,7 +53,7 @@ async def _count(platform: Platform, principal: str) -> None:
             raise TooMany(f"Too many cancellations (at most {most} a minute).", headers=again)
         return b"%d" % count
 
-    key = f"cancelled/{short_hash(principal)}/{int(window)}"
+    key = f"{CANCELLED}{short_hash(principal)}/{int(window)}"
     if not await upsert(platform.atomics, key, one_more, ttl_s=2 * _WINDOW_S):
         raise TooMany("Too many cancellations at once.", headers={"retry-after": "1"})
 
@@ -64,4 +65,4 @@ async def was_cancelled(platform: Platform, session: str, request_id: object, si
 
 
 def _key(session: str, request_id: object) -> str:
-    return f"cancel/{session}/{short_hash(jsonrpc.encode(request_id).decode())}"
+    return f"{CANCEL}{session}/{short_hash(jsonrpc.encode(request_id).decode())}"

@@ -25,6 +25,7 @@ from mcp.shared.subscriptions import (
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.jsonrpc import encode
+from mcp_edge.records.keys import CHANGES
 from mcp_edge.records.upsert import upsert
 from mcp_edge.storage.ports import Entry
 from mcp_edge.text.ascii import digits
@@ -155,7 +156,7 @@ def uri_bytes(uri: str) -> bytes | None:
 
 
 def _key(principal: str) -> str:
-    return f"changes/{short_hash(principal)}" if principal else "changes/all"
+    return CHANGES + (short_hash(principal) if principal else "all")
 
 
 def _load(value: bytes | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.jsonrpc import encode
+from mcp_edge.records.keys import DOOR
 from mcp_edge.records.quotas import HOLD_S, Quotas
 from mcp_edge.user import User
 
@@ -38,7 +39,7 @@ class Doors:
 
     async def find(self, key: str, user: User) -> Door | None:
         """The stream under `key` that this user's app has opened, as long as it can be held or resumed."""
-        raw = await self._platform.records.get(f"door/{key}")
+        raw = await self._platform.records.get(f"{DOOR}{key}")
         if raw is None or not raw.startswith(b"{"):  # the principal alone: no app has opened it
             return Door(True, True) if raw == user.principal.encode() and not user.client else None
         record = json.loads(raw)
@@ -67,7 +68,7 @@ class Doors:
     async def _put(self, key: str, record: bytes) -> None:
         # As long as the stream may be held, and then resumed: opening streams that nobody uses must not fill the store.
         ttl_s = self._platform.stream_budget_s + self._platform.settings.stream_ttl_s
-        await self._platform.records.put(f"door/{key}", record, ttl_s=ttl_s)
+        await self._platform.records.put(f"{DOOR}{key}", record, ttl_s=ttl_s)
 
     def _record(self, user: User, held_s: float) -> bytes:
         until = self._platform.clock() + held_s

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import mint
+from mcp_edge.records.keys import LISTENER
 from mcp_edge.records.quotas import HOLD_S
 from mcp_edge.records.upsert import upsert
 
@@ -21,7 +22,7 @@ class ListenerLease:
         self._store = platform.atomics
         self._ttl_s = platform.stream_budget_s + HOLD_S  # no reader stays for longer
         self._nonce = mint().encode()
-        self._key = f"listener/{stream}"
+        self._key = f"{LISTENER}{stream}"
 
     async def take(self) -> None:
         """Become the reader. Where so many others take the stream just now that one of them is newer, do nothing."""

@@ -19,6 +19,7 @@ from mcp_edge.platform import Platform
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.signing import mint
 from mcp_edge.records.annexes import SMALL_BYTES, Annexes
+from mcp_edge.records.keys import INBOX, OUTBOX, RUNNING
 from mcp_edge.records.lease import Lease, end_members, end_of, is_late
 from mcp_edge.records.numbering import last_number
 from mcp_edge.records.quotas import Quotas
@@ -78,7 +79,7 @@ class Mailbox:
         Raises:
             TooMany: nobody has taken the last ones, or the user has stored too much in this hour.
         """
-        prefix, more = f"inbox/{self._session}/", {_APP: user.client, _SCOPES: _names(user.scopes)}
+        prefix, more = f"{INBOX}{self._session}/", {_APP: user.client, _SCOPES: _names(user.scopes)}
         body = jsonrpc.encode({**message, **more})
         most, most_bytes = _AWAY_MOST, _AWAY_BYTES
         if held:
@@ -97,7 +98,7 @@ class Mailbox:
 
     async def take(self) -> AsyncIterator[Letter]:
         """The messages that have arrived; of two holders only one gets each."""
-        prefix = f"inbox/{self._session}/"
+        prefix = f"{INBOX}{self._session}/"
         for entry in await self._store.read(prefix):
             if not entry.value:
                 continue  # somebody took it just now
@@ -130,7 +131,7 @@ class Mailbox:
     async def news(self) -> AsyncIterator[tuple[int, bytes]]:
         """The messages after the last one sent, in order."""
         while True:
-            page = await self._store.read(f"outbox/{self._session}/", after=self._key(self.sent), limit=_PAGE)
+            page = await self._store.read(f"{OUTBOX}{self._session}/", after=self._key(self.sent), limit=_PAGE)
             for entry in page:
                 self.sent = int(entry.key.rpartition("/")[2])
                 self._last = max(self._last, self.sent)
@@ -139,7 +140,7 @@ class Mailbox:
                 return
 
     def _key(self, number: int) -> str:
-        return f"outbox/{self._session}/{number:08d}"
+        return f"{OUTBOX}{self._session}/{number:08d}"
 
     # -- running ----------------------------------------------------------------------------------------------------
 
@@ -178,7 +179,7 @@ class Mailbox:
             letter = await self._take_up(entry, note, name)
             if letter is not None:
                 self._leases[name] = letter
-                await self._store.delete(f"inbox/{self._session}/{name}")  # where its instance died too early for that
+                await self._store.delete(f"{INBOX}{self._session}/{name}")  # where its instance died too early for that
                 found.append(letter)
         return found
 
@@ -205,7 +206,7 @@ class Mailbox:
         annex = self._annex(began)
         raw = await annex.get(name)
         if raw is None:
-            waiting = await self._store.get(f"inbox/{self._session}/{name}")
+            waiting = await self._store.get(f"{INBOX}{self._session}/{name}")
             raw = waiting.value if waiting is not None else b""
             if raw:
                 await annex.put(name, raw)
@@ -224,7 +225,7 @@ class Mailbox:
         return Lease(self._platform, self._running(name), ttl_s=self._platform.settings.stream_ttl_s)
 
     def _running(self, name: str) -> str:
-        return f"running/{self._session}/{name}"
+        return f"{RUNNING}{self._session}/{name}"
 
     def _annex(self, since: float) -> Annexes:
         return Annexes(self._platform, self._session, self._platform.settings.stream_ttl_s, since)

@@ -14,6 +14,7 @@ from mcp_edge.errors import BadRequest, EdgeError, StoreUnavailable
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.protocol.signing import Signer, mint
+from mcp_edge.records.keys import ANSWER
 from mcp_edge.records.polling import Pauses
 from mcp_edge.records.quotas import Hold, Quotas
 from mcp_edge.text.hashing import short_hash
@@ -92,4 +93,4 @@ class Questions:
 
 
 def _key(question: str) -> str:
-    return f"answer/{short_hash(question)}"
+    return f"{ANSWER}{short_hash(question)}"

@@ -7,6 +7,7 @@ import math
 from mcp_edge.errors import StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.records.ceilings import Full, Place
+from mcp_edge.records.keys import HOLD, LOGGED
 from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
@@ -20,7 +21,7 @@ class Hold:
     """One held thing. Take it, keep it as long as it is held, release it when done."""
 
     def __init__(self, platform: Platform, kind: str, principal: str, name: str) -> None:
-        prefix = f"hold/{short_hash(principal)}/{kind}/"
+        prefix = f"{HOLD}{short_hash(principal)}/{kind}/"
         name = short_hash(name) if name else ""
         self._place = Place(platform.atomics, prefix, name=name, ttl_s=HOLD_S)
         self._clock = platform.clock
@@ -122,4 +123,4 @@ class Quotas:
         return await upsert(self._store, self._spent(principal), sum_up, ttl_s=2 * _HOUR_S)
 
     def _spent(self, principal: str) -> str:
-        return f"logged/{short_hash(principal)}/{int(self._platform.clock() // _HOUR_S)}"
+        return f"{LOGGED}{short_hash(principal)}/{int(self._platform.clock() // _HOUR_S)}"

@@ -18,6 +18,7 @@ from mcp_edge.errors import BadRequest, NotFound, StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.protocol.signing import Signer, mint
+from mcp_edge.records import keys, session_list
 from mcp_edge.records.ceilings import may_stay
 from mcp_edge.records.changes import MAX_URI_BYTES, uri_bytes
 from mcp_edge.records.quotas import Quotas
@@ -27,9 +28,8 @@ from mcp_edge.user import User
 FORMAT = 1
 _KNOWN = 1024
 _KNOWN_BYTES = 4096
-_ELDEST = 16
 _SEEN = 64
-"""So many that are too many are seen at once."""
+"""So many subscriptions beyond the most are seen at once."""
 _ENDED_S = 3600
 """Seconds for which it is known that a session was ended: more than any renewal takes."""
 MOST_SUBSCRIPTIONS = 256
@@ -67,6 +67,7 @@ class Sessions:
         self._platform = platform
         self._records = platform.records
         self._signer = signer
+        self._list = session_list.SessionList(platform)
         self._keys: dict[str, str] = {}
         # A pure function of the record's bytes, so it cannot go stale; the store is still read for each request.
         self._decoded: dict[bytes, Session] = {}
@@ -83,7 +84,7 @@ class Sessions:
             raise NotFound("Session not found: initialize again.", code=-32001)
         if len(self._keys) >= _KNOWN:
             self._keys.clear()
-        key = self._keys[session_id] = f"session/{short_hash(session_id)}"
+        key = self._keys[session_id] = f"{keys.SESSION}{short_hash(session_id)}"
         return key
 
     def key_of(self, session_id: str) -> str | None:
@@ -105,7 +106,7 @@ class Sessions:
             TooMany: this one is among them, since so many are opened at the same time.
         """
         now, ttl_s = self._platform.clock(), self._platform.settings.session_ttl_s
-        key, created = short_hash(session_id), await self._after_all_others(user.principal, now)
+        key, created = short_hash(session_id), await self._list.after_all_others(user.principal, now)
         record = {
             "v": FORMAT,
             "key": key,
@@ -117,11 +118,11 @@ class Sessions:
             "expires": now + ttl_s,
         }
         raw = encode(record)
-        await self._records.put(f"session/{key}", raw, ttl_s=ttl_s)
-        roll = self._roll(user.principal, created, key)
-        await self._records.put(roll, b"", ttl_s=ttl_s)
-        if not await may_stay(roll, partial(self._too_many, user.principal), self._forget):
-            await self._forget(roll)
+        await self._records.put(f"{keys.SESSION}{key}", raw, ttl_s=ttl_s)
+        listed_as = session_list.entry(user.principal, created, key)
+        await self._records.put(listed_as, b"", ttl_s=ttl_s)
+        if not await may_stay(listed_as, partial(self._list.too_many, user.principal), self._forget):
+            await self._forget(listed_as)
             most = self._platform.settings.max_sessions
             raise TooMany(f"Too many sessions at once (at most {most}).", headers={"retry-after": "1"})
         return self._decode(raw)
@@ -154,19 +155,20 @@ class Sessions:
 
     async def alive(self, session: Session) -> bool:
         """Whether the session still exists."""
-        return await self._records.get(f"session/{session.key}") is not None
+        return await self._records.get(f"{keys.SESSION}{session.key}") is not None
 
     async def end(self, session: Session) -> None:
         """Remove the session; streams held for it on other instances see it and close."""
-        await self._forget(self._roll(session.principal, session.created, session.key))
+        await self._forget(session_list.entry(session.principal, session.created, session.key))
 
     async def set_level(self, session: Session, level: str) -> None:
         """Send only log messages of at least `level` from now on."""
-        await self._records.put(f"level/{session.key}", level.encode(), ttl_s=self._platform.settings.session_ttl_s)
+        ttl_s = self._platform.settings.session_ttl_s
+        await self._records.put(f"{keys.LEVEL}{session.key}", level.encode(), ttl_s=ttl_s)
 
     async def level(self, session: Session) -> int:
         """The index in `LEVELS` of the least severe level to send; everything until the client chose one."""
-        raw = await self._records.get(f"level/{session.key}")
+        raw = await self._records.get(f"{keys.LEVEL}{session.key}")
         return 0 if raw is None else LEVELS.index(raw.decode())
 
     async def subscribe(self, session: Session, uri: str) -> None:
@@ -179,7 +181,7 @@ class Sessions:
         raw = uri_bytes(uri)
         if raw is None:
             raise BadRequest(f"The URI is over {MAX_URI_BYTES} bytes.", code=-32602)
-        prefix = f"subscription/{session.key}/"
+        prefix = f"{keys.SUBSCRIPTION}{session.key}/"
         key = prefix + short_hash(uri)
         refusal = TooMany(f"A session has at most {MOST_SUBSCRIPTIONS} subscriptions.")
         known = await self._records.list(prefix, limit=MOST_SUBSCRIPTIONS)
@@ -198,16 +200,16 @@ class Sessions:
 
     async def unsubscribe(self, session: Session, uri: str) -> None:
         """Stop sending it."""
-        await self._records.delete(f"subscription/{session.key}/{short_hash(uri)}")
+        await self._records.delete(f"{keys.SUBSCRIPTION}{session.key}/{short_hash(uri)}")
 
     async def subscribed(self, session: Session, uri: str) -> bool:
         """Whether the session asked for updates of `uri`."""
-        return await self._records.get(f"subscription/{session.key}/{short_hash(uri)}") is not None
+        return await self._records.get(f"{keys.SUBSCRIPTION}{session.key}/{short_hash(uri)}") is not None
 
     async def subscriptions(self, session: Session) -> list[str]:
         """Every URI that the session asked for."""
-        keys = await self._records.list(f"subscription/{session.key}/", limit=MOST_SUBSCRIPTIONS)
-        found = [await self._records.get(key) for key in keys]
+        listed = await self._records.list(f"{keys.SUBSCRIPTION}{session.key}/", limit=MOST_SUBSCRIPTIONS)
+        found = [await self._records.get(key) for key in listed]
         return [raw.decode("utf-8", "surrogatepass") for raw in found if raw is not None]
 
     async def _renew(self, raw: bytes, session: Session, now: float) -> None:
@@ -223,34 +225,34 @@ class Sessions:
         ttl_s = self._platform.settings.session_ttl_s
         record = {**json.loads(raw), "expires": now + ttl_s}  # what a newer release wrote stays in it
         renewed = encode(record)
-        await self._records.put(f"session/{session.key}", renewed, ttl_s=ttl_s)
-        await self._records.put(self._roll(session.principal, session.created, session.key), b"", ttl_s=ttl_s)
+        await self._records.put(f"{keys.SESSION}{session.key}", renewed, ttl_s=ttl_s)
+        await self._records.put(session_list.entry(session.principal, session.created, session.key), b"", ttl_s=ttl_s)
         for key in await self._belongings(session.key):
             value = await self._records.get(key)
             if value is not None:
                 await self._records.put(key, value, ttl_s=ttl_s)
         if await self._platform.atomics.get(_mark(session.key)) is not None:
-            await self._forget(self._roll(session.principal, session.created, session.key))
+            await self._forget(session_list.entry(session.principal, session.created, session.key))
             raise NotFound("Session not found: initialize again.", code=-32001)
 
     async def _belongings(self, key: str) -> list[str]:
         """The keys of what changes in a session; it lives and ends with the session."""
-        return [f"level/{key}", *await self._records.list(f"subscription/{key}/", limit=MOST_SUBSCRIPTIONS)]
+        return [f"{keys.LEVEL}{key}", *await self._records.list(f"{keys.SUBSCRIPTION}{key}/", limit=MOST_SUBSCRIPTIONS)]
 
-    async def _forget(self, roll: str) -> None:
+    async def _forget(self, listed_as: str) -> None:
         """Remove a session and all that belongs to it. One removal that fails keeps no other from being made, and
         leaves the session on its principal's list, the first there to give way; what belongs to it ends by itself.
 
         Raises:
             StoreUnavailable: something is left.
         """
-        key = roll.rpartition("-")[2]
+        key = session_list.session_of(listed_as)
         await self._platform.atomics.create(_mark(key), b"1", nonce=mint(), ttl_s=_ENDED_S)
         failure: StoreUnavailable | None = None
         try:
-            names = [*await self._belongings(key), f"session/{key}"]
+            names = [*await self._belongings(key), f"{keys.SESSION}{key}"]
         except StoreUnavailable as e:
-            names, failure = [f"session/{key}"], e
+            names, failure = [f"{keys.SESSION}{key}"], e
         for name in names:
             try:
                 await self._records.delete(name)
@@ -258,33 +260,7 @@ class Sessions:
                 failure = e
         if failure is not None:
             raise failure
-        await self._records.delete(roll)
-
-    async def _after_all_others(self, principal: str, now: float) -> float:
-        """`now`, or a little later: the list's order is that of creation, whatever the instances' clocks say."""
-        held = await self._records.list(_list_of(principal), limit=self._platform.settings.max_sessions + _SEEN)
-        newest_ms = int(held[-1].rpartition("/")[2].partition("-")[0]) if held else 0
-        return max(now, (newest_ms + 1.5) / 1000)  # the half keeps rounding from taking it back
-
-    async def _too_many(self, principal: str) -> list[str]:
-        """What of the principal's list has to give way, of which there is one where nothing else is opened just now."""
-        most = self._platform.settings.max_sessions
-        held = await self._records.list(_list_of(principal), limit=most + _SEEN)
-        excess = len(held) - most
-        return [await self._least_used(held[:_ELDEST])] if excess == 1 else held[: max(0, excess)]
-
-    async def _least_used(self, rolls: list[str]) -> str:
-        """The one renewed least lately: a session in use is renewed, one that was left is not."""
-        expiry: dict[str, float] = {}
-        for roll in rolls:
-            raw = await self._records.get(f"session/{roll.rpartition('-')[2]}")
-            expiry[roll] = 0 if raw is None else json.loads(raw)["expires"]
-        return min(expiry, key=lambda roll: expiry[roll])
-
-    @staticmethod
-    def _roll(principal: str, created: float, key: str) -> str:
-        """The principal's list of sessions, oldest first."""
-        return f"{_list_of(principal)}{int(created * 1000):014d}-{key}"
+        await self._records.delete(listed_as)
 
     def _decode(self, raw: bytes) -> Session:
         record = from_json(raw)
@@ -318,8 +294,4 @@ class Sessions:
 
 
 def _mark(key: str) -> str:
-    return f"ended/{key}"
-
-
-def _list_of(principal: str) -> str:
-    return f"sessions/{short_hash(principal)}/"
+    return f"{keys.ENDED}{key}"

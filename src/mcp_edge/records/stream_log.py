@@ -17,6 +17,7 @@ from mcp_edge.errors import EdgeError
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import mint
 from mcp_edge.records.annexes import Annexes
+from mcp_edge.records.keys import STREAM
 from mcp_edge.records.lease import Lease
 from mcp_edge.records.numbering import last_number
 from mcp_edge.records.stream_head import Head
@@ -62,7 +63,7 @@ class Journal:
         replaces the last. Nor are annexes that whoever opens or saves the stream has paid for."""
         self._platform = platform
         self._store: AtomicStore = platform.atomics
-        self._lease = Lease(platform, f"stream/{stream}", ttl_s=_ttl_s(platform))
+        self._lease = Lease(platform, f"{STREAM}{stream}", ttl_s=_ttl_s(platform))
         self.seq = seq
         """The number of the last entry."""
         self._annexes = Annexes(platform, stream, _ttl_s(platform), head.began)
@@ -166,7 +167,7 @@ class Log:
 
     async def head(self) -> tuple[Head, int] | None:
         """The head and its version, or None when there is no such stream (any more). Its annexes are not read."""
-        entry = await self._store.get(f"stream/{self.stream}")
+        entry = await self._store.get(f"{STREAM}{self.stream}")
         return None if entry is None else (Head.load(entry.value), entry.version)
 
     async def fill(self, head: Head) -> None:
@@ -180,7 +181,7 @@ class Log:
 
         None when there never was such an entry: entries expire in their order, so what comes after a live one lives.
         """
-        prefix = f"stream/{self.stream}/"
+        prefix = f"{STREAM}{self.stream}/"
         if not self.seq:
             return MESSAGE
         entry = await self._store.get(prefix + _SEQ.format(self.seq))
@@ -191,7 +192,7 @@ class Log:
 
     async def news(self) -> AsyncIterator[Logged]:
         """The entries that followed the last one seen."""
-        prefix = f"stream/{self.stream}/"
+        prefix = f"{STREAM}{self.stream}/"
         while True:
             page: list[Entry] = await self._store.read(prefix, after=prefix + _SEQ.format(self.seq), limit=_PAGE)
             for entry in page:
@@ -210,7 +211,7 @@ class Log:
 
 
 def _key(stream: str, seq: int) -> str:
-    return f"stream/{stream}/{_SEQ.format(seq)}"
+    return f"{STREAM}{stream}/{_SEQ.format(seq)}"
 
 
 def _ttl_s(platform: Platform) -> float:
