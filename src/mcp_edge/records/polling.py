@@ -9,18 +9,28 @@ import anyio
 from mcp_edge.platform import Platform
 
 _GROWTH = 1.3
+"""By this factor each pause is longer than the one before."""
 
 
 class Pauses:
-    """Growing pauses with jitter: `await pauses.next()` before each look."""
+    """The pauses between the looks of one waiting request: they grow, with jitter, up to the host's longest."""
 
     def __init__(self, platform: Platform, most_s: float | None = None) -> None:
+        """`most_s` is the longest pause in seconds, where it is not the host's."""
         self._first = platform.cadence.first
         self._most = most_s or platform.cadence.most
         self._next = 0.0
 
+    async def next(self) -> None:
+        """Wait for the next look. The first look waits for nothing."""
+        if self._next:
+            await anyio.sleep(self._next * random.uniform(0.75, 1.25))  # noqa: S311 # jitter is no secret
+            self._next = min(self._next * _GROWTH, self._most)
+        else:
+            self._next = self._first
+
     def soon(self) -> None:
-        """Something happened: look often again."""
+        """Something has happened: the next pause is the shortest again."""
         self._next = self._first
 
     def __aiter__(self) -> Pauses:
@@ -28,11 +38,3 @@ class Pauses:
 
     async def __anext__(self) -> None:
         await self.next()
-
-    async def next(self) -> None:
-        """Wait, not at all the first time."""
-        if self._next:
-            await anyio.sleep(self._next * random.uniform(0.75, 1.25))  # noqa: S311 # jitter is no secret
-            self._next = min(self._next * _GROWTH, self._most)
-        else:
-            self._next = self._first

@@ -81,7 +81,9 @@ class Questions:
             TooMany: the hold is lost.
         """
         seen: dict[str, bytes] = {}
-        async for _ in Pauses(self._platform):
+        backoff = Pauses(self._platform)
+        while True:
+            await backoff.next()
             await hold.keep()
             if (answers := await self.look(questions, seen)) is not None:
                 return answers
@@ -89,7 +91,6 @@ class Questions:
                 raise Unanswered("The question was not answered in time.")
             if self._platform.drain.expired:
                 raise Unanswered("The server is restarting; please call again.")
-        raise AssertionError  # the pauses never end
 
 
 def _key(question: str) -> str:

@@ -105,7 +105,9 @@ class Connections:
 
     async def _refreshed(self, principal: str, unfit: str) -> str | None:
         """A token other than `unfit`, got by whoever has the lease."""
-        async for _ in Pauses(self._platform):
+        backoff = Pauses(self._platform)
+        while True:
+            await backoff.next()
             account = await self._read(principal)
             if account is None or account.tokens is None:
                 return None
@@ -122,7 +124,6 @@ class Connections:
             version = await self._write(principal, leased)
             if version:
                 return await self._refresh(principal, replace(leased, version=version))
-        raise AssertionError  # the pauses never end
 
     async def _refresh(self, principal: str, account: _Account) -> str | None:
         """Ask the provider, holding the lease."""
