@@ -99,7 +99,9 @@ class Listener:
         honored = {kind: value for kind, value in honored.items() if value}
         await call.notify("notifications/subscriptions/acknowledged", {"notifications": honored, "_meta": meta})
         started = checked = self._platform.clock()
-        async for _ in Pauses(self._platform):
+        backoff = Pauses(self._platform)
+        while True:
+            await backoff.next()
             for change, place in await self._changes.since(principal, cursor):
                 cursor = place
                 for uri in uris(change, wanted):

@@ -71,7 +71,9 @@ async def _declined(params: _Answered) -> bool:
     wait_s = platform.settings.question_ttl_s if platform.streaming else BUFFERED_S
     deadline = platform.clock() + wait_s
     if accounts is not None:
-        async for _ in Pauses(platform, max(PEOPLE_S, platform.cadence.most)):
+        backoff = Pauses(platform, max(PEOPLE_S, platform.cadence.most))
+        while True:
+            await backoff.next()
             late = platform.clock() >= deadline or platform.drain.draining
             if late or await accounts.token(call.user.principal) is not None:
                 break  # the handler asks again when it is late
