@@ -1,1 +1,1 @@
-"""What is in the store, and what may be done with it. No wire and no tool."""
+"""What is in the store, and what may be done with it. Records know no wire and no tool."""

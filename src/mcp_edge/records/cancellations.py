@@ -1,7 +1,7 @@
-"""Cancellations: stored by whichever instance takes one, seen by the one that runs the request. They know no wire.
+"""Cancellations: one instance takes the notification and stores it, the one that runs the request finds it.
 
-Nobody knows here whether such a request runs anywhere. So a cancellation that says nothing new is not written, and
-those of one principal are counted.
+Whether such a request runs anywhere is unknown here. So a cancellation that says nothing new is not written, and the
+cancellations of each principal are counted. Cancellations know no wire.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
 KEPT_S = 60
+"""Seconds for which a cancellation is stored."""
 _EARLY_S = 5
-"""A cancellation may arrive this much before its request does; an older one was meant for another request."""
+"""A cancellation may arrive so many seconds before its request. An older one was meant for another request."""
 MOST_PER_WINDOW = 600
-"""Cancellations of one principal in each `_WINDOW_S` seconds that are written; where it may have more calls under way,
-twice as many as those."""
+"""Cancellations of one principal that are written in each window of `_WINDOW_S` seconds. Where a principal may have more
+streams open than half of that, the limit is twice that number (`MCP_MAX_STREAMS`)."""
 _WINDOW_S = 60
 
 
 async def cancel(platform: Platform, session: str, principal: str, params: dict[str, Any] | None) -> None:
-    """Store what `notifications/cancelled` says; one that names no request changes nothing.
+    """Store what `notifications/cancelled` says (MCP 2025-11-25, cancellation). Without a request id nothing happens.
+
+    `session` is the hash of the session's id, `params` are those of the notification.
 
     Raises:
-        TooMany: the principal cancels more than anybody has under way.
+        TooMany: the principal cancels more requests than anybody has under way.
+        StoreUnavailable: the cancellation may not be stored.
     """
     request_id = jsonrpc.member(params, "requestId")
     if not jsonrpc.is_id(request_id):
@@ -36,9 +40,9 @@ async def cancel(platform: Platform, session: str, principal: str, params: dict[
     store, key = platform.atomics, _key(session, request_id)
     entry, now = await store.get(key), platform.clock()
     if entry is not None and 0 <= now - float(entry.value) < _EARLY_S:
-        return  # it counts for whatever has begun by now
+        return  # the one that is stored counts for every request that has begun by now
     await _count(platform, principal)
-    # In the place of an older one, which may have been meant for another request of the same id.
+    # An older one is replaced: it may have been meant for another request of the same id.
     await upsert(store, key, lambda _: repr(now).encode(), ttl_s=KEPT_S)  # else others say the same right now
 
 

@@ -1,8 +1,8 @@
-"""How much of something there may be, where several instances write at the same time.
+"""Ceilings: how much of something there may be, where several instances write at the same time.
 
-Who counts and then writes has counted too little as soon as others do the same. So a sum is an `upsert`,
-a place is a key that only one writer can create, and what can be neither is looked at again after it was written. It
-knows no setting and no principal.
+A writer who counts first and writes then has counted too little as soon as another writer does the same. So a sum is
+an `upsert`; a place is a key that only one writer can create; and what can be neither is counted again after the write.
+Ceilings know no setting and no principal.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from mcp_edge.protocol.signing import mint
 from mcp_edge.storage.ports import AtomicStore
 
 _MOST_ROUNDS = 16
-"""Lost races after which a writer gives up: so many others write the same record right now."""
+"""Lost races after which a taker gives up."""
 _AT_ONCE, _MOST_LOOKS = 4, 8
-"""So many records are removed before the next look, and so many looks does one writer take."""
+"""So many records are removed after each look, and so many looks does one writer take."""
 
 
 class Full(EdgeError):
@@ -25,9 +25,9 @@ class Full(EdgeError):
 
 
 class Place:
-    """One of the numbered places under a prefix. Take it, renew it within its life, give it back.
+    """One of the numbered places under a prefix. Take the place, renew it within its life, give it back.
 
-    What has a `name` has one place, whoever takes it: the newest taker holds it.
+    Takers of one `name` share one place: the newest taker holds it.
 
     A place is no `Lease`, for two reasons. Its value is a name that several takers may share, so it does not tell whose
     write was last. And it is free as soon as its record has expired, so a version may be another taker's: a place is
@@ -44,10 +44,10 @@ class Place:
         self._most = 0
 
     async def take(self, most: int) -> None:
-        """Take one of the `most` places, or the one that the name has already.
+        """Take one of the `most` places, or the place that the name has already.
 
         Raises:
-            Full: there is no free one.
+            Full: no place is free.
         """
         self._most = most
         for _ in range(_MOST_ROUNDS):
@@ -64,17 +64,19 @@ class Place:
         raise Full
 
     async def renew(self) -> None:
-        """Begin the place's life anew; take another one where it is lost, to the name's next holder or by its end.
+        """Begin the place's life anew. Where the place is lost, take another one.
+
+        A place is lost when another taker of its name has come, or when its life is over.
 
         Raises:
-            Full: it is lost, and there is no free one.
+            Full: the place is lost, and no other is free.
         """
         if not (await self._is_ours() and await self._swap(self._version)):
             await self.take(self._most)
 
     async def give_back(self, *, for_all: bool = False) -> None:
-        """Leave the place to others, unless it is somebody else's by now; `for_all` who have its name, where nothing is
-        left that it was for."""
+        """Free the place, unless another taker has it by now. With `for_all`, free it whoever of its name has it: what
+        the name stands for has ended."""
         if await self._is_ours(whoever=for_all):
             await self._store.delete(self._key)
         self._key = ""
@@ -104,10 +106,13 @@ class Place:
 async def may_stay(
     own: str, look: Callable[[], Awaitable[list[str]]], remove: Callable[[str], Awaitable[object]]
 ) -> bool:
-    """Look again after `own` was written, and `remove` what is too much by then. False: `own` is, and has to give way.
+    """Count again after the record `own` was written, and `remove` what is too much by then.
 
-    `look` names what is too much in an order on which all agree who write at the same time. So not everybody gives way;
-    each takes back its own, and of what others have left the rest remove a few at a time, by chance.
+    `look` names the keys that are too much, in an order on which all writers agree. So not every writer gives way: each
+    takes back its own record, and the others remove a few of what is left, by chance.
+
+    Returns:
+        False when `own` is too much: the caller has to remove it.
     """
     for _ in range(_MOST_LOOKS):
         too_many = await look()

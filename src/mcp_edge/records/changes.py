@@ -1,8 +1,8 @@
 """Changes between instances: list_changed and resources/updated, as records that listeners read with a cursor.
 
-One record for each principal, one for everybody. A change event is a level trigger ("look again"), so the record keeps
-the last ones only, and a listener that fell behind is told that everything may have changed. Another principal's
-activity is invisible. It knows no wire.
+There is one record for each principal and one for everybody. A change says "look again", so the record keeps the last
+changes only, and a listener that fell behind is told that everything may have changed. Nobody sees what happens to
+another principal. Changes know no wire.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 MAX_URI_BYTES = 2048
-"""Of a resource whose changes can be subscribed to."""
+"""Length of the longest URI whose changes can be subscribed to."""
 _KEPT = 256
 _TTL_S = 7 * 86400
 _TRIES = 3
@@ -49,12 +49,13 @@ METHODS: dict[str, str] = {
     "resources": "notifications/resources/list_changed",
     "updated": "notifications/resources/updated",
 }
+"""Kind of change -> the notification that announces it."""
 KINDS: dict[str, str] = {method: kind for kind, method in METHODS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change. `uri` belongs to `updated`; without it any subscribed resource may have changed."""
+    """One change. Only `updated` has a `uri`; without one, any resource that is subscribed to may have changed."""
 
     kind: str
     uri: str | None = None
@@ -94,19 +95,21 @@ class Cursor:
 
 
 EVERYBODY = ""
+"""In the place of a principal: everybody."""
 
 
 class Changes:
-    """Publishes changes and tells what followed a cursor."""
+    """The changes of every principal: published by one instance, read with a cursor by any."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._store = platform.atomics
 
     async def publish(self, principal: str, changes: Collection[Change]) -> None:
-        """Append `changes` for the listeners of `principal`, or of `EVERYBODY`.
+        """Announce `changes` to the listeners of `principal`, or of `EVERYBODY`.
 
-        What cannot be announced is logged: it has happened, and whoever did it must not be told that it has failed.
+        Never fails: what was changed is changed, so the one who did it must not be told otherwise. Changes that cannot
+        be announced are logged.
         """
         changes = [each for each in changes if each.uri is None or uri_bytes(each.uri) is not None]
         if not changes:
@@ -136,7 +139,7 @@ class Changes:
         return Cursor(_last(own), _last(everybody))
 
     async def since(self, principal: str, cursor: Cursor) -> list[tuple[Change, Cursor]]:
-        """What followed `cursor`, each with the place behind it."""
+        """The changes that followed `cursor`, each with the cursor behind it."""
         news: list[tuple[Change, Cursor]] = []
         for change, number in _after(await self._store.get(_key(principal)), cursor.own):
             cursor = Cursor(number, cursor.all)

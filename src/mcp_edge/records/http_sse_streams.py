@@ -1,7 +1,7 @@
-"""The record of an HTTP+SSE stream: whose it is, and whether somebody holds it. It knows no HTTP and no message.
+"""The record of an HTTP+SSE stream: whose stream it is, and whether an instance holds it.
 
-Streams are opened and dropped at will, and each has an inbox: so an inbox whose stream nobody holds takes a little for
-a client that is coming back, and then nothing more.
+Clients open and drop streams at will, and each stream has an inbox. So the inbox of a stream that no instance holds
+takes a little for a client that is coming back, and then nothing more. The record knows no HTTP and no message.
 """
 
 from __future__ import annotations
@@ -17,28 +17,32 @@ from mcp_edge.user import User
 
 FORMAT = 1
 _COST_BYTES = 512
-"""What a stream that nobody uses leaves in the store, keys included."""
+"""Bytes that a stream which nobody uses leaves in the store, keys included."""
 AWAY_S = 60
-"""Seconds for which messages are taken after the stream was lost."""
+"""Seconds for which the inbox takes messages after the stream was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One stream, as somebody who may use it finds it."""
+    """The state of one stream, for a user who may use the stream."""
 
     held: bool
     """Whether an instance holds the stream, or has died less than `HOLD_S` seconds ago."""
     takes_posts: bool
+    """Whether the inbox takes messages: the stream is held, or was until `AWAY_S` seconds ago."""
 
 
 class Doors:
-    """The streams of one host."""
+    """The records of all HTTP+SSE streams."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
 
     async def find(self, key: str, user: User) -> Door | None:
-        """The stream under `key` that this user's app has opened, as long as it can be held or resumed."""
+        """The stream of the session `key` (the hash of its id).
+
+        None where this user's app has opened no such stream, or the stream can no longer be resumed.
+        """
         raw = await self._platform.records.get(f"{DOOR}{key}")
         if raw is None or not raw.startswith(b"{"):  # the principal alone: no app has opened it
             return Door(True, True) if raw == user.principal.encode() and not user.client else None
@@ -49,7 +53,7 @@ class Doors:
         return Door(away_s < 0, away_s < AWAY_S)
 
     async def open(self, key: str, user: User) -> None:
-        """Make the record of a new stream.
+        """Make the record of a new stream, which is held from now on.
 
         Raises:
             TooMany: the user has stored too much in this hour.
@@ -58,15 +62,15 @@ class Doors:
         await self.keep(key, user)
 
     async def keep(self, key: str, user: User) -> None:
-        """Say that the stream is held: again within `HOLD_S` seconds."""
+        """Store that the stream is held. Call this again within `HOLD_S` seconds."""
         await self._put(key, self._record(user, HOLD_S))
 
     async def leave(self, key: str, user: User) -> None:
-        """Say that nobody holds the stream."""
+        """Store that no instance holds the stream."""
         await self._put(key, self._record(user, 0))
 
     async def _put(self, key: str, record: bytes) -> None:
-        # As long as the stream may be held, and then resumed: opening streams that nobody uses must not fill the store.
+        # Lives as long as the stream can be held plus resumed, so that unused streams do not fill the store.
         ttl_s = self._platform.stream_budget_s + self._platform.settings.stream_ttl_s
         await self._platform.records.put(f"{DOOR}{key}", record, ttl_s=ttl_s)
 
