@@ -20,8 +20,8 @@ KEPT_S = 60
 _EARLY_S = 5
 """A cancellation may arrive so many seconds before its request. An older one was meant for another request."""
 MOST_PER_WINDOW = 600
-"""Cancellations of one principal that are written in each window of `_WINDOW_S` seconds. Where a principal may have more
-streams open than half of that, the limit is twice that number (`MCP_MAX_STREAMS`)."""
+"""Cancellations of one principal that are written in each window of `_WINDOW_S` seconds. The limit is twice
+`MCP_MAX_STREAMS` where that is more."""
 _WINDOW_S = 60
 
 

@@ -1,10 +1,13 @@
-"""What an HTTP+SSE session keeps in the store: messages in, messages out, and the requests being run.
+"""What an HTTP+SSE session keeps in the store: messages in, messages out, and the requests under way.
 
-`inbox/<session>/…` is written by whoever takes a POST and emptied by whoever holds the stream. `outbox/<session>/<seq>`
-is the stream: it is written before it is sent, so that a stream that was lost goes on wherever its client comes back.
-`running/<session>/…` has a lease for each request under way, under its name in the inbox: it is there before the
-request leaves the inbox, and who lost it may not answer any more. A large request lies in an annex of it, so renewing
-the lease costs the same whatever was posted. It knows no HTTP and runs no tool.
+`inbox/<session>/…`: the instance that takes a POST writes it, the instance that holds the stream empties it.
+`outbox/<session>/<seq>`: the messages of the stream. Each is written before it is sent, so that a stream that was lost
+goes on wherever its client comes back.
+`running/<session>/…`: a lease for each request under way, under the request's name in the inbox. The lease is there
+before the request leaves the inbox, and an instance that has lost the lease may not answer any more. A large request
+lies in an annex, so that renewing the lease costs the same whatever was posted.
+
+The mailbox knows no HTTP and runs no tool.
 """
 
 from __future__ import annotations
@@ -29,40 +32,42 @@ from mcp_edge.user import User
 _INBOX_S = 300
 _INBOX_MOST = 64
 _INBOX_BODIES = 2
-"""So many messages of the largest size may wait; and so many bytes, of whatever messages."""
+"""So many messages of the largest size may wait in an inbox, or as many bytes of smaller ones."""
 _PAGE = 100
 _MOST_RUNNING = 1000
 _AWAY_MOST, _AWAY_BYTES = 8, 64 * 1024
-"""The same for a stream that nobody holds: what a client may post that is coming back."""
+"""Messages and bytes that may wait for a stream that no instance holds, from a client that is coming back."""
 _SMALL = 64 * 1024
 """Messages of this size do no harm where a few too many are taken at the same time."""
 _SCOPES, _APP = "mcp-edge/scopes", "mcp-edge/app"
-"""Members that an inbox entry has besides those of the message; whatever the client says there is replaced."""
+"""Members that an inbox entry has besides those of the message. What the client says there is replaced."""
 
 
 @dataclass(slots=True)
 class Letter:
-    """A message of the client, given to one holder of the stream. A request is leased to it until it is answered."""
+    """A message that the client has posted, as the holder of the stream takes it. A request is leased until its end."""
 
     name: str
+    """The last part of its key in the inbox."""
     message: dict[str, Any]
     began: float
-    """Epoch seconds at which it was first taken."""
+    """When the message was first taken, in epoch seconds."""
     app: str | None
-    """The OAuth client that posted it; None where a release before this one took the message."""
+    """The OAuth client that posted it, empty where there is none. None where an older release took the message."""
     scopes: frozenset[str] | None
-    """What the credential with which it was posted allows, None where nothing is restricted; the stream may have been
-    opened with another one."""
+    """The scopes of the credential that the message was posted with; None where nothing is restricted. The stream may
+    have been opened with another credential."""
     lease: Lease | None = None
-    """Of a request, which has to be answered; a notification has none."""
+    """The lease of a request, which has to be answered. A notification has none."""
     annex: Annexes | None = None
-    """Where the message lies that is too large to be written with each renewal of the lease."""
+    """The annex of a message that is too large to be written with each renewal of the lease."""
 
 
 class Mailbox:
-    """One session's messages, as one instance sees them."""
+    """The messages of one session, as one instance sees them."""
 
     def __init__(self, platform: Platform, session: str, sent: int = 0) -> None:
+        """`session` is the hash of the session's id, `sent` the number of the last message that the client has."""
         self._platform = platform
         self._store = platform.atomics
         self._session = session
@@ -74,10 +79,12 @@ class Mailbox:
     # -- in ---------------------------------------------------------------------------------------------------------
 
     async def put(self, message: dict[str, Any], user: User, *, held: bool) -> None:
-        """Leave a message for whoever holds the stream, with what its poster may do. Its bytes are counted before.
+        """Leave a message in the inbox, with the scopes of its poster. `held`: an instance holds the stream.
+
+        The message's bytes are counted first, against the user's quota of this hour.
 
         Raises:
-            TooMany: nobody has taken the last ones, or the user has stored too much in this hour.
+            TooMany: too many messages wait in the inbox, or the user has stored too much in this hour.
         """
         prefix, more = f"{INBOX}{self._session}/", {_APP: user.client, _SCOPES: _names(user.scopes)}
         body = jsonrpc.encode({**message, **more})
@@ -97,7 +104,7 @@ class Mailbox:
                 raise _full()
 
     async def take(self) -> AsyncIterator[Letter]:
-        """The messages that have arrived; of two holders only one gets each."""
+        """Take the messages that have arrived. Of two holders only one gets each."""
         prefix = f"{INBOX}{self._session}/"
         for entry in await self._store.read(prefix):
             if not entry.value:
@@ -119,7 +126,7 @@ class Mailbox:
     # -- out --------------------------------------------------------------------------------------------------------
 
     async def append(self, message: bytes) -> int:
-        """Write the stream's next message; its number."""
+        """Write the stream's next message. Returns its number."""
         ttl_s = self._platform.settings.stream_ttl_s
         number = self._last + 1
         while not await self._store.create(self._key(number), message, nonce=mint(), ttl_s=ttl_s):
@@ -129,7 +136,7 @@ class Mailbox:
         return number
 
     async def news(self) -> AsyncIterator[tuple[int, bytes]]:
-        """The messages after the last one sent, in order."""
+        """The messages after the last one sent, in order, each with its number. They count as sent from now on."""
         while True:
             page = await self._store.read(f"{OUTBOX}{self._session}/", after=self._key(self.sent), limit=_PAGE)
             for entry in page:
@@ -145,21 +152,25 @@ class Mailbox:
     # -- running ----------------------------------------------------------------------------------------------------
 
     async def holds(self, letter: Letter) -> bool:
-        """Renew the lease of a request. False when another instance has it now."""
+        """Renew the lease of a request. False when another instance has the request now, or has ended it."""
         if letter.lease is not None and await letter.lease.renew(self._note(letter, letter.lease)):
             return True
         self._leases.pop(letter.name, None)
         return False
 
     async def end(self, letter: Letter) -> None:
-        """The request has its response, or needs none."""
+        """Give the lease of a request up for good: the request has its response, or needs none."""
         if self._leases.pop(letter.name, None) is not None and letter.lease is not None:
             await letter.lease.release()
             if letter.annex is not None:
                 await letter.annex.delete(letter.name)
 
     async def beat(self) -> list[str]:
-        """Renew the leases of the requests that run here; the names of those that another instance has now."""
+        """Renew the leases of all requests that run here.
+
+        Returns:
+            The names of the requests that another instance has now.
+        """
         lost: list[str] = []
         for name, letter in list(self._leases.items()):
             if not await self.holds(letter):
@@ -169,7 +180,7 @@ class Mailbox:
         return lost
 
     async def orphans(self) -> list[Letter]:
-        """The requests whose instance is gone, from now on leased to this one."""
+        """Take over the requests whose leases are late: their instances are gone. They are leased to this one now."""
         prefix = self._running("")
         found: list[Letter] = []
         for entry in await self._store.read(prefix, limit=_MOST_RUNNING):
@@ -184,7 +195,7 @@ class Mailbox:
         return found
 
     async def _take_up(self, entry: Entry, note: dict[str, Any], name: str) -> Letter | None:
-        """Lease a request whose instance is gone; None where another instance did, or has just ended it."""
+        """Lease one request whose instance is gone. None where another instance did, or has just ended the request."""
         began = note.get("began", self._platform.clock())
         raw = jsonrpc.encode(note["message"]) if "message" in note else await self._annexed(name, began)
         if raw is None:
@@ -202,7 +213,7 @@ class Mailbox:
         return letter if taken else None
 
     async def _annexed(self, name: str, began: float) -> bytes | None:
-        """A message that is not in its note; in the inbox still, where its instance died too early."""
+        """A message that is not in its note. It is still in the inbox where its instance died too early."""
         annex = self._annex(began)
         raw = await annex.get(name)
         if raw is None:
@@ -249,12 +260,12 @@ def _size(entries: list[Entry]) -> int:
 
 
 def _names(scopes: frozenset[str] | None) -> list[str] | None:
-    """What a record says of them; null where nothing is restricted."""
+    """Scopes as a record has them: null where nothing is restricted."""
     return None if scopes is None else sorted(scopes)
 
 
 def _allowed(record: dict[str, Any], member: str) -> frozenset[str] | None:
-    """Take the member that says what is allowed out of a record; where it is missing or no list, nothing is."""
+    """Take the scopes out of a record. Where the member is missing or is no list, nothing is allowed."""
     names = record.pop(member, ())
     if names is None:
         return None

@@ -1,6 +1,7 @@
-"""What one stream stores, counted against its principal's quota ahead of it: no stream grows beyond what is allowed.
+"""What one stream stores, counted against its principal's quota before it is stored.
 
-A short stream costs the store nothing before its end. It knows no stream and no message.
+So no stream grows beyond the quota, and a short stream costs the store nothing before its end. The meter knows no
+stream and no message.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from mcp_edge.records.quotas import Quotas
 logger = logging.getLogger(__name__)
 
 _LEAST, _FREE, _AHEAD = 1024, 16 * 1024, 64 * 1024
-"""Bytes that a stream may store before any are counted, and bytes that are counted at once from then on; fewer where
-a quarter of the quota, shared by as many streams as may be open, is less."""
+"""Bytes: `_FREE` may be stored before any are counted; from then on `_AHEAD` are counted at once. Both are less where
+the quota is small: a stream's share of a quarter of the quota, but at least `_LEAST`."""
 SMALL = 4096
-"""An end of so many bytes is stored in any case, so that who comes back is told it."""
+"""A final response of at most so many bytes is stored in any case, for a client that comes back."""
 
 
 class Meter:
-    """The bytes of one stream."""
+    """The count of one stream's bytes."""
 
     def __init__(self, platform: Platform, principal: str) -> None:
         settings = platform.settings
@@ -32,7 +33,7 @@ class Meter:
         self._free = min(_FREE, share)
         self._ahead = min(_AHEAD, share)
         self._left = 0
-        """Bytes that were counted ahead; what was stored and is not counted yet, where it is less than nothing."""
+        """Bytes counted and not yet stored. Below zero: bytes stored and not yet counted."""
         self._counted_at = 0.0
 
     def stored(self, size: int) -> None:
@@ -40,8 +41,11 @@ class Meter:
         self._left -= size
 
     async def allows(self, size: int, *, last: bool = False) -> bool:
-        """Whether `size` bytes may be stored. What the stream stores beyond its first bytes is counted by then; nothing
-        is counted ahead of its `last` ones."""
+        """Whether `size` more bytes may be stored. They are counted by then, unless they are among the first.
+
+        With `last`, they are the end of the stream: nothing is counted ahead. While the store is away, the answer is
+        True.
+        """
         missing = size - self._left
         if missing <= (0 if self._counted_at else self._free):
             return True
@@ -56,7 +60,7 @@ class Meter:
         return granted
 
     async def settle(self) -> None:
-        """Count what was stored and not counted yet, and no longer what was counted and not stored."""
+        """Count what was stored and is not counted yet; take back what was counted and is not stored."""
         size, counted_at = -self._left, self._counted_at
         self._left, self._counted_at = 0, 0.0
         if size == 0 or (size < 0 and int(counted_at // 3600) != int(self._clock() // 3600)):

@@ -1,4 +1,4 @@
-"""Entries numbered one after the other under a prefix: where they end. It knows nothing of what is in them."""
+"""Entries numbered one after the other under a prefix: where they end. Nothing is known of what is in them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from mcp_edge.storage.ports import AtomicStore
 
 
 async def last_number(store: AtomicStore, key: Callable[[int], str], number: int) -> int:
-    """The number of the last entry, or `number` where none follows it. It reads few entries, however many there are."""
+    """The number of the last entry, or `number` where no entry follows it. `key` makes the key of a number.
+
+    A search by halves: it reads few entries, however many there are.
+    """
     prefix = key(0).rpartition("/")[0] + "/"
 
     async def at_or_after(place: int) -> int | None:

@@ -1,7 +1,7 @@
 """Questions to the client (elicitation, sampling, roots): their ids, their answers in the store, the wait for them.
 
-An answer may reach any instance; it is stored and acknowledged, nothing more. The request that waits finds it there.
-It knows no wire and runs no tool.
+An answer may reach any instance, which stores and acknowledges it. The request that waits finds the answer in the
+store. Questions know no wire and run no tool.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from mcp_edge.text.hashing import short_hash
 
 FORMAT = 1
 GRACE_S = 60
-"""An answer counts for so long after its question's time was up, if nobody has looked for it meanwhile: the client may
-have been away, or is looked after seldom."""
+"""Seconds for which an answer is kept after the question's time was up. Until then it counts, where nobody has looked
+for it meanwhile: the client may have been away, or is looked after seldom."""
 
 
 class Unanswered(EdgeError):
-    """The question's time is up, or this instance stops waiting for it."""
+    """The question's time is up, or this instance stops waiting for the answer."""
 
 
 class Questions:
-    """The questions of every session, by ids that only the server can make."""
+    """The questions of every session, with ids that only the server can make."""
 
     def __init__(self, platform: Platform, signer: Signer) -> None:
         self._platform = platform
         self._signer = signer
 
     def mint(self, session: str) -> str:
-        """A question id, bound to the session by its MAC."""
+        """A new question id, bound to `session` (the hash of its id) by a MAC."""
         return self._signer.sign(f"question/{session}", mint())
 
     async def answer(self, session: str, principal: str, message: dict[str, Any]) -> None:
-        """Store the client's response. The first one counts; a repeated or late one changes nothing.
+        """Store the client's response `message` (JSON-RPC). The first one counts; a repeated one changes nothing.
 
         Raises:
             BadRequest: this session was never asked that.
-            TooMany: its principal has stored too much in this hour.
+            TooMany: the principal has stored too much in this hour.
         """
         question = message["id"]
         if not isinstance(question, str) or self._signer.verify(f"question/{session}", question) is None:
@@ -58,8 +58,8 @@ class Questions:
     async def look(self, questions: Collection[str], seen: dict[str, bytes]) -> dict[str, dict[str, Any]] | None:
         """The answers by question id, or None while one is missing or the store is away.
 
-        `seen` is what earlier looks of the same wait have found; what is found now is put there, so that an answer is
-        read once, however long the others take, and understood when all are there.
+        An answer is an object with `result` or `error`. `seen` is what earlier looks of the same wait have found, and
+        this look adds to it: so each answer is read once, however long the others take.
         """
         for question in questions:
             if question in seen:
@@ -74,7 +74,7 @@ class Questions:
         return {question: json.loads(seen[question]) for question in questions}
 
     async def wait(self, questions: Collection[str], deadline: float, hold: Hold) -> dict[str, dict[str, Any]]:
-        """Wait until every question is answered, and keep `hold` meanwhile.
+        """Wait until every question is answered, and keep `hold` meanwhile. The answers are as `look` gives them.
 
         Raises:
             Unanswered: `deadline` (epoch seconds) has passed, or the process stops.

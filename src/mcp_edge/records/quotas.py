@@ -1,4 +1,4 @@
-"""What one principal may hold at once and store in an hour, counted so that every instance counts the same."""
+"""What one principal may hold at once and store in an hour; every instance counts the same. Quotas know no wire."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
 HOLD_S = 60
-"""Seconds for which a hold counts without being renewed: what a killed instance held is free again after it."""
+"""Seconds for which a hold counts without being renewed. After them, what a killed instance held is free again."""
 _HOUR_S = 3600
 _USED_UP = "The streams of this hour hold too many bytes."
 
 
 class Hold:
-    """One held thing. Take it, keep it as long as it is held, release it when done."""
+    """One thing that counts while it is held: take it, keep it, release it when done."""
 
     def __init__(self, platform: Platform, kind: str, principal: str, name: str) -> None:
         prefix = f"{HOLD}{short_hash(principal)}/{kind}/"
@@ -30,7 +30,7 @@ class Hold:
         self._renewed_at = 0.0
 
     async def take(self, most: int) -> None:
-        """Count from now on.
+        """Count from now on, if the principal holds fewer than `most`.
 
         Raises:
             TooMany: the principal holds `most` already.
@@ -42,8 +42,8 @@ class Hold:
             raise self._refusal() from None
 
     async def keep(self) -> None:
-        """Go on counting; while the store is away, the next look tries again. It costs something every `HOLD_S / 3`
-        seconds only.
+        """Go on counting. Call this at each look: it reaches for the store every `HOLD_S / 3` seconds only. While the
+        store is away, the next look tries again.
 
         Raises:
             TooMany: this instance was asleep for so long that others hold everything.
@@ -58,7 +58,7 @@ class Hold:
             self._renewed_at = now
 
     async def release(self, *, for_all: bool = False) -> None:
-        """Count no more; or nobody does `for_all` who share the name: what it names has ended."""
+        """Count no more. With `for_all`, nobody of the name counts any more: what the name stands for has ended."""
         await self._place.give_back(for_all=for_all)
 
     def _refusal(self) -> TooMany:
@@ -66,20 +66,20 @@ class Hold:
 
 
 class Quotas:
-    """Held streams, open questions and stored bytes of each principal."""
+    """Held streams, calls, open questions and stored bytes of each principal."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._store = platform.atomics
 
     def place(self, kind: str, principal: str, name: str = "") -> Hold:
-        """One more `kind`, not yet counted. What has a `name` counts once: a client that comes back from an instance
-        that died takes over its own hold, and is not refused because of it.
+        """One more `kind` ("streams", say), not yet counted. What has a `name` counts once: a client that comes back
+        from an instance that died takes over its own hold, and is not refused because of it.
         """
         return Hold(self._platform, kind, principal, name)
 
     async def hold(self, kind: str, principal: str, most: int, name: str = "") -> Hold:
-        """Hold one more `kind`, as `place` names it.
+        """Hold one more `kind`, as `place` names it, if the principal holds fewer than `most`.
 
         Raises:
             TooMany: the principal holds `most` already.
@@ -92,14 +92,16 @@ class Quotas:
         """Count `size` bytes that are about to be stored for the principal.
 
         Raises:
-            TooMany: with them it would be more than may be stored in this hour. They are not counted.
+            TooMany: more than may be stored in this hour (`MCP_MAX_LOG_BYTES`). The bytes are not counted.
         """
         if not await self._add(principal, size, self._platform.settings.max_log_bytes):
             raise TooMany(_USED_UP, headers={"retry-after": "1"})  # others of the same user count right now
 
     async def may_log(self, principal: str, size: int = 0) -> bool:
-        """Whether the principal may log more in this hour. Then `size` bytes, with which a stream begins, are counted,
-        and the last stream of the hour may be longer than what is left."""
+        """Whether the principal may store more in this hour. If so, the `size` bytes that begin a stream are counted.
+
+        The last stream of the hour may be longer than what is left.
+        """
         most = self._platform.settings.max_log_bytes
         if not size:
             entry = await self._store.get(self._spent(principal))
@@ -110,7 +112,7 @@ class Quotas:
             return False
 
     async def logged(self, principal: str, size: int) -> None:
-        """Count `size` bytes that are stored. A count lost to races is a quota slightly too wide, never an error."""
+        """Count `size` bytes that are stored. A count that is lost to races makes the quota wider; it is no error."""
         await self._add(principal, size, math.inf)
 
     async def _add(self, principal: str, size: int, most: float) -> bool:

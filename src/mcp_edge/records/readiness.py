@@ -1,6 +1,6 @@
-"""Whether the store can be read, for whoever asks: it is read once a second at most, by one of those who want to know.
+"""Whether the store can be read. However many ask, one of them reads the store, once a second at most.
 
-It knows no HTTP, and nothing of the drain: who is about to stop says so without asking here.
+Readiness knows no HTTP and no drain: an instance that is about to stop says so without asking here.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable
 from mcp_edge.errors import StoreUnavailable
 
 FRESH_S = 1.0
+"""Seconds for which an answer is kept."""
 PATIENCE_S = 10.0
-"""Seconds after which a read was given up by its host: whoever waited for it reads for himself."""
+"""Seconds after which a read counts as lost: its host has given it up. Whoever waited then reads the store itself."""
 
 
 class Readiness:
-    """One process's answer, kept for `FRESH_S` seconds; a failure, too."""
+    """One process's answer, kept for `FRESH_S` seconds. A failure is kept as well."""
 
     def __init__(self, read: Callable[[], Awaitable[object]], clock: Callable[[], float]) -> None:
         """`read` raises `StoreUnavailable` where there is no store; `clock` gives epoch seconds."""

@@ -1,7 +1,8 @@
-"""The session record of the handshake versions: opened once, read by every request on any instance.
+"""Sessions of the handshake revisions: opened once, read by every request on any instance.
 
-The id is signed, so that a forged one costs no read; it is stored only as a hash; it answers only to the principal
-and the app that opened it. What changes in a session (log level, subscriptions) has a key of its own. It knows no HTTP.
+A session's id is signed, so that a forged one costs no read. The store knows the id's hash only. A session answers only
+to the principal and the app that opened it. What changes in a session (log level, subscriptions) has keys of its own.
+Sessions know no HTTP.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _KNOWN_BYTES = 4096
 _SEEN = 64
 """So many subscriptions beyond the most are seen at once."""
 _ENDED_S = 3600
-"""Seconds for which it is known that a session was ended: more than any renewal takes."""
+"""Seconds for which the store knows that a session was ended: more than any renewal takes."""
 MOST_SUBSCRIPTIONS = 256
-"""URIs whose changes one session, or one stream that listens, may wait for."""
+"""So many URIs may one session, or one listening stream, subscribe to."""
 
 LEVELS: tuple[str, ...] = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """RFC 5424 severities, least first."""
@@ -44,19 +45,22 @@ class Session:
     """One session as every request of it sees it."""
 
     key: str
-    """The hash of its id: the name of everything stored for it."""
+    """The hash of the session's id. Everything that is stored for the session is named by it."""
     principal: str
     app: str
-    """The OAuth client that opened it, empty where there is none."""
+    """The OAuth client that opened the session; empty where there is none."""
     version: str
+    """The negotiated revision of MCP."""
     client: t.InitializeRequestParams
+    """What the client said in `initialize`."""
     label: str
     """`name/version` of the client."""
     created: float
     expires: float
+    """Both in epoch seconds."""
 
     def is_of(self, user: User) -> bool:
-        """Whether it is this user's, at the app that opened it."""
+        """Whether `user` has opened the session, with the same app."""
         return self.principal == user.principal and self.app == user.client
 
 
@@ -71,7 +75,7 @@ class Sessions:
         self._keys: dict[str, str] = {}
         # A pure function of the record's bytes, so it cannot go stale; the store is still read for each request.
         self._decoded: dict[bytes, Session] = {}
-        # Nor can this one; most sessions are of few kinds of clients.
+        # Nor can this one go stale; most sessions are of few kinds of clients.
         self._clients: dict[bytes, t.InitializeRequestParams] = {}
 
     def mint(self) -> str:
@@ -79,7 +83,7 @@ class Sessions:
         return self._signer.sign("session", mint())
 
     def _verify(self, session_id: str) -> str:
-        """The record's key of a signed id, remembered: a pure function of the id and the server's keys."""
+        """The key of the record of a signed id. It is remembered: a pure function of the id and the server's keys."""
         if self._signer.verify("session", session_id) is None:
             raise NotFound("Session not found: initialize again.", code=-32001)
         if len(self._keys) >= _KNOWN:
@@ -100,10 +104,12 @@ class Sessions:
         return self._signer.verify("post", posting_id)
 
     async def open(self, session_id: str, user: User, client: dict[str, Any], version: str) -> Session:
-        """Write the record of a session; over the principal's quota the oldest ones give way.
+        """Write the record of a new session. Over the principal's quota (`MCP_MAX_SESSIONS`) the oldest ones give way.
+
+        `client` holds the params of `initialize`, `version` the negotiated revision.
 
         Raises:
-            TooMany: this one is among them, since so many are opened at the same time.
+            TooMany: this session has to give way itself, since so many are opened at the same time.
         """
         now, ttl_s = self._platform.clock(), self._platform.settings.session_ttl_s
         key, created = short_hash(session_id), await self._list.after_all_others(user.principal, now)
@@ -128,11 +134,11 @@ class Sessions:
         return self._decode(raw)
 
     async def load(self, session_id: str, user: User) -> Session:
-        """The session, renewed when half of its life is gone.
+        """The session of an id. It is renewed when half of its life is gone.
 
         Raises:
-            NotFound: unknown, ended or expired, or another principal's, or opened by another app of the same user's:
-                for this caller it does not exist.
+            NotFound: for this caller there is no such session: it is unknown, ended or expired, or another principal
+                or another app of the same user has opened it.
         """
         key = self._keys.get(session_id) or self._verify(session_id)
         raw = await self._records.get(key)
@@ -158,7 +164,7 @@ class Sessions:
         return await self._records.get(f"{keys.SESSION}{session.key}") is not None
 
     async def end(self, session: Session) -> None:
-        """Remove the session; streams held for it on other instances see it and close."""
+        """Remove the session. Streams that other instances hold for it see that and close."""
         await self._forget(session_list.entry(session.principal, session.created, session.key))
 
     async def set_level(self, session: Session, level: str) -> None:
@@ -167,7 +173,7 @@ class Sessions:
         await self._records.put(f"{keys.LEVEL}{session.key}", level.encode(), ttl_s=ttl_s)
 
     async def level(self, session: Session) -> int:
-        """The index in `LEVELS` of the least severe level to send; everything until the client chose one."""
+        """The index in `LEVELS` of the least severe level to send: 0, everything, until the client has chosen."""
         raw = await self._records.get(f"{keys.LEVEL}{session.key}")
         return 0 if raw is None else LEVELS.index(raw.decode())
 
@@ -199,28 +205,29 @@ class Sessions:
             raise refusal
 
     async def unsubscribe(self, session: Session, uri: str) -> None:
-        """Stop sending it."""
+        """Stop sending `resources/updated` for `uri`."""
         await self._records.delete(f"{keys.SUBSCRIPTION}{session.key}/{short_hash(uri)}")
 
     async def subscribed(self, session: Session, uri: str) -> bool:
-        """Whether the session asked for updates of `uri`."""
+        """Whether the session has subscribed to `uri`."""
         return await self._records.get(f"{keys.SUBSCRIPTION}{session.key}/{short_hash(uri)}") is not None
 
     async def subscriptions(self, session: Session) -> list[str]:
-        """Every URI that the session asked for."""
+        """Every URI that the session has subscribed to."""
         listed = await self._records.list(f"{keys.SUBSCRIPTION}{session.key}/", limit=MOST_SUBSCRIPTIONS)
         found = [await self._records.get(key) for key in listed]
         return [raw.decode("utf-8", "surrogatepass") for raw in found if raw is not None]
 
     async def _renew(self, raw: bytes, session: Session, now: float) -> None:
-        """Begin the session's life anew, unless it was ended meanwhile: who ends it leaves a mark before removing
-        anything, so either this look after the writes sees the mark, or the removal comes after the writes.
+        """Begin the session's life anew, unless it was ended meanwhile.
 
-        What remains: where this instance dies, or the store fails, between the writes and the look, a session that was
-        ended in the very same moment lives on until it expires or is ended again.
+        Whoever ends a session leaves a mark before anything is removed. So either the look after these writes sees the
+        mark, or the removal comes after the writes. What remains: where this instance dies, or the store fails, between
+        the writes and the look, a session that was ended in the very same moment lives on until it expires or is ended
+        again.
 
         Raises:
-            NotFound: it was ended.
+            NotFound: the session was ended.
         """
         ttl_s = self._platform.settings.session_ttl_s
         record = {**json.loads(raw), "expires": now + ttl_s}  # what a newer release wrote stays in it
@@ -236,12 +243,14 @@ class Sessions:
             raise NotFound("Session not found: initialize again.", code=-32001)
 
     async def _belongings(self, key: str) -> list[str]:
-        """The keys of what changes in a session; it lives and ends with the session."""
+        """The keys of what changes in a session and ends with it."""
         return [f"{keys.LEVEL}{key}", *await self._records.list(f"{keys.SUBSCRIPTION}{key}/", limit=MOST_SUBSCRIPTIONS)]
 
     async def _forget(self, listed_as: str) -> None:
-        """Remove a session and all that belongs to it. One removal that fails keeps no other from being made, and
-        leaves the session on its principal's list, the first there to give way; what belongs to it ends by itself.
+        """Remove a session and all that belongs to it, by its entry in the `SessionList`.
+
+        A removal that fails keeps no other from being made. It leaves the session on its principal's list, where it is
+        the first to give way. What belongs to the session expires by itself.
 
         Raises:
             StoreUnavailable: something is left.

@@ -1,6 +1,6 @@
-"""The head record of a stream: whose it is, what was asked, who runs it, and which of that lies in annexes.
+"""The head of a stream: the record that says whose stream it is, which request it answers and who runs the request.
 
-The record is renewed with each heartbeat, so it is small whatever the client sent. It knows no store.
+The head is written with each heartbeat, so its large parts lie in annexes. It knows no store.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from mcp_edge.records.lease import end_members, end_of
 
 FORMAT = 1
 _SMALL_ASKED_BYTES = 2048
-"""What is asked may be so large in the record: the tool says it, and a form with its sealed state seldom is larger."""
+"""What is asked may have so many bytes in the record. A form with its sealed state seldom has more."""
 _NAMES = ("name", "uri", "ref")
-"""Params that say what is called: who resumes the stream must be allowed to call it."""
+"""Params that say what is called. Whoever resumes the stream must be allowed to call that."""
 _CALL, _ASKED = "call", "asked"
 _METHOD = 80
 
 
 @dataclass(slots=True)
 class Head:
-    """What a stream is about. Stored as JSON; fields that a newer release adds stay in it."""
+    """The head of one stream. It is stored as JSON; fields that a newer release adds stay in it."""
 
     session: str
     principal: str
@@ -37,8 +37,9 @@ class Head:
     again: bool
     """Whether the request may be run again after its instance died."""
     owner: str = ""
+    """The `Lease` that runs the request."""
     until: float = 0
-    """The lease: epoch seconds after which anybody may take over; 0 when it was given up."""
+    """The end of the lease, in epoch seconds: then anybody may take over. 0 when the lease was given up."""
     asked: dict[str, str] = field(default_factory=dict[str, str])
     """While suspended: input key -> question id."""
     requests: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
@@ -47,31 +48,34 @@ class Head:
     """The sealed state that comes back with the answers."""
     suspended: bool = False
     began: float = 0
-    """Epoch seconds: a cancellation counts from then on, whoever runs the request."""
+    """When the request began, in epoch seconds. A cancellation counts from then on, whoever runs the request."""
     deadline: float = 0
-    """While suspended: epoch seconds after which no answer counts."""
+    """While suspended: when the time for answers is up, in epoch seconds."""
     digest: str = ""
-    """The tool's definition when it asked."""
+    """While suspended: the digest of the tool's definition when it asked."""
     asked_after: int = 0
-    """While suspended: the number of the last entry before the questions; nobody has to look for them further back."""
+    """While suspended: the number of the last entry before the questions. Nobody looks for them further back."""
     annexes: dict[str, str] = field(default_factory=dict[str, str])
-    """`call` and `asked`, where they are large -> the name of the annex. Such a head has placeholders for them."""
+    """`call` or `asked`, where it is large -> the name of its annex. The record has a placeholder for it."""
     v: int = FORMAT
     unknown: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What a newer release wrote; not a field of the record itself."""
+    """Members of the record that a newer release wrote. This is no member itself, nor is any field that follows."""
     unstored: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    """Annexes that are to be stored before the record, by name; not in the record, as all that follows."""
+    """Name -> annex, of those that have to be stored before the record."""
     is_short: bool = False
-    """Whether the params here are not those of the call, but the placeholder of an annex that was not read."""
+    """Whether `params` is the placeholder of an annex that was not read."""
     _in_record: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]], init=False)
     _packed: dict[str, object] = field(default_factory=dict[str, object], init=False)
 
     # -- what lies in annexes -----------------------------------------------------------------------------------------
 
     def pack(self) -> int:
-        """Take what has become large out of the record; the bytes of the annexes that it newly needs.
+        """Take what has become large out of the record.
 
-        It looks at what the client sent only when that begins or ceases to be needed, never for a heartbeat.
+        This looks at what the client sent only when that begins or ceases to be needed, never for a heartbeat.
+
+        Returns:
+            The bytes of the annexes that the record newly needs.
         """
         before, whole = len(self.unstored), self.again or self.suspended
         if self._packed.get(_CALL) != whole and not (self._packed.get(_CALL) and _CALL in self.annexes):
@@ -90,7 +94,7 @@ class Head:
         return sum(len(value) for value in list(self.unstored.values())[before:])
 
     def _place(self, part: str, value: dict[str, Any], most_bytes: int, sign: object) -> None:
-        """Put a part into the record, or where it is large into an annex. No dict is changed: copies share them."""
+        """Put a part into the record or, where it is large, into an annex. Dicts are replaced: copies share them."""
         self._packed = {**self._packed, part: sign}
         self._in_record = {**self._in_record, part: value}
         self.annexes = {other: name for other, name in self.annexes.items() if other != part}
@@ -103,13 +107,13 @@ class Head:
         return None if self.params is None else {name: self.params[name] for name in _NAMES if name in self.params}
 
     def _placeholder(self, names: dict[str, Any] | None) -> dict[str, Any]:
-        """What the record says of a call in an annex; without params, who resumes it has to look there."""
+        """What the record says of a call that is in an annex. Without params, whoever resumes it reads the annex."""
         fits = len(self.method) <= _METHOD and len(encode([self.method, names])) <= SMALL_BYTES
         request_id = self.request_id if len(encode(self.request_id)) <= SMALL_BYTES else ""
         return {"request_id": request_id, "method": self.method[:_METHOD], "params": names if fits else None}
 
     def fill(self, annexes: dict[str, bytes]) -> None:
-        """Put back what lies in annexes, given by their names. A call of which one is missing can only be ended."""
+        """Put back what lies in the annexes (name -> bytes). A call of which one is missing can only be ended."""
         for name in self.annexes.values():
             raw = annexes.get(name)
             if raw is None:
@@ -127,18 +131,18 @@ class Head:
     # -- copies and bytes ---------------------------------------------------------------------------------------------
 
     def restore(self, other: Head) -> None:
-        """Be as `other`, which a copy of this was made to be."""
+        """Become what `other` is, a copy of this head."""
         for each in fields(self):
             setattr(self, each.name, getattr(other, each.name))
 
     def without_annexes(self) -> Head:
-        """A copy of which nothing is stored."""
+        """A copy of which nothing was stored."""
         bare = copy(self)
         bare.annexes, bare.unstored, bare._in_record, bare._packed = {}, {}, {}, {}
         return bare
 
     def dump(self) -> bytes:
-        """The record. The arguments are in it, or in an annex, only where they may be needed again."""
+        """The record. Arguments are in it, or in an annex, only where they may be needed again."""
         self.pack()
         record = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _UNWRITTEN}
         for part in self._in_record.values():
@@ -150,6 +154,7 @@ class Head:
 
     @classmethod
     def load(cls, raw: bytes) -> Head:
+        """The head of a record. What lies in annexes is not in it yet: see `fill`."""
         record: dict[str, Any] = json.loads(raw)
         record["until"] = end_of(record)
         record.pop("lease", None)

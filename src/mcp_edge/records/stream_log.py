@@ -1,9 +1,9 @@
 """The message log of a resumable event stream: append under a lease, replay after an event id, take over.
 
-One stream answers one request of a handshake session. Its head record (`heads`) says whose it is, what was asked and
-who runs it; its entries are `stream/<id>/<seq>`, written with `create`, so that they have one order and a runner that
-has lost its lease can append nothing more: the one who takes over writes an entry first, where the old one would write
-next. It knows no HTTP and runs no tool.
+One stream answers one request of a handshake session. The stream's head (`stream_head`) says whose it is and who runs
+the request. The entries are `stream/<id>/<seq>`. Each is written with `create`, so that they have one order. Whoever
+takes a stream over first writes an entry where the old writer would write next: so a writer that has lost the lease can
+append nothing more. The log knows no HTTP and runs no tool.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MESSAGE, FENCE, FINAL, END = b"m", b"o", b"f", b"x"
 
 
 class LeaseLost(EdgeError):
-    """Another instance runs this stream now; nothing more may be written to it here."""
+    """Another instance writes this stream now; this one must write nothing more."""
 
 
 @dataclass(slots=True)
@@ -41,11 +41,13 @@ class Logged:
 
     seq: int
     kind: bytes
+    """`MESSAGE`, `FENCE`, `FINAL` or `END`; a newer release may know more."""
     data: bytes
+    """A JSON-RPC message, or nothing."""
 
 
 def parse_event_id(event_id: str) -> tuple[str, int] | None:
-    """`<stream>.<seq>` -> its parts, or None when it is no event id of ours."""
+    """The stream and the number in an event id `<stream>.<seq>`. None where the text is no event id of ours."""
     found = _EVENT_ID.fullmatch(event_id)
     return None if found is None else (found[1], int(found[2]))
 
@@ -57,10 +59,10 @@ class Journal:
         self.stream = stream
         self.head = head
         self.bytes = 0
-        """Size of the entries written here."""
+        """Bytes of the entries written here."""
         self.unpaid = 0
-        """Bytes written here, the head included, that no quota has counted yet. Heartbeats are not among them: each
-        replaces the last. Nor are annexes that whoever opens or saves the stream has paid for."""
+        """Bytes written here, the head included, that no quota has counted yet. Heartbeats are not among them, since
+        each replaces the last. Nor are annexes that the caller of `open` or `save` has counted."""
         self._platform = platform
         self._store: AtomicStore = platform.atomics
         self._lease = Lease(platform, f"{STREAM}{stream}", ttl_s=_ttl_s(platform))
@@ -70,7 +72,7 @@ class Journal:
 
     @classmethod
     async def open(cls, platform: Platform, head: Head) -> Journal:
-        """Begin a stream; the caller holds its lease, and has paid for the annexes."""
+        """Begin a stream and take its lease. The caller has counted the annexes of `head` against the quota."""
         journal = cls(platform, mint(), head, 0)
         raw = await journal._claimed()
         await journal._lease.take(raw)
@@ -112,7 +114,7 @@ class Journal:
         """Write one entry and return its event id.
 
         Raises:
-            LeaseLost: somebody else has written where this entry belongs.
+            LeaseLost: another writer has written where this entry belongs.
         """
         seq = self.seq + 1
         key = _key(self.stream, seq)
@@ -127,14 +129,14 @@ class Journal:
         """Renew the lease.
 
         Raises:
-            LeaseLost
+            LeaseLost: another instance has taken the stream over.
         """
         self.head.until = self._lease.until()
         await self.save()
         self.unpaid += await self._annexes.keep(self.head.annexes.values())
 
     async def release(self) -> None:
-        """Give the lease up: whoever reads the stream next may run it."""
+        """Give the lease up: whoever reads the stream next may take it over."""
         self.head.until = 0
         await self.save()
 
@@ -142,7 +144,7 @@ class Journal:
         """Write the head.
 
         Raises:
-            LeaseLost
+            LeaseLost: another instance has taken the stream over.
         """
         raw = self.head.dump()
         await self._store_annexes()
@@ -150,7 +152,7 @@ class Journal:
             raise LeaseLost(f"stream {self.stream[:8]} was taken over")
 
     async def _store_annexes(self) -> None:
-        """Before the record that names them, so that it is never seen without them."""
+        """Called before the head that names them is written, so that no reader sees it without them."""
         for name, value in self.head.unstored.items():
             await self._annexes.put(name, value)
         self.head.unstored = {}
@@ -160,26 +162,27 @@ class Log:
     """A stream, as a reader on any instance sees it."""
 
     def __init__(self, platform: Platform, stream: str, after: int) -> None:
+        """`after` is the number of the last entry that the reader has seen; 0 for none."""
         self._platform = platform
         self._store = platform.atomics
         self.stream = stream
         self.seq = after
 
     async def head(self) -> tuple[Head, int] | None:
-        """The head and its version, or None when there is no such stream (any more). Its annexes are not read."""
+        """The head and its version. None where there is no such stream, or none any more. Annexes are not read."""
         entry = await self._store.get(f"{STREAM}{self.stream}")
         return None if entry is None else (Head.load(entry.value), entry.version)
 
     async def fill(self, head: Head) -> None:
-        """Put into the head what lies in annexes."""
+        """Read the annexes of the head, and put their parts back into it."""
         annexes = Annexes(self._platform, self.stream, _ttl_s(self._platform), head.began)
         found = {name: await annexes.get(name) for name in head.annexes.values()}
         head.fill({name: value for name, value in found.items() if value is not None})
 
     async def last_seen(self) -> bytes | None:
-        """The kind of the entry that the reader saw last: `MESSAGE` for the priming, too, and for one that has expired.
+        """Kind of the last entry that the reader has seen. Priming events and expired entries count as `MESSAGE`.
 
-        None when there never was such an entry: entries expire in their order, so what comes after a live one lives.
+        None where there never was such an entry. Entries expire in their order: one that follows a live entry lives.
         """
         prefix = f"{STREAM}{self.stream}/"
         if not self.seq:
@@ -191,7 +194,7 @@ class Log:
         return None if eldest and int(eldest[0].key[len(prefix) :]) < self.seq else MESSAGE
 
     async def news(self) -> AsyncIterator[Logged]:
-        """The entries that followed the last one seen."""
+        """The entries that follow the last one seen. They count as seen from now on."""
         prefix = f"{STREAM}{self.stream}/"
         while True:
             page: list[Entry] = await self._store.read(prefix, after=prefix + _SEQ.format(self.seq), limit=_PAGE)
