@@ -107,13 +107,15 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
-class Cadence:
-    """How often a waiting request looks into the store, in seconds: from `first`, growing to `most`."""
+class PollIntervals:
+    """Seconds between two looks of a waiting request into the store. `Backoff` waits for them."""
 
-    first: float = 0.02
-    most: float = 0.25
-    inbox: float = 0.05
-    """The same for what a client has posted for the /sse stream that is held: it waits for this at every call."""
+    first_s: float = 0.02
+    """Before the second look. The pauses grow from there."""
+    most_s: float = 0.25
+    """The longest pause."""
+    inbox_s: float = 0.05
+    """The longest pause between looks into the inbox of an /sse stream. Every call waits for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ class Platform:
     """False where a response is buffered to its end: no held streams, questions are suspended."""
     shared: bool = True
     """False where `atomics` reach this instance alone: no stream is logged or held, and nobody can be asked."""
-    cadence: Cadence = Cadence()
+    poll_intervals: PollIntervals = PollIntervals()
     stream_budget_s: float = 3600
     """A held stream closes with `retry` after this many seconds."""
     drain: Drain = field(default_factory=Drain)

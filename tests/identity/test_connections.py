@@ -11,7 +11,7 @@ import pytest
 from mcp_edge.auth.identity.linked_accounts import LEASE_S, LIFE_S, Connections
 from mcp_edge.auth.identity.provider import Departure, Identity, Refused, TokenSet
 from mcp_edge.errors import UpstreamError
-from mcp_edge.platform import Cadence, Platform
+from mcp_edge.platform import Platform, PollIntervals
 from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
@@ -71,7 +71,7 @@ class Site:
             MemoryRecords(lambda: self.now),
             MemoryAtomics(lambda: self.now),
             clock=lambda: self.now,
-            cadence=Cadence(first=0.0001, most=0.001),
+            poll_intervals=PollIntervals(first_s=0.0001, most_s=0.001),
         )
 
     def instance(self, *keys: str) -> Connections:

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from mcp_edge.errors import NotFound
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import Signer
-from mcp_edge.records.http_sse_streams import Doors
-from mcp_edge.records.mailbox import Letter, Mailbox
+from mcp_edge.records.http_sse_streams import HttpSseStreams
+from mcp_edge.records.mailbox import Mailbox, PostedMessage
 from mcp_edge.records.sessions import Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.storage.dynamodb_table import PART_BYTES
@@ -49,15 +49,15 @@ async def changed(platform: Platform, prefix: str, **members: Any) -> None:
     assert await platform.atomics.swap(entry.key, value, version=entry.version, nonce="changed")
 
 
-async def taken(platform: Platform) -> Letter:
-    (letter,) = [letter async for letter in Mailbox(platform, SESSION).take()]
-    return letter
+async def taken(platform: Platform) -> PostedMessage:
+    (posted,) = [posted async for posted in Mailbox(platform, SESSION).take()]
+    return posted
 
 
-async def taken_up(platform: Platform, clock: Clock) -> Letter:
+async def taken_up(platform: Platform, clock: Clock) -> PostedMessage:
     clock.advance(60)
-    (letter,) = await Mailbox(platform, SESSION).orphans()
-    return letter
+    (posted,) = await Mailbox(platform, SESSION).orphans()
+    return posted
 
 
 @USERS
@@ -66,9 +66,9 @@ async def test_what_its_poster_may_do_goes_with_a_message_to_whoever_runs_it(
     platform: Platform, clock: Clock, user: User, message: dict[str, Any]
 ) -> None:
     await Mailbox(platform, SESSION).put(message, user, held=True)
-    letters = [await taken(platform), await taken_up(platform, clock)]
+    found = [await taken(platform), await taken_up(platform, clock)]
 
-    assert [(letter.message, letter.scopes) for letter in letters] == [(message, user.scopes)] * 2
+    assert [(posted.message, posted.scopes) for posted in found] == [(message, user.scopes)] * 2
 
 
 @USERS
@@ -79,9 +79,9 @@ async def test_a_message_that_does_not_say_what_is_allowed_allows_nothing(
 ) -> None:
     await Mailbox(platform, SESSION).put(message, user, held=True)
     await changed(platform, f"inbox/{SESSION}/", mcp_edge__scopes=scopes)
-    letters = [await taken(platform), await taken_up(platform, clock)]
+    found = [await taken(platform), await taken_up(platform, clock)]
 
-    assert [(letter.message, letter.scopes) for letter in letters] == [(message, frozenset())] * 2
+    assert [(posted.message, posted.scopes) for posted in found] == [(message, frozenset())] * 2
 
 
 @USERS
@@ -93,17 +93,17 @@ async def test_a_call_under_way_that_does_not_say_what_is_allowed_allows_nothing
     await Mailbox(platform, SESSION).put(message, user, held=True)
     await taken(platform)
     await changed(platform, f"running/{SESSION}/", scopes=scopes)
-    letters = [await taken_up(platform, clock), await taken_up(platform, clock)]
+    found = [await taken_up(platform, clock), await taken_up(platform, clock)]
 
-    assert [letter.scopes for letter in letters] == [frozenset()] * 2
+    assert [posted.scopes for posted in found] == [frozenset()] * 2
 
 
 async def test_what_a_client_says_of_its_own_scopes_counts_for_nothing(platform: Platform) -> None:
     claimed = {**SMALL, "mcp-edge/scopes": None, "mcp-edge/app": "another app"}
     await Mailbox(platform, SESSION).put(claimed, LIMITED, held=True)
-    letter = await taken(platform)
+    posted = await taken(platform)
 
-    assert (letter.message, letter.scopes, letter.app) == (SMALL, LIMITED.scopes, "app")
+    assert (posted.message, posted.scopes, posted.app) == (SMALL, LIMITED.scopes, "app")
 
 
 async def test_a_session_that_names_no_app_answers_to_no_app(platform: Platform) -> None:
@@ -125,5 +125,5 @@ async def test_a_door_that_names_no_app_opens_to_no_app(platform: Platform) -> N
     ours = User("https://as.test", "ann")
     await platform.records.put(f"door/{SESSION}", ours.principal.encode())
 
-    assert await Doors(platform).find(SESSION, LIMITED) is None
-    assert await Doors(platform).find(SESSION, ours) is not None
+    assert await HttpSseStreams(platform).find(SESSION, LIMITED) is None
+    assert await HttpSseStreams(platform).find(SESSION, ours) is not None

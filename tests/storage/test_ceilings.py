@@ -11,8 +11,8 @@ import pytest
 from mcp_edge.errors import TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import Signer
-from mcp_edge.records.listener import Listener
-from mcp_edge.records.quotas import HOLD_S, Hold, Quotas
+from mcp_edge.records.listener import ListenerLease
+from mcp_edge.records.quotas import SLOT_S, Quotas, QuotaSlot
 from mcp_edge.records.sessions import Sessions
 from mcp_edge.settings import Settings
 from mcp_edge.text.hashing import short_hash
@@ -48,8 +48,8 @@ async def let_in(attempts: list[Awaitable[Any]]) -> list[Any]:
     return [end for end in ends if not isinstance(end, BaseException)]
 
 
-def hold(platform: Platform, name: str = "") -> Awaitable[Hold]:
-    return Quotas(platform).hold("streams", ANN.principal, 4, name)
+def hold(platform: Platform, name: str = "") -> Awaitable[QuotaSlot]:
+    return Quotas(platform).take_slot("streams", ANN.principal, 4, name)
 
 
 async def test_of_holds_at_once_as_many_are_let_in_as_there_are_places(platform: Platform) -> None:
@@ -91,14 +91,14 @@ async def test_what_has_ended_counts_for_nobody_who_has_its_name(platform: Platf
 
 
 async def test_of_many_who_take_a_stream_at_once_one_is_its_reader(platform: Platform) -> None:
-    readers = [Listener(platform, "stream") for _ in range(40)]
+    readers = [ListenerLease(platform, "stream") for _ in range(40)]
     await asyncio.gather(*(reader.take() for reader in readers))
     mine = [await reader.is_mine() for reader in readers]
     anothers = [await reader.is_anothers() for reader in readers]
-    await (newest := Listener(platform, "stream")).take()
+    await (newest := ListenerLease(platform, "stream")).take()
 
     assert (sum(mine), sum(anothers)) == (1, 39)
-    assert [await newest.is_mine(), await Listener(platform, "other").is_anothers()] == [True, False]
+    assert [await newest.is_mine(), await ListenerLease(platform, "other").is_anothers()] == [True, False]
     assert not any([await reader.is_mine() for reader in readers])
 
 
@@ -106,7 +106,7 @@ async def test_who_slept_until_its_place_was_anothers_holds_nothing_more_and_tak
     platform: Platform, clock: Clock
 ) -> None:
     sleeper = await hold(platform)
-    clock.advance(HOLD_S + 2)  # DynamoDB counts whole seconds
+    clock.advance(SLOT_S + 2)  # DynamoDB counts whole seconds
     awake = await let_in([hold(platform) for _ in range(4)])
     with pytest.raises(TooMany):
         await sleeper.keep()
@@ -117,7 +117,7 @@ async def test_who_slept_until_its_place_was_anothers_holds_nothing_more_and_tak
 
 async def test_who_slept_takes_another_place_where_there_is_one(platform: Platform, clock: Clock) -> None:
     sleeper = await hold(platform)
-    clock.advance(HOLD_S + 2)
+    clock.advance(SLOT_S + 2)
     await let_in([hold(platform) for _ in range(3)])
     await sleeper.keep()
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from mcp_edge.platform import Platform
 from mcp_edge.records.mailbox import Mailbox
 from mcp_edge.records.stream_head import Head
-from mcp_edge.records.stream_log import Journal, Log
+from mcp_edge.records.stream_log import LogReader, LogWriter
 from mcp_edge.settings import Settings
 from mcp_edge.storage.dynamodb_table import PART_BYTES
 from mcp_edge.storage.ports import AtomicStore
@@ -90,11 +90,11 @@ async def test_a_heartbeat_of_a_stream_writes_the_same_whatever_was_sent(
     store: Weighed, clock: Clock, sent: str
 ) -> None:
     here = platform(store, clock)
-    small = await Journal.open(here, head(clock, {}))
+    small = await LogWriter.open(here, head(clock, {}))
     store.spent()
     await small.beat()
     beat = store.spent()["stream"]
-    large = await Journal.open(here, head(clock, SENT[sent]))
+    large = await LogWriter.open(here, head(clock, SENT[sent]))
     opened = store.spent()
     for _ in range(5):
         await large.beat()
@@ -109,10 +109,10 @@ async def test_a_heartbeat_of_a_stream_writes_the_same_whatever_was_sent(
 @pytest.mark.parametrize("sent", SENT)
 async def test_whoever_takes_a_stream_over_has_all_that_was_sent(store: Weighed, clock: Clock, sent: str) -> None:
     here = platform(store, clock)
-    journal = await Journal.open(here, head(clock, SENT[sent]))
+    journal = await LogWriter.open(here, head(clock, SENT[sent]))
     await journal.beat()
     clock.advance(60)
-    log = Log(here, journal.stream, 0)
+    log = LogReader(here, journal.stream, 0)
     found = await log.head()
     assert found is not None
     assert found[0].until < clock.now
@@ -127,7 +127,7 @@ async def test_whoever_takes_a_stream_over_has_all_that_was_sent(store: Weighed,
 
 @pytest.mark.parametrize("sent", ["arguments", "name", "uri", "ref", "method"])
 async def test_who_resumes_a_stream_learns_what_it_calls(store: Weighed, clock: Clock, sent: str) -> None:
-    log = Log(here := platform(store, clock), (await Journal.open(here, head(clock, SENT[sent]))).stream, 0)
+    log = LogReader(here := platform(store, clock), (await LogWriter.open(here, head(clock, SENT[sent]))).stream, 0)
     found = await log.head()
     assert found is not None
     if found[0].is_short:
@@ -142,14 +142,14 @@ async def test_who_resumes_a_stream_learns_what_it_calls(store: Weighed, clock: 
 
 async def test_an_annex_lives_for_as_long_as_its_call_runs(store: Weighed, clock: Clock) -> None:
     here = platform(store, clock)
-    journal = await Journal.open(here, head(clock, SENT["arguments"]))
+    journal = await LogWriter.open(here, head(clock, SENT["arguments"]))
     written = 0
     for _ in range(60):
         clock.advance(600)
         await journal.beat()
         written += store.spent().get("annex", 0)
     clock.advance(60)
-    log = Log(here, journal.stream, 0)
+    log = LogReader(here, journal.stream, 0)
     found = await log.head()
     assert found is not None
     taken = await log.take_over(*found)
@@ -167,7 +167,7 @@ async def test_a_heartbeat_of_http_sse_writes_the_same_whatever_was_posted(store
         boxes.append(Mailbox(here, session))
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "x", "pad": pad}}
         await boxes[-1].put(message, user, held=True)
-        assert [letter.message async for letter in boxes[-1].take()] == [message]
+        assert [posted.message async for posted in boxes[-1].take()] == [message]
         store.spent()
         assert await boxes[-1].beat() == []
         beats.append(store.spent()["running"])
@@ -183,8 +183,8 @@ async def test_a_request_of_http_sse_leaves_nothing_when_it_is_answered(clock: C
     here, user = platform(store, clock), User("https://issuer", "ann")
     box = Mailbox(here, "a" * 32)
     await box.put({"jsonrpc": "2.0", "id": 1, "method": "m", "params": {"pad": "y" * LARGE}}, user, held=True)
-    (letter,) = [letter async for letter in box.take()]
+    (posted,) = [posted async for posted in box.take()]
     assert len(await store.read("annex/")) == 1
-    await box.end(letter)
+    await box.end(posted)
 
     assert {entry.key.partition("/")[0] for entry in await store.read("")} == {"logged"}

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from mcp_edge.app import create_app
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.platform import Cadence, CallEvent, Drain, Platform
+from mcp_edge.platform import CallEvent, Drain, Platform, PollIntervals
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
 from mcp_edge.storage.ports import Entry
@@ -152,7 +152,7 @@ class Instance:
             FarAtomics(self.cable, deployment.atomics),
             telemetry=self.book,
             clock=deployment.clock,
-            cadence=Cadence(first=0.001, most=0.004),
+            poll_intervals=PollIntervals(first_s=0.001, most_s=0.004),
             drain=self.drain,
             **platform,
         )

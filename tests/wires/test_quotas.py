@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.records.quotas import HOLD_S
+from mcp_edge.records.quotas import SLOT_S
 from tests.wires.asgi import Call, Event
 from tests.wires.deployment import Deployment, Instance, Session, notification, request, text
 from tests.wires.test_http_sse import STREAM, Client
@@ -93,7 +93,7 @@ async def test_a_call_keeps_its_place_for_as_long_as_it_is_held_and_then_gives_i
     call = (await Caller.of(era, a)).call()
     await held(edge)
     for version in range(1, 4):
-        edge.clock.advance(HOLD_S / 2)
+        edge.clock.advance(SLOT_S / 2)
         await held(edge, newer_than=version)
     edge.desk.gate("A").set()
     await call.rest()
@@ -128,7 +128,7 @@ async def test_a_call_that_was_taken_over_keeps_its_place(edge: Deployment) -> N
     resumed = session.get(b, event.id)
     await edge.until(lambda: edge.desk.runs == ["A:look_up", "B:look_up"])
     for version in range(2, 4):
-        edge.clock.advance(HOLD_S / 2)
+        edge.clock.advance(SLOT_S / 2)
         await held(edge, newer_than=version)
     edge.desk.gate("B").set()
 

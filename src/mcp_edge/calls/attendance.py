@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 async def attend(call: Call) -> None:
     """Begin the call's stream, and look after the call until its outcome is known."""
-    outlet, every_s = call.outlet, call.platform.cadence.most
+    outlet, every_s = call.outlet, call.platform.poll_intervals.most_s
     receiver = asyncio.ensure_future(call.request.receive())
     try:
         await outlet.open()

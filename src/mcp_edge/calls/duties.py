@@ -17,8 +17,8 @@ from mcp_edge.errors import StoreUnavailable
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import was_cancelled
-from mcp_edge.records.listener import Listener
-from mcp_edge.records.quotas import Hold, Quotas
+from mcp_edge.records.listener import ListenerLease
+from mcp_edge.records.quotas import Quotas, QuotaSlot
 from mcp_edge.records.sessions import Session
 from mcp_edge.user import User
 
@@ -84,7 +84,7 @@ class Slot:
         self._kind = kind
         self._user = user
         self._name = name
-        self._hold: Hold | None = None
+        self._hold: QuotaSlot | None = None
 
     async def take(self) -> None:
         """Count from now on, until `release`.
@@ -93,7 +93,7 @@ class Slot:
             TooMany: there are as many as may be held.
         """
         if self._hold is None:
-            hold = Quotas(self._platform).place(self._kind, self._user.principal, self._name())
+            hold = Quotas(self._platform).slot(self._kind, self._user.principal, self._name())
             self._hold = hold
             try:
                 await hold.take(self._platform.settings.max_streams)
@@ -208,7 +208,7 @@ class Drain:
 class OneReader:
     """Looks whether the stream's client reads it elsewhere by now: it has one reader, the newest."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: ListenerLease) -> None:
         self._listener = listener
 
     async def look(self) -> Stop | None:

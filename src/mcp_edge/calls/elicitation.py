@@ -33,7 +33,7 @@ async def ask(
     settings = core.platform.settings
     question = core.questions.mint(session.key)
     try:
-        hold = await core.quotas.hold("questions", session.principal, settings.max_questions)
+        hold = await core.quotas.take_slot("questions", session.principal, settings.max_questions)
     except TooMany as e:  # inside a tool anything else would be taken for the tool's bug
         raise MCPError(INVALID_REQUEST, e.message) from e
     try:

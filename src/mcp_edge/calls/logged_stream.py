@@ -18,11 +18,11 @@ from mcp_edge.errors import StoreUnavailable
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
 from mcp_edge.protocol.revisions import REVISIONS
-from mcp_edge.records.listener import Listener
+from mcp_edge.records.listener import ListenerLease
 from mcp_edge.records.meter import SMALL, Meter
 from mcp_edge.records.sessions import Session
 from mcp_edge.records.stream_head import Head
-from mcp_edge.records.stream_log import END, FINAL, MESSAGE, Journal, LeaseLost
+from mcp_edge.records.stream_log import END, FINAL, MESSAGE, LeaseLost, LogWriter
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ NOT_KEPT = (
 class LoggedStream:
     """The outlet of one call, begun by a POST, or by whoever takes its stream over."""
 
-    journal: Journal | None = None
+    journal: LogWriter | None = None
     """The log, as this instance writes it; None before the stream begins, and where nothing can be logged."""
-    listener: Listener | None = None
+    listener: ListenerLease | None = None
     """Who reads the stream, where it was resumed."""
     _head: Head | None = None
     _meter: Meter | None = None
@@ -115,7 +115,7 @@ class LoggedStream:
             )
         return self._head
 
-    def adopt(self, journal: Journal, listener: Listener) -> None:
+    def adopt(self, journal: LogWriter, listener: ListenerLease) -> None:
         """Go on with a stream that was taken over; its reader is attached already, and is `listener`."""
         self.journal, self._head, self.listener = journal, journal.head, listener
         self.began = journal.head.began or self.began
@@ -191,13 +191,13 @@ class LoggedStream:
         if self.journal is not None and REVISIONS[self.session.version].primes_streams:
             await self.writer.send(sse.priming(self.journal.event_id(0)))
 
-    async def _begin_log(self, head: Head) -> Journal | None:
+    async def _begin_log(self, head: Head) -> LogWriter | None:
         if not self.platform.shared:
             return None
         try:
             # A call that is suspended has been counted. Annexes are counted before they are stored, the rest later.
             if head.suspended or await self._quotas.may_log(head.principal, head.pack()):
-                return await Journal.open(self.platform, head)
+                return await LogWriter.open(self.platform, head)
         except StoreUnavailable as e:
             if not self.platform.streaming:  # a buffered response has nothing but its log
                 raise
@@ -257,7 +257,7 @@ class LoggedStream:
             data = jsonrpc.error(self.message[2], jsonrpc.INVALID_REQUEST, NOT_KEPT)
         return await self.journal.append(kind, data)
 
-    def _counted(self, journal: Journal) -> Meter:
+    def _counted(self, journal: LogWriter) -> Meter:
         """The meter, which knows of all that is stored."""
         self._meter = self._meter or Meter(self.platform, self.session.principal)
         self._meter.stored(journal.unpaid)
@@ -274,7 +274,7 @@ class LoggedStream:
             if self.journal is not None and not self._closed:
                 await self.journal.beat()
 
-    async def release(self, journal: Journal) -> None:
+    async def release(self, journal: LogWriter) -> None:
         """Give the lease up: whoever reads the stream next may run the call. Nothing follows from here."""
         async with self.writer.lock:
             await journal.release()
@@ -299,5 +299,5 @@ class LoggedStream:
         """Whether the client reads the stream elsewhere by now: it has one reader, the newest."""
         if self.journal is None or self.detached or not self.platform.streaming:
             return False
-        self.listener = self.listener or Listener(self.platform, self.journal.stream)
+        self.listener = self.listener or ListenerLease(self.platform, self.journal.stream)
         return await self.listener.is_anothers()

@@ -18,14 +18,14 @@ from mcp_edge.calls.logged_stream import LoggedStream
 from mcp_edge.errors import TooMany
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.revisions import MODERN
-from mcp_edge.records.polling import Pauses
+from mcp_edge.records.polling import Backoff
 from mcp_edge.records.questions import GRACE_S
 from mcp_edge.sdk.results import InputRequired
 
 if TYPE_CHECKING:
     from mcp_edge.calls.call import Call, Result
-    from mcp_edge.records.quotas import Hold
-    from mcp_edge.records.stream_log import Log
+    from mcp_edge.records.quotas import QuotaSlot
+    from mcp_edge.records.stream_log import LogReader
 
 UNSHARED = (
     "This server's instances share no store that could bring the answer back, so nobody can be asked on this wire;"
@@ -59,7 +59,7 @@ async def suspend(call: Call, required: InputRequired) -> dict[str, Any]:
     return answers
 
 
-async def resume(call: Call, outlet: LoggedStream, log: Log) -> Result:
+async def resume(call: Call, outlet: LoggedStream, log: LogReader) -> Result:
     """Go on with a suspended call that this instance took over; `log` is its stream since it was asked. It raises what
     `suspend` raises."""
     call.rounds += 1
@@ -108,7 +108,7 @@ async def _store(call: Call, outlet: LoggedStream, required: InputRequired, dige
         await outlet.journal.save()
 
 
-async def _ask_again(call: Call, outlet: LoggedStream, log: Log) -> None:
+async def _ask_again(call: Call, outlet: LoggedStream, log: LogReader) -> None:
     """Ask what the instance that died had stored but not yet logged."""
     head, missing = outlet.head, set(outlet.head.asked.values())
     async for entry in log.news():
@@ -125,7 +125,7 @@ async def _answers(call: Call, outlet: LoggedStream) -> dict[str, Any]:
     """Wait for the answers to what the head says was asked, and mark the call as running again."""
     head, session = outlet.head, outlet.session
     most, name = call.platform.settings.max_questions, ",".join(head.asked.values())
-    slot = await call.core.quotas.hold("questions", session.principal, most, name)
+    slot = await call.core.quotas.take_slot("questions", session.principal, most, name)
     try:
         answers = await _wait(call, outlet, slot)
     finally:
@@ -138,11 +138,11 @@ async def _answers(call: Call, outlet: LoggedStream) -> dict[str, Any]:
     return {key: elicitation.result_of(answer, methods[key], session.version) for key, answer in answers.items()}
 
 
-async def _wait(call: Call, outlet: LoggedStream, slot: Hold) -> dict[str, dict[str, Any]]:
+async def _wait(call: Call, outlet: LoggedStream, slot: QuotaSlot) -> dict[str, dict[str, Any]]:
     """Look for the answers until they are there, as long as the client is there, too."""
     head, platform = outlet.head, call.platform
     seen: dict[str, bytes] = {}
-    pauses = Pauses(platform)
+    pauses = Backoff(platform)
     while True:
         await pauses.next()
         await slot.keep()

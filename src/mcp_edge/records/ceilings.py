@@ -24,7 +24,7 @@ class Full(EdgeError):
     """Every place is taken."""
 
 
-class Place:
+class NumberedPlace:
     """One of the numbered places under a prefix. Take the place, renew it within its life, give it back.
 
     Takers of one `name` share one place: the newest taker holds it.
@@ -74,7 +74,7 @@ class Place:
         if not (await self._is_ours() and await self._swap(self._version)):
             await self.take(self._most)
 
-    async def give_back(self, *, for_all: bool = False) -> None:
+    async def release(self, *, for_all: bool = False) -> None:
         """Free the place, unless another taker has it by now. With `for_all`, free it whoever of its name has it: what
         the name stands for has ended."""
         if await self._is_ours(whoever=for_all):

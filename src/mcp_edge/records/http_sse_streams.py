@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.records.keys import DOOR
-from mcp_edge.records.quotas import HOLD_S, Quotas
+from mcp_edge.records.quotas import SLOT_S, Quotas
 from mcp_edge.user import User
 
 FORMAT = 1
@@ -23,34 +23,34 @@ AWAY_S = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class HttpSseStream:
     """The state of one stream, for a user who may use the stream."""
 
     held: bool
-    """Whether an instance holds the stream, or has died less than `HOLD_S` seconds ago."""
+    """Whether an instance holds the stream, or has died less than `SLOT_S` seconds ago."""
     takes_posts: bool
     """Whether the inbox takes messages: the stream is held, or was until `AWAY_S` seconds ago."""
 
 
-class Doors:
+class HttpSseStreams:
     """The records of all HTTP+SSE streams."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
 
-    async def find(self, key: str, user: User) -> Door | None:
+    async def find(self, key: str, user: User) -> HttpSseStream | None:
         """The stream of the session `key` (the hash of its id).
 
         None where this user's app has opened no such stream, or the stream can no longer be resumed.
         """
         raw = await self._platform.records.get(f"{DOOR}{key}")
         if raw is None or not raw.startswith(b"{"):  # the principal alone: no app has opened it
-            return Door(True, True) if raw == user.principal.encode() and not user.client else None
+            return HttpSseStream(True, True) if raw == user.principal.encode() and not user.client else None
         record = json.loads(raw)
         if record["principal"] != user.principal or record["app"] != user.client:
             return None
         away_s = self._platform.clock() - record["until"]
-        return Door(away_s < 0, away_s < AWAY_S)
+        return HttpSseStream(away_s < 0, away_s < AWAY_S)
 
     async def open(self, key: str, user: User) -> None:
         """Make the record of a new stream, which is held from now on.
@@ -62,8 +62,8 @@ class Doors:
         await self.keep(key, user)
 
     async def keep(self, key: str, user: User) -> None:
-        """Store that the stream is held. Call this again within `HOLD_S` seconds."""
-        await self._put(key, self._record(user, HOLD_S))
+        """Store that the stream is held. Call this again within `SLOT_S` seconds."""
+        await self._put(key, self._record(user, SLOT_S))
 
     async def leave(self, key: str, user: User) -> None:
         """Store that no instance holds the stream."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.signing import mint
 from mcp_edge.records.keys import LISTENER
-from mcp_edge.records.quotas import HOLD_S
+from mcp_edge.records.quotas import SLOT_S
 from mcp_edge.records.upsert import upsert
 
 
@@ -20,7 +20,7 @@ class ListenerLease:
     def __init__(self, platform: Platform, stream: str) -> None:
         """`stream` is the session (its hash) whose own stream it is, or the id of a call's stream."""
         self._store = platform.atomics
-        self._ttl_s = platform.stream_budget_s + HOLD_S  # no reader stays for longer
+        self._ttl_s = platform.stream_budget_s + SLOT_S  # no reader stays for longer
         self._nonce = mint().encode()
         self._key = f"{LISTENER}{stream}"
 

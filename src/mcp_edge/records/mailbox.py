@@ -44,7 +44,7 @@ _SCOPES, _APP = "mcp-edge/scopes", "mcp-edge/app"
 
 
 @dataclass(slots=True)
-class Letter:
+class PostedMessage:
     """A message that the client has posted, as the holder of the stream takes it. A request is leased until its end."""
 
     name: str
@@ -74,7 +74,7 @@ class Mailbox:
         self._last = sent
         self.sent = sent
         """The number of the last message that was sent to the client."""
-        self._leases: dict[str, Letter] = {}
+        self._leases: dict[str, PostedMessage] = {}
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ class Mailbox:
                 await self._store.delete(name)
                 raise _full()
 
-    async def take(self) -> AsyncIterator[Letter]:
+    async def take(self) -> AsyncIterator[PostedMessage]:
         """Take the messages that have arrived. Of two holders only one gets each."""
         prefix = f"{INBOX}{self._session}/"
         for entry in await self._store.read(prefix):
@@ -111,17 +111,17 @@ class Mailbox:
                 continue  # somebody took it just now
             message: dict[str, Any] = jsonrpc.parse(entry.value)
             app, scopes = message.pop(_APP, None), _allowed(message, _SCOPES)
-            letter = Letter(entry.key[len(prefix) :], message, self._platform.clock(), app, scopes)
-            if "id" in letter.message and not await self._begin(letter, len(entry.value)):
+            posted = PostedMessage(entry.key[len(prefix) :], message, self._platform.clock(), app, scopes)
+            if "id" in posted.message and not await self._begin(posted, len(entry.value)):
                 continue  # somebody runs it, or died before it had left the inbox
-            if letter.annex is not None:  # until it is there, the message is in the inbox for whoever takes the lease
-                await letter.annex.put(letter.name, entry.value)
+            if posted.annex is not None:  # until it is there, the message is in the inbox for whoever takes the lease
+                await posted.annex.put(posted.name, entry.value)
             if await self._store.swap(entry.key, b"", version=entry.version, nonce=mint(), ttl_s=_INBOX_S) is None:
-                if await self.holds(letter):  # otherwise somebody has taken it over meanwhile
-                    await self.end(letter)  # somebody has even finished it
+                if await self.renew_lease(posted):  # otherwise somebody has taken it over meanwhile
+                    await self.end(posted)  # somebody has even finished it
                 continue
             await self._store.delete(entry.key)
-            yield letter
+            yield posted
 
     # -- out --------------------------------------------------------------------------------------------------------
 
@@ -151,19 +151,19 @@ class Mailbox:
 
     # -- running ----------------------------------------------------------------------------------------------------
 
-    async def holds(self, letter: Letter) -> bool:
+    async def renew_lease(self, posted: PostedMessage) -> bool:
         """Renew the lease of a request. False when another instance has the request now, or has ended it."""
-        if letter.lease is not None and await letter.lease.renew(self._note(letter, letter.lease)):
+        if posted.lease is not None and await posted.lease.renew(self._note(posted, posted.lease)):
             return True
-        self._leases.pop(letter.name, None)
+        self._leases.pop(posted.name, None)
         return False
 
-    async def end(self, letter: Letter) -> None:
+    async def end(self, posted: PostedMessage) -> None:
         """Give the lease of a request up for good: the request has its response, or needs none."""
-        if self._leases.pop(letter.name, None) is not None and letter.lease is not None:
-            await letter.lease.release()
-            if letter.annex is not None:
-                await letter.annex.delete(letter.name)
+        if self._leases.pop(posted.name, None) is not None and posted.lease is not None:
+            await posted.lease.release()
+            if posted.annex is not None:
+                await posted.annex.delete(posted.name)
 
     async def beat(self) -> list[str]:
         """Renew the leases of all requests that run here.
@@ -172,29 +172,29 @@ class Mailbox:
             The names of the requests that another instance has now.
         """
         lost: list[str] = []
-        for name, letter in list(self._leases.items()):
-            if not await self.holds(letter):
+        for name, posted in list(self._leases.items()):
+            if not await self.renew_lease(posted):
                 lost.append(name)
-            elif letter.annex is not None:
-                await letter.annex.keep([name])
+            elif posted.annex is not None:
+                await posted.annex.keep([name])
         return lost
 
-    async def orphans(self) -> list[Letter]:
+    async def orphans(self) -> list[PostedMessage]:
         """Take over the requests whose leases are late: their instances are gone. They are leased to this one now."""
         prefix = self._running("")
-        found: list[Letter] = []
+        found: list[PostedMessage] = []
         for entry in await self._store.read(prefix, limit=_MOST_RUNNING):
             note, name = json.loads(entry.value), entry.key[len(prefix) :]
             if name in self._leases or not is_late(end_of(note), self._platform.clock()):
                 continue
-            letter = await self._take_up(entry, note, name)
-            if letter is not None:
-                self._leases[name] = letter
+            posted = await self._take_up(entry, note, name)
+            if posted is not None:
+                self._leases[name] = posted
                 await self._store.delete(f"{INBOX}{self._session}/{name}")  # where its instance died too early for that
-                found.append(letter)
+                found.append(posted)
         return found
 
-    async def _take_up(self, entry: Entry, note: dict[str, Any], name: str) -> Letter | None:
+    async def _take_up(self, entry: Entry, note: dict[str, Any], name: str) -> PostedMessage | None:
         """Lease one request whose instance is gone. None where another instance did, or has just ended the request."""
         began = note.get("began", self._platform.clock())
         raw = jsonrpc.encode(note["message"]) if "message" in note else await self._annexed(name, began)
@@ -203,14 +203,14 @@ class Mailbox:
         message: dict[str, Any] = jsonrpc.parse(raw)
         for more in (_APP, _SCOPES):
             message.pop(more, None)
-        letter = Letter(name, message, began, note.get("app"), _allowed(note, "scopes"))
+        posted = PostedMessage(name, message, began, note.get("app"), _allowed(note, "scopes"))
         if len(raw) > SMALL_BYTES:
-            letter.annex = self._annex(began)
+            posted.annex = self._annex(began)
             if "message" in note:  # a release that knew no annexes wrote the note
-                await letter.annex.put(name, raw)
-        letter.lease = self._lease(name)
-        taken = await letter.lease.take_over(self._note(letter, letter.lease), entry.version)
-        return letter if taken else None
+                await posted.annex.put(name, raw)
+        posted.lease = self._lease(name)
+        taken = await posted.lease.take_over(self._note(posted, posted.lease), entry.version)
+        return posted if taken else None
 
     async def _annexed(self, name: str, began: float) -> bytes | None:
         """A message that is not in its note. It is still in the inbox where its instance died too early."""
@@ -223,13 +223,13 @@ class Mailbox:
                 await annex.put(name, raw)
         return raw or None
 
-    async def _begin(self, letter: Letter, size: int) -> bool:
+    async def _begin(self, posted: PostedMessage, size: int) -> bool:
         if size > SMALL_BYTES:
-            letter.annex = self._annex(letter.began)
-        letter.lease = self._lease(letter.name)
-        if not await letter.lease.take(self._note(letter, letter.lease)):
+            posted.annex = self._annex(posted.began)
+        posted.lease = self._lease(posted.name)
+        if not await posted.lease.take(self._note(posted, posted.lease)):
             return False
-        self._leases[letter.name] = letter
+        self._leases[posted.name] = posted
         return True
 
     def _lease(self, name: str) -> Lease:
@@ -241,14 +241,14 @@ class Mailbox:
     def _annex(self, since: float) -> Annexes:
         return Annexes(self._platform, self._session, self._platform.settings.stream_ttl_s, since)
 
-    def _note(self, letter: Letter, lease: Lease) -> bytes:
-        until, is_annexed = lease.until(), letter.annex is not None
-        note: dict[str, Any] = {"v": 1, "owner": lease.owner, "until": until, "began": letter.began}
-        if letter.app is not None:
-            note["app"] = letter.app
-        note["scopes"] = _names(letter.scopes)
+    def _note(self, posted: PostedMessage, lease: Lease) -> bytes:
+        until, is_annexed = lease.until(), posted.annex is not None
+        note: dict[str, Any] = {"v": 1, "owner": lease.owner, "until": until, "began": posted.began}
+        if posted.app is not None:
+            note["app"] = posted.app
+        note["scopes"] = _names(posted.scopes)
         note |= end_members(until, annexed=is_annexed)
-        return jsonrpc.encode(note if is_annexed else {**note, "message": letter.message})
+        return jsonrpc.encode(note if is_annexed else {**note, "message": posted.message})
 
 
 def _full() -> TooMany:

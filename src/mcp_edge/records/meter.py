@@ -66,6 +66,6 @@ class Meter:
         if size == 0 or (size < 0 and int(counted_at // 3600) != int(self._clock() // 3600)):
             return  # another hour's
         try:
-            await self._quotas.logged(self._principal, size)
+            await self._quotas.count(self._principal, size)
         except StoreUnavailable as e:
             logger.warning("%d bytes of a stream were not counted: %s", size, e)

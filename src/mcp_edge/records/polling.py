@@ -12,13 +12,13 @@ _GROWTH = 1.3
 """By this factor each pause is longer than the one before."""
 
 
-class Pauses:
+class Backoff:
     """The pauses between the looks of one waiting request: they grow, with jitter, up to the host's longest."""
 
     def __init__(self, platform: Platform, most_s: float | None = None) -> None:
         """`most_s` is the longest pause in seconds, where it is not the host's."""
-        self._first = platform.cadence.first
-        self._most = most_s or platform.cadence.most
+        self._first = platform.poll_intervals.first_s
+        self._most = most_s or platform.poll_intervals.most_s
         self._next = 0.0
 
     async def next(self) -> None:
@@ -29,12 +29,6 @@ class Pauses:
         else:
             self._next = self._first
 
-    def soon(self) -> None:
+    def reset(self) -> None:
         """Something has happened: the next pause is the shortest again."""
         self._next = self._first
-
-    def __aiter__(self) -> Pauses:
-        return self
-
-    async def __anext__(self) -> None:
-        await self.next()

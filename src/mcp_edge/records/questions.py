@@ -15,8 +15,8 @@ from mcp_edge.platform import Platform
 from mcp_edge.protocol.jsonrpc import encode
 from mcp_edge.protocol.signing import Signer, mint
 from mcp_edge.records.keys import ANSWER
-from mcp_edge.records.polling import Pauses
-from mcp_edge.records.quotas import Hold, Quotas
+from mcp_edge.records.polling import Backoff
+from mcp_edge.records.quotas import Quotas, QuotaSlot
 from mcp_edge.text.hashing import short_hash
 
 FORMAT = 1
@@ -73,7 +73,7 @@ class Questions:
             seen[question] = entry.value
         return {question: json.loads(seen[question]) for question in questions}
 
-    async def wait(self, questions: Collection[str], deadline: float, hold: Hold) -> dict[str, dict[str, Any]]:
+    async def wait(self, questions: Collection[str], deadline: float, hold: QuotaSlot) -> dict[str, dict[str, Any]]:
         """Wait until every question is answered, and keep `hold` meanwhile. The answers are as `look` gives them.
 
         Raises:
@@ -81,7 +81,7 @@ class Questions:
             TooMany: the hold is lost.
         """
         seen: dict[str, bytes] = {}
-        backoff = Pauses(self._platform)
+        backoff = Backoff(self._platform)
         while True:
             await backoff.next()
             await hold.keep()

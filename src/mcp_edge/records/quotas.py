@@ -6,24 +6,24 @@ import math
 
 from mcp_edge.errors import StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
-from mcp_edge.records.ceilings import Full, Place
+from mcp_edge.records.ceilings import Full, NumberedPlace
 from mcp_edge.records.keys import HOLD, LOGGED
 from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
-HOLD_S = 60
+SLOT_S = 60
 """Seconds for which a hold counts without being renewed. After them, what a killed instance held is free again."""
 _HOUR_S = 3600
 _USED_UP = "The streams of this hour hold too many bytes."
 
 
-class Hold:
+class QuotaSlot:
     """One thing that counts while it is held: take it, keep it, release it when done."""
 
     def __init__(self, platform: Platform, kind: str, principal: str, name: str) -> None:
         prefix = f"{HOLD}{short_hash(principal)}/{kind}/"
         name = short_hash(name) if name else ""
-        self._place = Place(platform.atomics, prefix, name=name, ttl_s=HOLD_S)
+        self._place = NumberedPlace(platform.atomics, prefix, name=name, ttl_s=SLOT_S)
         self._clock = platform.clock
         self._kind = kind
         self._most = 0
@@ -42,13 +42,13 @@ class Hold:
             raise self._refusal() from None
 
     async def keep(self) -> None:
-        """Go on counting. Call this at each look: it reaches for the store every `HOLD_S / 3` seconds only. While the
+        """Go on counting. Call this at each look: it reaches for the store every `SLOT_S / 3` seconds only. While the
         store is away, the next look tries again.
 
         Raises:
             TooMany: this instance was asleep for so long that others hold everything.
         """
-        if (now := self._clock()) - self._renewed_at > HOLD_S / 3:
+        if (now := self._clock()) - self._renewed_at > SLOT_S / 3:
             try:
                 await self._place.renew()
             except Full:
@@ -59,7 +59,7 @@ class Hold:
 
     async def release(self, *, for_all: bool = False) -> None:
         """Count no more. With `for_all`, nobody of the name counts any more: what the name stands for has ended."""
-        await self._place.give_back(for_all=for_all)
+        await self._place.release(for_all=for_all)
 
     def _refusal(self) -> TooMany:
         return TooMany(f"Too many open {self._kind} (at most {self._most}).", headers={"retry-after": "5"})
@@ -72,19 +72,19 @@ class Quotas:
         self._platform = platform
         self._store = platform.atomics
 
-    def place(self, kind: str, principal: str, name: str = "") -> Hold:
+    def slot(self, kind: str, principal: str, name: str = "") -> QuotaSlot:
         """One more `kind` ("streams", say), not yet counted. What has a `name` counts once: a client that comes back
         from an instance that died takes over its own hold, and is not refused because of it.
         """
-        return Hold(self._platform, kind, principal, name)
+        return QuotaSlot(self._platform, kind, principal, name)
 
-    async def hold(self, kind: str, principal: str, most: int, name: str = "") -> Hold:
+    async def take_slot(self, kind: str, principal: str, most: int, name: str = "") -> QuotaSlot:
         """Hold one more `kind`, as `place` names it, if the principal holds fewer than `most`.
 
         Raises:
             TooMany: the principal holds `most` already.
         """
-        hold = self.place(kind, principal, name)
+        hold = self.slot(kind, principal, name)
         await hold.take(most)
         return hold
 
@@ -111,7 +111,7 @@ class Quotas:
         except TooMany:
             return False
 
-    async def logged(self, principal: str, size: int) -> None:
+    async def count(self, principal: str, size: int) -> None:
         """Count `size` bytes that are stored. A count that is lost to races makes the quota wider; it is no error."""
         await self._add(principal, size, math.inf)
 

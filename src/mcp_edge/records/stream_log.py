@@ -36,7 +36,7 @@ class LeaseLost(EdgeError):
 
 
 @dataclass(slots=True)
-class Logged:
+class LogEntry:
     """One entry as a reader sees it."""
 
     seq: int
@@ -52,7 +52,7 @@ def parse_event_id(event_id: str) -> tuple[str, int] | None:
     return None if found is None else (found[1], int(found[2]))
 
 
-class Journal:
+class LogWriter:
     """A stream, as the instance that holds its lease writes it."""
 
     def __init__(self, platform: Platform, stream: str, head: Head, seq: int) -> None:
@@ -71,7 +71,7 @@ class Journal:
         self._annexes = Annexes(platform, stream, _ttl_s(platform), head.began)
 
     @classmethod
-    async def open(cls, platform: Platform, head: Head) -> Journal:
+    async def open(cls, platform: Platform, head: Head) -> LogWriter:
         """Begin a stream and take its lease. The caller has counted the annexes of `head` against the quota."""
         journal = cls(platform, mint(), head, 0)
         raw = await journal._claimed()
@@ -80,7 +80,7 @@ class Journal:
         return journal
 
     @classmethod
-    async def take_over(cls, platform: Platform, stream: str, head: Head, version: int, seq: int) -> Journal | None:
+    async def take_over(cls, platform: Platform, stream: str, head: Head, version: int, seq: int) -> LogWriter | None:
         """Become the writer of a stream whose lease is late, and whose head was read at `version`.
 
         The fence entry comes after entry `seq`, or wherever the log ends by now: from then on the old writer can
@@ -158,7 +158,7 @@ class Journal:
         self.head.unstored = {}
 
 
-class Log:
+class LogReader:
     """A stream, as a reader on any instance sees it."""
 
     def __init__(self, platform: Platform, stream: str, after: int) -> None:
@@ -193,24 +193,24 @@ class Log:
         eldest = await self._store.read(prefix, limit=1)
         return None if eldest and int(eldest[0].key[len(prefix) :]) < self.seq else MESSAGE
 
-    async def news(self) -> AsyncIterator[Logged]:
+    async def news(self) -> AsyncIterator[LogEntry]:
         """The entries that follow the last one seen. They count as seen from now on."""
         prefix = f"{STREAM}{self.stream}/"
         while True:
             page: list[Entry] = await self._store.read(prefix, after=prefix + _SEQ.format(self.seq), limit=_PAGE)
             for entry in page:
                 self.seq = int(entry.key[len(prefix) :])
-                yield Logged(self.seq, entry.value[:1], entry.value[1:])
+                yield LogEntry(self.seq, entry.value[:1], entry.value[1:])
             if len(page) < _PAGE:
                 return
 
-    async def take_over(self, head: Head, version: int) -> Journal | None:
+    async def take_over(self, head: Head, version: int) -> LogWriter | None:
         """Become the writer of a stream whose lease is late; None when another reader was quicker.
 
         Called by a reader who has seen all there was. `head` and `version` are what `head()` gave.
         """
         await self.fill(head)
-        return await Journal.take_over(self._platform, self.stream, head, version, self.seq)
+        return await LogWriter.take_over(self._platform, self.stream, head, version, self.seq)
 
 
 def _key(stream: str, seq: int) -> str:

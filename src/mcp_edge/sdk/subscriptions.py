@@ -19,7 +19,7 @@ from mcp_edge.auth.permissions import Permissions
 from mcp_edge.errors import BadRequest
 from mcp_edge.platform import Platform
 from mcp_edge.records.changes import MAX_URI_BYTES, METHODS, Change, Changes, uri_bytes
-from mcp_edge.records.polling import Pauses
+from mcp_edge.records.polling import Backoff
 from mcp_edge.records.sessions import MOST_SUBSCRIPTIONS, Session, Sessions
 from mcp_edge.sdk.dispatch import Dispatch
 from mcp_edge.tools.current import CURRENT
@@ -99,7 +99,7 @@ class Listener:
         honored = {kind: value for kind, value in honored.items() if value}
         await call.notify("notifications/subscriptions/acknowledged", {"notifications": honored, "_meta": meta})
         started = checked = self._platform.clock()
-        backoff = Pauses(self._platform)
+        backoff = Backoff(self._platform)
         while True:
             await backoff.next()
             for change, place in await self._changes.since(principal, cursor):

@@ -16,7 +16,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
 
 from mcp_edge.protocol.revisions import REVISIONS
-from mcp_edge.records.polling import Pauses
+from mcp_edge.records.polling import Backoff
 from mcp_edge.tools.current import current_call
 
 KEY = "connect"
@@ -71,7 +71,7 @@ async def _declined(params: _Answered) -> bool:
     wait_s = platform.settings.question_ttl_s if platform.streaming else BUFFERED_S
     deadline = platform.clock() + wait_s
     if accounts is not None:
-        backoff = Pauses(platform, max(PEOPLE_S, platform.cadence.most))
+        backoff = Backoff(platform, max(PEOPLE_S, platform.poll_intervals.most_s))
         while True:
             await backoff.next()
             late = platform.clock() >= deadline or platform.drain.draining

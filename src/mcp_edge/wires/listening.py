@@ -10,10 +10,10 @@ from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
 from mcp_edge.protocol.revisions import REVISIONS
 from mcp_edge.records.changes import METHODS, Change, Cursor
-from mcp_edge.records.listener import Listener
-from mcp_edge.records.polling import Pauses
+from mcp_edge.records.listener import ListenerLease
+from mcp_edge.records.polling import Backoff
 from mcp_edge.records.sessions import Session
-from mcp_edge.records.stream_log import Log, parse_event_id
+from mcp_edge.records.stream_log import LogReader, parse_event_id
 from mcp_edge.user import User
 from mcp_edge.wires import resumption
 from mcp_edge.wires.session_requests import load_session
@@ -29,7 +29,7 @@ async def get(core: Core, request: Request, user: User) -> None:
     if last and cursor is None:
         if place is None:
             raise BadRequest("The Last-Event-ID is none of ours.", code=-32000)
-        await resumption.resume(core, request, user, session, Log(core.platform, *place))
+        await resumption.resume(core, request, user, session, LogReader(core.platform, *place))
     elif core.platform.streaming:
         await _listen(core, request, user, session, cursor)
     else:
@@ -42,7 +42,7 @@ async def _listen(core: Core, request: Request, user: User, session: Session, cu
 
     The newest GET holds the stream; an older one sees that and closes, so each message is on one stream only.
     """
-    writer, listener = sse.Writer(request, core.platform.clock), Listener(core.platform, session.key)
+    writer, listener = sse.Writer(request, core.platform.clock), ListenerLease(core.platform, session.key)
     others = OneReader(listener), SessionLife(core, session, at_once=False)
     async with OpenStream(core, request, user, writer, session.key, *others) as stream:
         cursor = cursor or await core.changes.now(session.principal)
@@ -50,7 +50,7 @@ async def _listen(core: Core, request: Request, user: User, session: Session, cu
         await writer.start()
         if REVISIONS[session.version].primes_streams:
             await writer.send(sse.priming(cursor.event_id()))
-        pauses = Pauses(core.platform)
+        pauses = Backoff(core.platform)
         while True:
             await pauses.next()
             for change, place in await core.changes.since(session.principal, cursor):

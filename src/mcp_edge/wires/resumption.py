@@ -20,25 +20,25 @@ from mcp_edge.errors import BadRequest, MethodNotAllowed
 from mcp_edge.protocol import sse
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import was_cancelled
-from mcp_edge.records.listener import Listener
-from mcp_edge.records.polling import Pauses
+from mcp_edge.records.listener import ListenerLease
+from mcp_edge.records.polling import Backoff
 from mcp_edge.records.sessions import Session
 from mcp_edge.records.stream_head import Head
-from mcp_edge.records.stream_log import END, FINAL, MESSAGE, Journal, Log
+from mcp_edge.records.stream_log import END, FINAL, MESSAGE, LogReader, LogWriter
 from mcp_edge.user import User
 from mcp_edge.wires.session_requests import connection_of
 
 POST_ONLY = {"allow": "POST, DELETE"}
 
 
-async def resume(core: Core, request: Request, user: User, session: Session, log: Log) -> None:
+async def resume(core: Core, request: Request, user: User, session: Session, log: LogReader) -> None:
     """Replay what followed on that stream, then tail it; run its call on when nobody does."""
     head = await _to_resume(core, user, session, log)
-    writer, listener = sse.Writer(request, core.platform.clock), Listener(core.platform, log.stream)
+    writer, listener = sse.Writer(request, core.platform.clock), ListenerLease(core.platform, log.stream)
     async with OpenStream(core, request, user, writer, log.stream, OneReader(listener)) as stream:
         await listener.take()
         await writer.start()
-        pauses = Pauses(core.platform)
+        pauses = Backoff(core.platform)
         while True:
             await pauses.next()
             before = log.seq
@@ -66,7 +66,7 @@ async def resume(core: Core, request: Request, user: User, session: Session, log
                 return
 
 
-async def _to_resume(core: Core, user: User, session: Session, log: Log) -> Head:
+async def _to_resume(core: Core, user: User, session: Session, log: LogReader) -> Head:
     """The head of the stream, if there is something to resume.
 
     Raises:
@@ -88,7 +88,7 @@ async def _to_resume(core: Core, user: User, session: Session, log: Log) -> Head
     return found[0]
 
 
-async def _replay(log: Log, writer: sse.Writer) -> bool:
+async def _replay(log: LogReader, writer: sse.Writer) -> bool:
     """Send what is new. True when the stream has ended."""
     async for entry in log.news():
         if entry.kind == FINAL:
@@ -108,9 +108,9 @@ async def _run_on(
     request: Request,
     user: User,
     session: Session,
-    journal: Journal,
+    journal: LogWriter,
     writer: sse.Writer,
-    listener: Listener,
+    listener: ListenerLease,
 ) -> None:
     """Be the instance that runs the call from here."""
     head = journal.head
@@ -124,7 +124,7 @@ async def _run_on(
         raise Interrupted(call.method)
 
     async def resumed(call: Call) -> Any:
-        return await suspension.resume(call, outlet, Log(core.platform, journal.stream, head.asked_after))
+        return await suspension.resume(call, outlet, LogReader(core.platform, journal.stream, head.asked_after))
 
     call = logged_call(core, request, user, outlet)
     again = None if head.again else interrupted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mcp_edge.calls.call import Call
 from mcp_edge.calls.core import Core
 from mcp_edge.errors import BadRequest
 from mcp_edge.protocol import jsonrpc

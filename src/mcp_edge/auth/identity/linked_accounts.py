@@ -16,7 +16,7 @@ from mcp_edge.errors import UpstreamError
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.protocol.signing import mint
-from mcp_edge.records.polling import Pauses
+from mcp_edge.records.polling import Backoff
 from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
@@ -105,7 +105,7 @@ class Connections:
 
     async def _refreshed(self, principal: str, unfit: str) -> str | None:
         """A token other than `unfit`, got by whoever has the lease."""
-        backoff = Pauses(self._platform)
+        backoff = Backoff(self._platform)
         while True:
             await backoff.next()
             account = await self._read(principal)

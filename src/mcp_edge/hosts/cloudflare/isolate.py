@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from mcp_edge.app import create_app
 from mcp_edge.hosts.cloudflare import budget, console, environment, limiter, upstream
 from mcp_edge.hosts.exposure import is_loopback, refuse_unsafe
-from mcp_edge.platform import Cadence, Platform
+from mcp_edge.platform import Platform, PollIntervals
 from mcp_edge.settings import Settings
 from mcp_edge.storage.cloudflare import open_cloudflare
 from mcp_edge.telemetry.root_logger import tell_unknown
@@ -55,7 +55,7 @@ class Isolate:
             http_public=cache(upstream.public_client),
             limiter=self.limiter,
             shared=self.shared,
-            cadence=Cadence(0.25, 4, inbox=1),
+            poll_intervals=PollIntervals(0.25, 4, inbox_s=1),
             drain=self.budget,
         )
         return create_app(self._create_server, platform)

@@ -9,7 +9,7 @@ from typing import Protocol
 from mcp_edge.calls.outcome import Outcome
 from mcp_edge.calls.outlets import Progress
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.records.mailbox import Letter
+from mcp_edge.records.mailbox import PostedMessage
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class Stream(Protocol):
         """Put one message on the stream."""
         ...
 
-    async def answer(self, request_id: int | str, body: bytes, letter: Letter | None) -> None:
+    async def answer(self, request_id: int | str, body: bytes, posted: PostedMessage | None) -> None:
         """Put a response on the stream, unless another instance was faster to take its request up."""
         ...
 
@@ -38,15 +38,15 @@ class SharedStream:
         stream: Stream,
         clock: Callable[[], float],
         request_id: int | str,
-        letter: Letter | None = None,
+        posted: PostedMessage | None = None,
         *,
         can_ask: bool,
     ) -> None:
-        """`letter` is what brought the request, where it can be taken up elsewhere; `can_ask`: the session is open."""
+        """`posted` is what brought the request, where it can be taken up elsewhere; `can_ask`: the session is open."""
         self.can_ask = can_ask
         self._stream = stream
         self._request_id = request_id
-        self._letter = letter
+        self._posted = posted
         self._progress = Progress(clock)
         self.is_unanswered = False
         """Whether the response may not be in the outbox: then whoever takes the request up has to say something."""
@@ -70,7 +70,7 @@ class SharedStream:
         self._closed = True
         if outcome.body is not None:
             try:
-                await self._stream.answer(self._request_id, outcome.body, self._letter)
+                await self._stream.answer(self._request_id, outcome.body, self._posted)
             except StoreUnavailable as e:
                 self.is_unanswered = True
                 logger.warning("a response was not stored: %s", e)

@@ -19,9 +19,9 @@ from mcp_edge.errors import BadRequest, EdgeError, MethodNotAllowed, NotFound, S
 from mcp_edge.protocol import bounds, guards, jsonrpc, sse
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.cancellations import cancel
-from mcp_edge.records.http_sse_streams import Door, Doors
+from mcp_edge.records.http_sse_streams import HttpSseStream, HttpSseStreams
 from mcp_edge.records.mailbox import Mailbox
-from mcp_edge.records.polling import Pauses
+from mcp_edge.records.polling import Backoff
 from mcp_edge.text.ascii import digits
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
@@ -38,12 +38,12 @@ async def post(core: Core, request: Request, user: User) -> None:
     if len(given) != 1:
         raise BadRequest("session_id is missing: open /sse first.", code=-32000)
     key = core.sessions.key_of_posting_id(given[0])
-    door = None if key is None else await Doors(core.platform).find(key, user)
-    if key is None or door is None or not door.takes_posts:
+    stream = None if key is None else await HttpSseStreams(core.platform).find(key, user)
+    if key is None or stream is None or not stream.takes_posts:
         raise NotFound("Session not found: open /sse again.", code=-32001)
     message = bounds.parse(await request.body(core.platform.settings.max_body_bytes))
     try:
-        await _take(core, user, key, door, message, request.size)
+        await _take(core, user, key, stream, message, request.size)
     except EdgeError as e:
         request_id = jsonrpc.member(message, "id")
         e.request_id = request_id if jsonrpc.is_id(request_id) else None
@@ -51,7 +51,7 @@ async def post(core: Core, request: Request, user: User) -> None:
     await request.answer(202, b"Accepted", kind=b"text/plain")
 
 
-async def _take(core: Core, user: User, key: str, door: Door, message: Any, size: int) -> None:
+async def _take(core: Core, user: User, key: str, stream: HttpSseStream, message: Any, size: int) -> None:
     """Store one message, or what it says, for the session.
 
     Raises:
@@ -65,7 +65,7 @@ async def _take(core: Core, user: User, key: str, door: Door, message: Any, size
         await cancel(core.platform, key, user.principal, message.get("params"))
     else:
         await core.kernel.permissions.check(user, message["method"], message.get("params"))  # the stream carries no 403
-        await Mailbox(core.platform, key).put(message, user, held=door.held)
+        await Mailbox(core.platform, key).put(message, user, held=stream.held)
 
 
 async def open_stream(core: Core, request: Request, user: User) -> None:
@@ -76,7 +76,7 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
         raise MethodNotAllowed("This host holds no streams: use /mcp.", headers={"allow": ""})
     session_id, _, number = request.raw.get(b"last-event-id", b"").decode("latin-1").rpartition(":")
     key = core.sessions.key_of(session_id) if digits(number) and len(number) < 9 else None
-    resumes = key is not None and await Doors(core.platform).find(key, user) is not None
+    resumes = key is not None and await HttpSseStreams(core.platform).find(key, user) is not None
     if not resumes:
         session_id, number = core.sessions.mint(), "0"
     writer = sse.Writer(request, core.platform.clock)
@@ -85,7 +85,7 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
         await stream.open(resumes=resumes)
         async with anyio.create_task_group() as group:
             try:
-                pauses = Pauses(core.platform, core.platform.cadence.inbox)
+                pauses = Backoff(core.platform, core.platform.poll_intervals.inbox_s)
                 while True:
                     await pauses.next()
                     if await stream.work(group):

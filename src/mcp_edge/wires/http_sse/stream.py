@@ -24,11 +24,11 @@ from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.request import Request
 from mcp_edge.protocol.revisions import HANDSHAKE_VERSIONS, LATEST_HANDSHAKE
 from mcp_edge.records.changes import Cursor
-from mcp_edge.records.http_sse_streams import Doors
-from mcp_edge.records.listener import Listener
-from mcp_edge.records.mailbox import Letter, Mailbox
+from mcp_edge.records.http_sse_streams import HttpSseStreams
+from mcp_edge.records.listener import ListenerLease
+from mcp_edge.records.mailbox import Mailbox, PostedMessage
 from mcp_edge.records.meter import SMALL, Meter
-from mcp_edge.records.quotas import HOLD_S
+from mcp_edge.records.quotas import SLOT_S
 from mcp_edge.records.sessions import Session
 from mcp_edge.sdk.connection import RequestConnection
 from mcp_edge.text.hashing import short_hash
@@ -61,15 +61,15 @@ class Stream:
         self._id = session_id
         self._key = short_hash(session_id)
         self._box = Mailbox(core.platform, self._key, sent)
-        self._listener = Listener(core.platform, self._key)
+        self._listener = ListenerLease(core.platform, self._key)
         self._session: Session | None = None
         self._cursor = Cursor()
         self._calls: dict[str, Call] = {}
         self._running = 0
         """Calls that have been begun here; each is held on the stream as it would be on one of its own."""
-        self._doors = Doors(core.platform)
+        self._streams = HttpSseStreams(core.platform)
         self._looks = 0
-        self._keeping = Every(core.platform, HOLD_S / 3, at_once=False)
+        self._keeping = Every(core.platform, SLOT_S / 3, at_once=False)
         self._beating = Every(core.platform, core.platform.settings.lease_s / 3)
         self._meter = Meter(core.platform, user.principal)
 
@@ -79,7 +79,7 @@ class Stream:
         Raises:
             TooMany: the user has stored too much in this hour to open another stream.
         """
-        await (self._doors.keep if resumes else self._doors.open)(self._key, self._user)
+        await (self._streams.keep if resumes else self._streams.open)(self._key, self._user)
         await self._listener.take()
         self._session = await self._core.sessions.find(self._id, self._user) or await self._of_returning_client()
         self._cursor = await self._core.changes.now(self._user.principal)
@@ -115,16 +115,16 @@ class Stream:
             Overtaken
         """
         received = False
-        async for letter in self._box.take():
+        async for posted in self._box.take():
             received = True
-            await self._receive(group, letter, run=True)
+            await self._receive(group, posted, run=True)
         self._looks += 1
         if self._looks % _SELDOM and not received:
             return False
         if not await self._listener.is_mine():
             raise Overtaken
         if self._keeping.is_due():
-            await self._doors.keep(self._key, self._user)
+            await self._streams.keep(self._key, self._user)
         if self._session is not None:
             for change, cursor in await self._core.changes.since(self._user.principal, self._cursor):
                 self._cursor = cursor
@@ -145,7 +145,7 @@ class Stream:
         """Say that nobody holds the stream, unless somebody else does by now."""
         with contextlib.suppress(StoreUnavailable):
             if await self._listener.is_mine():
-                await self._doors.leave(self._key, self._user)
+                await self._streams.leave(self._key, self._user)
 
     async def finish_calls(self) -> None:
         """Let the calls under way end; their answers wait in the outbox for the client's return."""
@@ -154,7 +154,7 @@ class Stream:
                 await self._look_after(None)
                 if not self._writer.detached:
                     await self.send_news()
-            await anyio.sleep(self._core.platform.cadence.inbox)
+            await anyio.sleep(self._core.platform.poll_intervals.inbox_s)
         await self._meter.settle()
 
     async def emit(self, message: bytes) -> None:
@@ -195,40 +195,40 @@ class Stream:
             if name in self._calls:
                 self._calls[name].stop(Stop.LOST)
         if group is not None:
-            for letter in await self._box.orphans():
-                message = letter.message
+            for posted in await self._box.orphans():
+                message = posted.message
                 again = await self._core.kernel.catalogue.may_run_again(message["method"], message.get("params"))
-                await self._receive(group, letter, run=again)
+                await self._receive(group, posted, run=again)
 
-    async def _receive(self, group: anyio.abc.TaskGroup, letter: Letter, *, run: bool) -> None:
-        message = letter.message
+    async def _receive(self, group: anyio.abc.TaskGroup, posted: PostedMessage, *, run: bool) -> None:
+        message = posted.message
         method, params = message["method"], message.get("params")
         if "id" not in message:
             if self._session is not None:
-                call = self._core.notification(self.request, self._user_of(letter), self._session, params)
+                call = self._core.notification(self.request, self._user_of(posted), self._session, params)
                 await self._core.kernel.notify(call, connection_of(call, self._session), method, params)
         elif method == "initialize":
             await self._initialize(message)
-            await self._box.end(letter)
+            await self._box.end(posted)
         elif self._session is None:
             body = jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, "Initialize first.")
             await self.respond(message["id"], body)
-            await self._box.end(letter)
+            await self._box.end(posted)
         elif run and self._running >= (most := self._core.platform.settings.max_streams):
             words = f"Too many calls at once (at most {most})."
             await self.respond(message["id"], jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, words))
-            await self._box.end(letter)
+            await self._box.end(posted)
         else:
             self._running += 1
-            group.start_soon(self._serve, letter, run)
+            group.start_soon(self._serve, posted, run)
 
-    def _user_of(self, letter: Letter) -> User:
-        """The stream's user, as the credential lets them act with which the letter was posted, after a step-up say."""
+    def _user_of(self, posted: PostedMessage) -> User:
+        """The stream's user, as the credential lets them act with which the posted was posted, after a step-up say."""
         user = self._user
-        app = user.client if letter.app is None else letter.app
-        if (letter.scopes, app) == (user.scopes, user.client):
+        app = user.client if posted.app is None else posted.app
+        if (posted.scopes, app) == (user.scopes, user.client):
             return user
-        return replace(user, scopes=letter.scopes, client=app)
+        return replace(user, scopes=posted.scopes, client=app)
 
     async def _initialize(self, message: dict[str, Any]) -> None:
         params: dict[str, Any] = message.get("params") or {}
@@ -241,32 +241,32 @@ class Stream:
         await call.run(RequestConnection(call, LATEST_HANDSHAKE.version, None, None, None), opened)
         self._session = call.session or self._session
 
-    async def answer(self, request_id: int | str, body: bytes, letter: Letter | None) -> None:
+    async def answer(self, request_id: int | str, body: bytes, posted: PostedMessage | None) -> None:
         """Put a response on the stream, unless another instance was faster to take its request up."""
-        if letter is None or await self._box.holds(letter):
+        if posted is None or await self._box.renew_lease(posted):
             await self.respond(request_id, body)
 
-    async def _serve(self, letter: Letter, run: bool) -> None:
+    async def _serve(self, posted: PostedMessage, run: bool) -> None:
         """Run one request, or say that it was interrupted, and put its answer on the stream."""
-        session, message, core = self._session, letter.message, self._core
+        session, message, core = self._session, posted.message, self._core
         assert session is not None
         parts = message["method"], message.get("params"), message["id"]
-        outlet = SharedStream(self, core.platform.clock, parts[2], letter, can_ask=True)
-        user = self._user_of(letter)
+        outlet = SharedStream(self, core.platform.clock, parts[2], posted, can_ask=True)
+        user = self._user_of(posted)
 
         def duties(call: Call) -> Duties:
             return Duties(
-                Slot(core.platform, "calls", user, lambda: letter.name),
-                Cancellation(core.platform, self._key, parts[2], lambda: letter.began),
+                Slot(core.platform, "calls", user, lambda: posted.name),
+                Cancellation(core.platform, self._key, parts[2], lambda: posted.began),
             )
 
         async def interrupted(call: Call) -> bytes:
             raise Interrupted(call.method)
 
         call = Call(core, self.request, user, session, parts, outlet, duties=duties, attended=False)
-        self._calls[letter.name] = call
+        self._calls[posted.name] = call
         await call.run(connection_of(call, session), None if run else interrupted)
-        del self._calls[letter.name]
+        del self._calls[posted.name]
         self._running -= 1
         if not outlet.is_unanswered:
-            await self._box.end(letter)
+            await self._box.end(posted)
