@@ -55,6 +55,15 @@ def test_the_records_take_their_prefixes_from_the_table() -> None:
     assert named < PREFIXES
 
 
+def test_each_key_of_a_table_is_written_by_some_module() -> None:
+    modules = [path for path in SOURCES.rglob("*.py") if path.name != "keys.py"]
+    words = {word for path in modules for word in re.findall(r"[\w-]+/?", path.read_text(encoding="utf-8"))}
+    names = {value: name for name, value in vars(keys).items() if name.isupper() and isinstance(value, str)}
+
+    assert {prefix for prefix in PREFIXES if names.get(prefix, prefix) not in words} == {"catalogue/"}
+    assert "_CATALOGUE" in words  # which holds it without the slash
+
+
 def test_what_an_engine_keeps_apart_is_in_the_table() -> None:
     assert {*READ_BY_EVERY_REQUEST, *WRITTEN_ONCE, *NEEDS_D1} <= PREFIXES
 
