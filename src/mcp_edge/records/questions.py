@@ -73,18 +73,18 @@ class Questions:
             seen[question] = entry.value
         return {question: json.loads(seen[question]) for question in questions}
 
-    async def wait(self, questions: Collection[str], deadline: float, hold: QuotaSlot) -> dict[str, dict[str, Any]]:
-        """Wait until every question is answered, and keep `hold` meanwhile. The answers are as `look` gives them.
+    async def wait(self, questions: Collection[str], deadline: float, slot: QuotaSlot) -> dict[str, dict[str, Any]]:
+        """Wait until every question is answered, and keep `slot` meanwhile. The answers are as `look` gives them.
 
         Raises:
             Unanswered: `deadline` (epoch seconds) has passed, or the process stops.
-            TooMany: the hold is lost.
+            TooMany: the slot is lost.
         """
         seen: dict[str, bytes] = {}
         backoff = Backoff(self._platform)
         while True:
             await backoff.next()
-            await hold.keep()
+            await slot.keep()
             if (answers := await self.look(questions, seen)) is not None:
                 return answers
             if self._platform.clock() >= deadline:

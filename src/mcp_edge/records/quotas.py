@@ -12,13 +12,13 @@ from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
 SLOT_S = 60
-"""Seconds for which a hold counts without being renewed. After them, what a killed instance held is free again."""
+"""Seconds for which a slot counts without being renewed. After them, the slots of a killed instance are free."""
 _HOUR_S = 3600
 _USED_UP = "The streams of this hour hold too many bytes."
 
 
 class QuotaSlot:
-    """One thing that counts while it is held: take it, keep it, release it when done."""
+    """A slot for one thing that counts while it is held: take the slot, keep it, release it when done."""
 
     def __init__(self, platform: Platform, kind: str, principal: str, name: str) -> None:
         prefix = f"{HOLD}{short_hash(principal)}/{kind}/"
@@ -30,10 +30,10 @@ class QuotaSlot:
         self._renewed_at = 0.0
 
     async def take(self, most: int) -> None:
-        """Count from now on, if the principal holds fewer than `most`.
+        """Count from now on, if the principal has fewer than `most` slots.
 
         Raises:
-            TooMany: the principal holds `most` already.
+            TooMany: the principal has `most` slots already.
         """
         self._most, self._renewed_at = most, self._clock()
         try:
@@ -46,7 +46,7 @@ class QuotaSlot:
         store is away, the next look tries again.
 
         Raises:
-            TooMany: this instance was asleep for so long that others hold everything.
+            TooMany: this instance was asleep for so long that others have all slots.
         """
         if (now := self._clock()) - self._renewed_at > SLOT_S / 3:
             try:
@@ -73,20 +73,20 @@ class Quotas:
         self._store = platform.atomics
 
     def slot(self, kind: str, principal: str, name: str = "") -> QuotaSlot:
-        """One more `kind` ("streams", say), not yet counted. What has a `name` counts once: a client that comes back
-        from an instance that died takes over its own hold, and is not refused because of it.
+        """A slot for one more `kind` ("streams", "questions"), not yet taken. What has a `name` counts once: a client
+        that comes back from an instance that died takes over its own slot, and is not refused because of it.
         """
         return QuotaSlot(self._platform, kind, principal, name)
 
     async def take_slot(self, kind: str, principal: str, most: int, name: str = "") -> QuotaSlot:
-        """Hold one more `kind`, as `place` names it, if the principal holds fewer than `most`.
+        """Take a slot, as `slot` makes it, if the principal has fewer than `most` of this `kind`.
 
         Raises:
-            TooMany: the principal holds `most` already.
+            TooMany: the principal has `most` slots already.
         """
-        hold = self.slot(kind, principal, name)
-        await hold.take(most)
-        return hold
+        slot = self.slot(kind, principal, name)
+        await slot.take(most)
+        return slot
 
     async def charge(self, principal: str, size: int) -> None:
         """Count `size` bytes that are about to be stored for the principal.

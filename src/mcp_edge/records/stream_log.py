@@ -73,11 +73,11 @@ class LogWriter:
     @classmethod
     async def open(cls, platform: Platform, head: Head) -> LogWriter:
         """Begin a stream and take its lease. The caller has counted the annexes of `head` against the quota."""
-        journal = cls(platform, mint(), head, 0)
-        raw = await journal._claimed()
-        await journal._lease.take(raw)
-        journal.unpaid = len(raw)
-        return journal
+        writer = cls(platform, mint(), head, 0)
+        raw = await writer._claimed()
+        await writer._lease.take(raw)
+        writer.unpaid = len(raw)
+        return writer
 
     @classmethod
     async def take_over(cls, platform: Platform, stream: str, head: Head, version: int, seq: int) -> LogWriter | None:
@@ -86,18 +86,18 @@ class LogWriter:
         The fence entry comes after entry `seq`, or wherever the log ends by now: from then on the old writer can
         append nothing. None when another reader was quicker.
         """
-        journal = cls(platform, stream, head, seq)
-        journal.unpaid = head.pack()  # a release that knew no annexes wrote the head
-        if not await journal._lease.take_over(await journal._claimed(), version):
+        writer = cls(platform, stream, head, seq)
+        writer.unpaid = head.pack()  # a release that knew no annexes wrote the head
+        if not await writer._lease.take_over(await writer._claimed(), version):
             return None
-        journal.unpaid += await journal._annexes.keep(head.annexes.values())
+        writer.unpaid += await writer._annexes.keep(head.annexes.values())
         while True:
             try:
-                await journal.append(FENCE, b"")
-            except LeaseLost:  # the old runner wrote more before it noticed
-                journal.seq = await last_number(journal._store, partial(_key, stream), journal.seq)
+                await writer.append(FENCE, b"")
+            except LeaseLost:  # the old writer wrote more before it noticed
+                writer.seq = await last_number(writer._store, partial(_key, stream), writer.seq)
             else:
-                return journal
+                return writer
 
     async def _claimed(self) -> bytes:
         """The head with this writer as its owner, ready to be written."""
