@@ -143,10 +143,8 @@ class Sessions:
         key = self._keys.get(session_id) or self._verify(session_id)
         raw = await self._records.get(key)
         session = None if raw is None else self._decoded.get(raw) or self._decode(raw)
-        if raw is None or session is None or not session.is_of(user):
-            raise NotFound("Session not found: initialize again.", code=-32001)
         now = self._platform.clock()
-        if now >= session.expires:
+        if raw is None or session is None or not session.is_of(user) or now >= session.expires:
             raise NotFound("Session not found: initialize again.", code=-32001)
         if session.expires - now < self._platform.settings.session_ttl_s / 2:
             await self._renew(raw, session, now)
@@ -223,8 +221,7 @@ class Sessions:
 
         Whoever ends a session leaves a mark before anything is removed. So either the look after these writes sees the
         mark, or the removal comes after the writes. What remains: where this instance dies, or the store fails, between
-        the writes and the look, a session that was ended in the very same moment lives on until it expires or is ended
-        again.
+        the writes and the look, a session that was ended in that moment lives on until it expires or is ended again.
 
         Raises:
             NotFound: the session was ended.
@@ -238,7 +235,7 @@ class Sessions:
             value = await self._records.get(key)
             if value is not None:
                 await self._records.put(key, value, ttl_s=ttl_s)
-        if await self._platform.atomics.get(_mark(session.key)) is not None:
+        if await self._platform.atomics.get(f"{keys.ENDED}{session.key}") is not None:
             await self._forget(session_list.entry(session.principal, session.created, session.key))
             raise NotFound("Session not found: initialize again.", code=-32001)
 
@@ -256,7 +253,7 @@ class Sessions:
             StoreUnavailable: something is left.
         """
         key = session_list.session_of(listed_as)
-        await self._platform.atomics.create(_mark(key), b"1", nonce=mint(), ttl_s=_ENDED_S)
+        await self._platform.atomics.create(f"{keys.ENDED}{key}", b"1", nonce=mint(), ttl_s=_ENDED_S)
         failure: StoreUnavailable | None = None
         try:
             names = [*await self._belongings(key), f"{keys.SESSION}{key}"]
@@ -300,7 +297,3 @@ class Sessions:
             if len(raw) <= _KNOWN_BYTES:
                 self._clients[raw] = typed
         return typed
-
-
-def _mark(key: str) -> str:
-    return f"{keys.ENDED}{key}"
