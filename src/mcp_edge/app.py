@@ -18,13 +18,13 @@ from mcp_edge.auth.authenticator import refusal_headers, refuse_undeclared
 from mcp_edge.auth.modes import gate
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.calls.core import Core
-from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany, UpstreamError
+from mcp_edge.errors import Problem, StoreUnavailable, TooMany
 from mcp_edge.outbound.fetch import is_protected
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.client_address import address_header
 from mcp_edge.protocol.guards import Guards
-from mcp_edge.protocol.request import Gone, Header, Request
+from mcp_edge.protocol.request import Gone, Request
 from mcp_edge.records.readiness import Readiness
 from mcp_edge.settings import Settings
 from mcp_edge.wires import mcp
@@ -78,22 +78,12 @@ class App:
             SERVED.set(request)
             try:
                 await self._serve(request)
-            except CallerError as e:
-                await self._refuse(request, e)
             except Gone:
                 pass
-            except (StoreUnavailable, UpstreamError) as e:
-                await _unavailable(request, e)
             except ExceptionGroup as e:  # what held a stream ran in a task group
-                if e.split(StoreUnavailable)[1] is None:
-                    await _unavailable(request, StoreUnavailable(str(e.exceptions[0])))
-                else:
-                    await _broken(request, e)
-            except ConfigurationError as e:  # a host that starts at the first request finds it then
-                logger.error("this server is not configured: %s", e)  # noqa: TRY400 # no bug, so no traceback
-                await _failed(request)
+                await self._tell(request, _unwrapped(e))
             except Exception as e:  # noqa: BLE001 # the outermost boundary: a bug is logged once and told without detail
-                await _broken(request, e)
+                await self._tell(request, e)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
@@ -168,10 +158,17 @@ class App:
     async def _scopes(self) -> Scopes:
         return (self._core or await self.start()).scopes
 
-    async def _refuse(self, request: Request, e: CallerError) -> None:
-        body = jsonrpc.error(e.request_id, e.code, e.message, e.data)
-        headers = refusal_headers(self._gate.authenticator, e, request)
-        await _answer_or_end(request, STATUS[type(e)], body, headers)
+    async def _tell(self, request: Request, e: Exception) -> None:
+        """Answer with what went wrong, or end the event stream that has begun: its client comes back with its last
+        event id."""
+        problem = Problem.of(e, request.trace_id)
+        problem.write_log(logger)
+        if not request.begun:
+            body = jsonrpc.error(problem.request_id, problem.code, problem.message, problem.data)
+            headers = refusal_headers(self._gate.authenticator, problem, request)
+            await request.answer(problem.status, body, headers=headers)
+        elif not request.ended:
+            await sse.Writer(request).end(sse.retry())
 
     async def stop(self) -> None:
         """Leave the server's lifespan, in the task that called `start`."""
@@ -192,26 +189,6 @@ def _warn_of_plain_upstream(settings: Settings) -> None:
         logger.warning("MCP_UPSTREAM_URL is not https: the credentials that tools send there can be read on their way")
 
 
-async def _unavailable(request: Request, e: StoreUnavailable | UpstreamError) -> None:
-    logger.error("request %s: %s", request.trace_id(), e)
-    message = f"{e} Try again." if isinstance(e, UpstreamError) else "The store cannot be reached; try again."
-    body = jsonrpc.error(e.request_id, jsonrpc.INTERNAL_ERROR, message)
-    await _answer_or_end(request, 503, body, [(b"retry-after", b"2")])
-
-
-async def _answer_or_end(request: Request, status: int, body: bytes, headers: list[Header]) -> None:
-    """Answer, or end the event stream that has begun: its client comes back with its last event id."""
-    if not request.begun:
-        await request.answer(status, body, headers=headers)
-    elif not request.ended:
-        await sse.Writer(request).end(sse.retry())
-
-
-async def _broken(request: Request, e: Exception) -> None:
-    logger.error("request %s failed", request.trace_id(), exc_info=e)
-    await _failed(request)
-
-
-async def _failed(request: Request) -> None:
-    body = jsonrpc.error(None, jsonrpc.INTERNAL_ERROR, f"Internal error (request {request.trace_id()})")
-    await _answer_or_end(request, 500, body, [])
+def _unwrapped(group: ExceptionGroup[Exception]) -> Exception:
+    """The store's absence where nothing else ended the group, otherwise the group."""
+    return StoreUnavailable(str(group.exceptions[0])) if group.split(StoreUnavailable)[1] is None else group

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mcp_edge.auth.identity.admission import Admission
-from mcp_edge.auth.identity.provider import Refused
+from mcp_edge.auth.identity.provider import SignInRefused
 from mcp_edge.auth.modes import gate
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.errors import ConfigurationError
@@ -35,13 +35,13 @@ def test_an_entry_admits_for_as_long_as_it_is_on_the_list(
         False,
         True,
     )
-    with pytest.raises(Refused):
+    with pytest.raises(SignInRefused):
         Admission(others).check(subject, login=login, emails=emails)
 
 
 @pytest.mark.parametrize("email", ["ann@example.com.evil.example", "ann@sub.example.org", "example.org", "@"])
 def test_an_address_that_only_looks_like_an_entry_admits_nobody(email: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(SignInRefused):
         Admission(ENTRIES).check("1", emails=[email])
 
 
@@ -94,12 +94,12 @@ def test_a_letter_that_is_not_ascii_is_no_other_letter(letter: str) -> None:
             (f"mike{letter}", "", []),
         ]
         for subject, login, emails in told:
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(SignInRefused) as refused:
                 admission.check(subject, login=login, emails=emails)
             assert refused.value.reason.startswith("not in the list")
             said = "is not ASCII does not count" in refused.value.reason
             assert said is not all(text.isascii() for text in (login, *emails))
-    with pytest.raises(Refused):
+    with pytest.raises(SignInRefused):
         Admission(["mike@kraken.com"]).check("1", emails=[f"mi{letter}e@kraken.com", f"mike{letter}@kraken.com"])
 
 
@@ -107,7 +107,7 @@ def test_a_letter_that_is_not_ascii_is_no_other_letter(letter: str) -> None:
     "email", ["", "@", "x", "@kraken.com", "x@", "x@y@kraken.com", '"x@y"@kraken.com', "x y@kraken.com"]
 )
 def test_what_is_no_address_is_of_no_domain(email: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(SignInRefused):
         Admission(["@kraken.com"]).check("1", emails=[email])
 
 
@@ -208,7 +208,7 @@ def test_subjects_are_compared_exactly_whatever_their_letters() -> None:
     admission = Admission(["\u00fcnal", "\u212aim"])
     assert admission.check("\u00fcnal") == "\u00fcnal"
     for other in ("u\u0308nal", "\u00dcnal", "kim", "Kim", "\u212aIM"):
-        with pytest.raises(Refused):
+        with pytest.raises(SignInRefused):
             admission.check(other)
 
 
@@ -241,7 +241,7 @@ def test_where_a_provider_says_whose_an_account_is_a_domain_admits_its_members_a
         assert admission.check("1", emails=[email], member_of=member_of) == entry
         assert admission.still(entry, member_of=member_of)
         return
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(SignInRefused) as refused:
         admission.check("1", emails=[email], member_of=member_of)
     assert ("does not belong to it" in refused.value.reason) is (email.endswith("@corp.com"))
     assert not admission.still("@corp.com", member_of=member_of) or member_of == "corp.com"

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from mcp_edge.auth.identity.linked_accounts import LEASE_S, LIFE_S, Connections
-from mcp_edge.auth.identity.provider import Departure, Identity, Refused, TokenSet
+from mcp_edge.auth.identity.provider import Departure, Identity, SignInRefused, TokenSet
 from mcp_edge.errors import UpstreamError
 from mcp_edge.platform import Platform, PollIntervals
 from mcp_edge.protocol.keyring import KeyRing
@@ -51,7 +51,7 @@ class Rotating:
         if self.failing is not None:
             raise self.failing
         if tokens.refresh_token != self.live:
-            raise Refused("spent")
+            raise SignInRefused("spent")
         self.used += 1
         self.live = f"refresh-{self.used}"
         return TokenSet(f"access-{self.used}", self.live, tokens.expires_at and tokens.expires_at + 3600)
@@ -197,7 +197,9 @@ async def test_an_instance_that_dies_while_it_renews_is_followed_by_another() ->
     assert answered == ["access-1"]
 
 
-@pytest.mark.parametrize("failing", [None, Refused("spent"), UpstreamError("away")], ids=["good", "refused", "away"])
+@pytest.mark.parametrize(
+    "failing", [None, SignInRefused("spent"), UpstreamError("away")], ids=["good", "refused", "away"]
+)
 async def test_an_account_that_is_connected_anew_meanwhile_is_the_one_that_counts(failing: Exception | None) -> None:
     site = Site()
     connections = await site.connected(life_s=30)

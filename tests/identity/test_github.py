@@ -12,7 +12,7 @@ from pytest_httpx import HTTPXMock
 
 from mcp_edge.auth.identity.admission import Admission
 from mcp_edge.auth.identity.github import GitHub
-from mcp_edge.auth.identity.provider import Identity, Refused, TokenSet
+from mcp_edge.auth.identity.provider import Identity, SignInRefused, TokenSet
 from mcp_edge.errors import UpstreamError
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
@@ -124,7 +124,7 @@ async def test_a_login_name_counts_only_where_the_list_says_that_it_is_one(
     if let_in:
         assert (await sign_in(github(platform, allowed))).user.subject == "583231"
     else:
-        with pytest.raises(Refused):
+        with pytest.raises(SignInRefused):
             await sign_in(github(platform, allowed))
 
 
@@ -132,7 +132,7 @@ async def test_a_login_name_of_digits_is_not_somebody_s_number(platform: Platfor
     httpx_mock.add_response(url="https://github.com/login/oauth/access_token", json=TOKEN)
     httpx_mock.add_response(url="https://api.github.com/user", json={"login": "583231", "id": 99})
 
-    with pytest.raises(Refused):
+    with pytest.raises(SignInRefused):
         await sign_in(github(platform, "583231"))
 
 
@@ -153,14 +153,14 @@ async def test_only_addresses_that_github_has_verified_count(
     if let_in:
         assert (await sign_in(provider)).user.subject == "583231"
     else:
-        with pytest.raises(Refused):
+        with pytest.raises(SignInRefused):
             await sign_in(provider)
 
 
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [
-        ({"error": "bad_verification_code"}, Refused, "The sign-in at GitHub has expired. Start again."),
+        ({"error": "bad_verification_code"}, SignInRefused, "The sign-in at GitHub has expired. Start again."),
         ({"error": "incorrect_client_credentials"}, UpstreamError, "GitHub does not accept this server"),
         ({"error": "redirect_uri_mismatch"}, UpstreamError, "GitHub does not accept this server"),
         ({"error": "unverified_user_email"}, UpstreamError, "unverified_user_email"),
@@ -189,7 +189,7 @@ async def test_an_account_without_a_number_is_nobody(
 
 
 async def test_a_denial_asks_github_nothing(platform: Platform) -> None:
-    with pytest.raises(Refused, match="cancelled or denied"):
+    with pytest.raises(SignInRefused, match="cancelled or denied"):
         await sign_in(github(platform), error="access_denied")
 
 
@@ -210,5 +210,5 @@ async def test_the_tokens_of_a_github_app_are_renewed(platform: Platform, httpx_
 
 async def test_a_refresh_token_that_is_spent_is_refused(platform: Platform, httpx_mock: HTTPXMock) -> None:
     httpx_mock.add_response(url="https://github.com/login/oauth/access_token", json={"error": "bad_refresh_token"})
-    with pytest.raises(Refused, match="takes this account's credential no more"):
+    with pytest.raises(SignInRefused, match="takes this account's credential no more"):
         await github(platform).refresh(TokenSet("ghu_old", "ghr_old", NOW))

@@ -17,7 +17,7 @@ from jwt.utils import base64url_encode
 
 from mcp_edge.auth.identity.admission import Admission
 from mcp_edge.auth.identity.oidc import Oidc
-from mcp_edge.auth.identity.provider import Identity, Refused, TokenSet
+from mcp_edge.auth.identity.provider import Identity, SignInRefused, TokenSet
 from mcp_edge.errors import ConfigurationError, UpstreamError
 from mcp_edge.user import User
 from tests.identity.issuer import EC, ISSUER, NOW, OTHER_RSA, RSA, WEAK_RSA, FakeIssuer, part, rsa_jwk, unsigned
@@ -124,7 +124,7 @@ async def test_other_good_tokens_name_the_user(claims: dict[str, Any]) -> None:
     ],
 )
 async def test_a_token_of_another_sign_in_names_nobody(claims: dict[str, Any], reason: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(SignInRefused) as refused:
         await FakeIssuer(claims=claims).sign_in()
 
     assert (refused.value.message, refused.value.reason) == (UNVERIFIED, f"id_token: {reason}")
@@ -157,7 +157,7 @@ async def test_a_token_of_another_sign_in_names_nobody(claims: dict[str, Any], r
 async def test_a_token_that_the_issuer_did_not_sign_names_nobody(
     sign: Callable[[dict[str, Any], dict[str, Any]], str], header: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(SignInRefused) as refused:
         await FakeIssuer(sign=sign, header=header).sign_in()
 
     assert (refused.value.message, refused.value.reason) == (UNVERIFIED, f"id_token: {reason}")
@@ -172,13 +172,13 @@ async def test_a_symmetric_algorithm_does_not_count_even_if_it_is_announced() ->
     issuer = FakeIssuer(
         sign=signed_by("s3cret" * 8, "HS256"), metadata={"id_token_signing_alg_values_supported": ["HS256", "none"]}
     )
-    with pytest.raises(Refused):
+    with pytest.raises(SignInRefused):
         await issuer.sign_in()
 
 
 async def test_a_weak_key_of_the_issuer_verifies_nothing() -> None:
     issuer = FakeIssuer(sign=signed_by(WEAK_RSA, "RS256"), keys=[rsa_jwk("first", WEAK_RSA)])
-    with pytest.warns(jwt.InsecureKeyLengthWarning), pytest.raises(Refused) as refused:
+    with pytest.warns(jwt.InsecureKeyLengthWarning), pytest.raises(SignInRefused) as refused:
         await issuer.sign_in()
 
     assert refused.value.reason == "id_token: InvalidKeyError"
@@ -195,7 +195,7 @@ async def test_the_tenant_is_part_of_who_the_user_is(claims: dict[str, Any], ten
 
 @pytest.mark.parametrize("tenant", ["a|b", "acme\u00a0", "acme\n", "\ud800", "a" * 256])
 async def test_a_tenant_cannot_pass_for_another_ones_subject(tenant: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(SignInRefused):
         await FakeIssuer(claims={"hd": tenant}).sign_in()
 
 
@@ -265,7 +265,7 @@ async def test_the_secret_is_sent_as_the_provider_takes_it(
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [
-        (httpx.Response(400, json={"error": "invalid_grant"}), Refused, "has expired"),
+        (httpx.Response(400, json={"error": "invalid_grant"}), SignInRefused, "has expired"),
         (httpx.Response(401, json={"error": "invalid_client"}), UpstreamError, "does not accept this server"),
         (httpx.Response(400, json={"error": "<script>"}), UpstreamError, "an unknown error"),
         (httpx.Response(400, json={"error": {"a": 1}}), UpstreamError, "an unknown error"),
@@ -277,7 +277,7 @@ async def test_the_secret_is_sent_as_the_provider_takes_it(
         (httpx.Response(200, content=b"[" * 100_000), UpstreamError, "is not JSON"),
         (httpx.Response(200, json={"access_token": 5, "token_type": "Bearer"}), UpstreamError, "no access token"),
         (httpx.Response(200, json={"access_token": "a", "token_type": "DPoP"}), UpstreamError, "not known here"),
-        (httpx.Response(200, json={"access_token": "a", "token_type": "Bearer"}), Refused, "did not say who you are"),
+        (httpx.Response(200, json={"access_token": "a", "token_type": "Bearer"}), SignInRefused, "not say who you are"),
     ],
     ids=[
         "code spent", "client", "odd code", "no code", "down", "html", "list", "redirect", "too large", "too deep",
@@ -335,7 +335,7 @@ async def test_an_address_counts_if_the_provider_says_so_of_this_user(userinfo: 
     if let_in:
         assert (await issuer.sign_in(provider)).user.subject == "alice"
     else:
-        with pytest.raises(Refused):
+        with pytest.raises(SignInRefused):
             await issuer.sign_in(provider)
 
 
@@ -386,14 +386,14 @@ async def test_at_google_a_domain_admits_the_accounts_that_belong_to_it(hd: str)
 async def test_at_google_an_address_of_a_domain_does_not_make_the_account_the_domains(claims: dict[str, Any]) -> None:
     issuer = google(**claims)
     issuer.userinfo = {"sub": "alice", "email": "alice@acme.test", "email_verified": False, "hd": "acme.test"}
-    with pytest.raises(Refused, match="may not use this server"):
+    with pytest.raises(SignInRefused, match="may not use this server"):
         await issuer.sign_in(issuer.provider("@acme.test", issuer=GOOGLE))
 
 
 async def test_at_google_what_userinfo_says_of_an_address_does_not_make_the_account_the_domains() -> None:
     issuer = google(email=None)
     issuer.userinfo = {"sub": "alice", "email": "alice@acme.test", "email_verified": True, "hd": "acme.test"}
-    with pytest.raises(Refused):
+    with pytest.raises(SignInRefused):
         await issuer.sign_in(issuer.provider("@acme.test", issuer=GOOGLE))
     issuer.claims["hd"] = "acme.test"
     assert (await issuer.sign_in(issuer.provider("@acme.test", issuer=GOOGLE))).user.admitted == "@acme.test"

@@ -11,7 +11,7 @@ import pytest
 from pytest_httpx import HTTPXMock
 
 from mcp_edge.auth.identity.admission import Admission
-from mcp_edge.auth.identity.provider import Identity, Refused, TokenSet
+from mcp_edge.auth.identity.provider import Identity, SignInRefused, TokenSet
 from mcp_edge.auth.identity.sentry import Sentry
 from mcp_edge.errors import UpstreamError
 from mcp_edge.platform import Platform
@@ -99,7 +99,7 @@ async def test_only_an_address_that_sentry_has_verified_counts(
     if let_in:
         assert (await sign_in(provider)).user.subject == "123"
     else:
-        with pytest.raises(Refused):
+        with pytest.raises(SignInRefused):
             await sign_in(provider)
 
 

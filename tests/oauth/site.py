@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_edge.errors import STATUS, CallerError
+from mcp_edge.errors import CallerError
 from mcp_edge.protocol.request import Request
 
 Handler = Callable[[Request], Awaitable[None]]
@@ -26,7 +26,7 @@ def app(route: Callable[[str], Handler | None]) -> ASGIApp:
             await handler(request)
         except CallerError as e:
             headers = [(name.encode(), value.encode()) for name, value in e.headers.items()]
-            await request.answer(STATUS[type(e)], e.message.encode(), b"text/plain", headers)
+            await request.answer(e.status, e.message.encode(), b"text/plain", headers)
 
     return serve
 

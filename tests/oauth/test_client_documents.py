@@ -187,7 +187,7 @@ async def test_an_id_that_is_no_good_url_causes_no_request(client_id: str) -> No
 @pytest.mark.parametrize("address", INSIDE)
 async def test_a_name_that_leads_inside_causes_no_request(address: str) -> None:
     there = Strangers([address])
-    assert (await there.refusal()).description == "The client's document is not on a public server."
+    assert (await there.refusal()).message == "The client's document is not on a public server."
     assert there.fetches == 0
 
 
@@ -213,7 +213,7 @@ async def test_a_name_server_that_changes_its_mind_gains_nothing() -> None:
 async def test_any_status_but_200_is_no_document(status: int) -> None:
     there = Strangers()
     there.status, there.headers = status, {"location": "https://other.example/app.json"}
-    assert f"status {status}" in (await there.refusal()).description
+    assert f"status {status}" in (await there.refusal()).message
     assert there.fetches == 1
 
 
@@ -221,7 +221,7 @@ async def test_any_status_but_200_is_no_document(status: int) -> None:
 async def test_another_content_type_is_no_document(kind: str) -> None:
     there = Strangers()
     there.headers = {"content-type": kind}
-    assert "not served as application/json" in (await there.refusal()).description
+    assert "not served as application/json" in (await there.refusal()).message
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ async def test_another_content_type_is_no_document(kind: str) -> None:
 async def test_what_is_no_json_object_is_no_document(body: bytes) -> None:
     there = Strangers()
     there.document = body
-    assert (await there.refusal()).description.startswith("The client's document is not ")
+    assert (await there.refusal()).message.startswith("The client's document is not ")
 
 
 async def test_a_body_without_end_is_read_no_further_than_allowed() -> None:
@@ -246,21 +246,21 @@ async def test_a_body_without_end_is_read_no_further_than_allowed() -> None:
     there.wire.answer = lambda _: httpx.Response(
         200, headers={"content-type": "application/json"}, content=endless()
     )  # fmt: skip
-    assert "larger than" in (await there.refusal()).description
+    assert "larger than" in (await there.refusal()).message
     assert parts == 6
 
 
 async def test_one_byte_too_many_is_too_large() -> None:
     there = Strangers()
     there.document = json.dumps(GOOD).encode().ljust(MAX_BYTES + 1)
-    assert "larger than" in (await there.refusal()).description
+    assert "larger than" in (await there.refusal()).message
 
 
 async def test_a_compressed_body_is_not_unpacked() -> None:
     there = Strangers()
     there.document = gzip.compress(json.dumps({**GOOD, "padding": " " * 10_000_000}).encode())
     there.headers = {"content-encoding": "gzip"}
-    assert "compressed" in (await there.refusal()).description
+    assert "compressed" in (await there.refusal()).message
 
 
 async def test_a_body_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,12 +280,12 @@ async def test_a_body_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPat
 async def test_a_server_that_is_down_has_no_document() -> None:
     there = Strangers()
     there.down = True
-    assert "cannot be fetched" in (await there.refusal()).description
+    assert "cannot be fetched" in (await there.refusal()).message
 
 
 async def test_a_name_that_nobody_has_has_no_document() -> None:
     there = Strangers([])
-    assert "cannot be fetched" in (await there.refusal()).description
+    assert "cannot be fetched" in (await there.refusal()).message
 
 
 # -- documents that are not believed -----------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ async def test_a_name_that_nobody_has_has_no_document() -> None:
 async def test_a_document_that_says_what_is_not_allowed_is_refused(change: dict[str, Any], why: str) -> None:
     there = Strangers()
     there.document = {**GOOD, **change}
-    assert why in (await there.refusal()).description
+    assert why in (await there.refusal()).message
 
 
 async def test_what_a_document_leaves_out_has_a_sensible_meaning() -> None:
@@ -457,7 +457,7 @@ async def test_while_its_server_is_down_a_document_is_good_for_new_grants_for_a_
     there.clock.advance(STALE_S - 1)
     assert await there.authorize() == CLIENT
     there.clock.advance(1)
-    assert "cannot be fetched" in (await there.refused()).description
+    assert "cannot be fetched" in (await there.refused()).message
     assert await there.get_tokens() == CLIENT
     there.down = False
     assert await there.authorize() == CLIENT
@@ -470,7 +470,7 @@ async def test_a_document_that_was_taken_down_is_good_for_no_new_grant(status: i
     await there.get_tokens()
     there.clock.advance(LEAST_FRESH_S)
     there.status = status
-    assert f"status {status}" in (await there.refused()).description
+    assert f"status {status}" in (await there.refused()).message
     there.down = True
     await there.refused()
     assert await there.get_tokens() == CLIENT  # the grants that there are end when their users say so

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mcp_edge.auth.resource import challenges
-from mcp_edge.errors import STATUS, CallerError
+from mcp_edge.errors import CallerError
 from mcp_edge.protocol.urls import Urls
 
 HOST = Urls("https://notes.example")
@@ -14,7 +14,7 @@ METADATA = 'resource_metadata="https://notes.example/.well-known/oauth-protected
 
 
 def _told(refusal: CallerError) -> tuple[int, dict[str, str]]:
-    return STATUS[type(refusal)], dict(refusal.headers)
+    return refusal.status, dict(refusal.headers)
 
 
 def test_no_credential_is_no_error_and_names_what_to_ask_for() -> None:

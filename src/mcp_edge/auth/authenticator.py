@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mcp_edge.audit import decided
 from mcp_edge.auth.scopes import Scopes
-from mcp_edge.errors import CallerError, ConfigurationError, InsufficientScope, Unauthenticated, UpstreamError
+from mcp_edge.errors import ConfigurationError, Problem, Unauthenticated, UpstreamError
 from mcp_edge.protocol.request import Header, Request
 from mcp_edge.settings import Settings
 from mcp_edge.text.ascii import lowered
@@ -134,9 +134,10 @@ def step_up(request: Request, needed: Collection[str]) -> Mapping[str, str]:
     return {"www-authenticate": challenge, "cache-control": "no-store"}
 
 
-def refusal_headers(authenticator: Authenticator, e: CallerError, request: Request) -> list[Header]:
-    """The headers of an answer that refuses; one that lacks a scope says how to get it."""
-    headers = authenticator.step_up(request, e.asked) if isinstance(e, InsufficientScope) else e.headers
+def refusal_headers(authenticator: Authenticator, problem: Problem, request: Request) -> list[Header]:
+    """The headers of an answer that refuses. One to a credential that lacks a scope says how to get it."""
+    needed = problem.needed_scopes
+    headers = problem.headers if needed is None else authenticator.step_up(request, needed)
     return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
-from mcp_edge.errors import BadRequest, MethodNotAllowed, TooLarge
+from mcp_edge.errors import BadRequest, EdgeError, MethodNotAllowed, TooLarge
 from mcp_edge.protocol import eager
 from mcp_edge.protocol.client_address import client_address
 from mcp_edge.protocol.signing import mint
@@ -28,7 +28,7 @@ TAKEN = "mcp-edge.taken"
 """Member of the scope's state, where the server can tell: a function that returns how many bytes were read."""
 
 
-class Gone(Exception):
+class Gone(EdgeError):
     """The client closed the connection before its request was whole."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from mcp_edge.auth.authenticator import access_keys
-from mcp_edge.auth.identity.provider import Refused
+from mcp_edge.auth.identity.provider import SignInRefused
 from mcp_edge.text.ascii import stripped
 from mcp_edge.user import User
 
@@ -30,12 +30,12 @@ class Keys:
         """The user whose key this is.
 
         Raises:
-            Refused: it is nobody's, or made for another server.
+            SignInRefused: it is nobody's, or made for another server.
         """
         key = stripped(value)
         user = self._users.get(sha256(f"{self._issuer}\n{key}".encode("utf-8", "surrogatepass")).digest())
         if user is None or not key:
-            raise Refused("This access key is not valid here.", "no such key")
+            raise SignInRefused("This access key is not valid here.", "no such key")
         return user
 
     def admits(self, user: User) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from mcp_edge.auth.identity.provider import Refused
+from mcp_edge.auth.identity.provider import SignInRefused
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.text.ascii import lowered
 
@@ -64,7 +64,7 @@ class Admission:
         empty for none: no entry for another domain lets it in. None where the provider does not tell accounts apart.
 
         Raises:
-            Refused
+            SignInRefused
         """
         admitted = self._admits(subject, login, emails, member_of)
         if not admitted:
@@ -73,7 +73,7 @@ class Admission:
                 reason += "; an address or a login that is not ASCII does not count"
             elif member_of is not None and self._admits(subject, login, emails, None):
                 reason += "; its address is of a domain that is, but the account does not belong to it"
-            raise Refused("Your account may not use this server. Ask its operator to admit you.", reason)
+            raise SignInRefused("Your account may not use this server. Ask its operator to admit you.", reason)
         return admitted
 
     def still(self, entry: str, *, member_of: str | None = None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_edge.auth.identity.provider import Refused
+from mcp_edge.auth.identity.provider import SignInRefused
 from mcp_edge.text.ascii import stripped
 from mcp_edge.user import User
 
@@ -19,11 +19,11 @@ class Dev:
         """The user of this name.
 
         Raises:
-            Refused: it is empty, too long, or not printable.
+            SignInRefused: it is empty, too long, or not printable.
         """
         name = stripped(value)
         if not 0 < len(name) <= _MAX_CHARS or not name.isprintable():
-            raise Refused(f"A name has 1 to {_MAX_CHARS} printable characters.", "not a name")
+            raise SignInRefused(f"A name has 1 to {_MAX_CHARS} printable characters.", "not a name")
         return User(issuer="dev", subject=name, name=name)
 
     def admits(self, user: User) -> bool:

@@ -6,8 +6,8 @@ import hmac
 from collections.abc import Collection
 from typing import Any
 
-from mcp_edge.auth.identity.jwks import ALGORITHMS, Jwks, Unsigned, claims_of, header_of
-from mcp_edge.auth.identity.provider import Refused
+from mcp_edge.auth.identity.jwks import ALGORITHMS, InvalidToken, Jwks, claims_of, header_of
+from mcp_edge.auth.identity.provider import SignInRefused
 from mcp_edge.text.ascii import lowered
 
 LEEWAY_S = 30
@@ -37,7 +37,7 @@ async def verified(
     """The claims of a token that this issuer made for this client and this sign-in.
 
     Raises:
-        Refused: it is not such a token; the reason is for the log.
+        SignInRefused: it is not such a token; the reason is for the log.
         UpstreamError: the issuer's keys cannot be had.
     """
     try:
@@ -51,7 +51,7 @@ async def verified(
         if key is None:
             raise _refused("the issuer has no such key")
         claims = claims_of(token, key, alg=alg, issuer=issuer, audience=client_id, options=_OPTIONS)
-    except Unsigned as e:
+    except InvalidToken as e:
         raise _refused(str(e)) from e
     _check_times(claims, now)
     _check_parties(claims, client_id)
@@ -83,5 +83,5 @@ def _check_parties(claims: dict[str, Any], client_id: str) -> None:
         raise _refused("sub is not a subject")
 
 
-def _refused(reason: str) -> Refused:
-    return Refused("The identity provider's answer could not be verified. Start again.", f"id_token: {reason}")
+def _refused(reason: str) -> SignInRefused:
+    return SignInRefused("The identity provider's answer could not be verified. Start again.", f"id_token: {reason}")

@@ -13,7 +13,7 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from mcp_edge.auth.identity.provider_metadata import Document
-from mcp_edge.errors import UpstreamError
+from mcp_edge.errors import EdgeError, UpstreamError
 from mcp_edge.platform import Platform
 
 ALGORITHMS: dict[str, str] = {
@@ -32,22 +32,22 @@ _NOT_SIGNED = (PyJWTError, ValueError, TypeError, RecursionError)
 _WHOSE = "The issuer's key endpoint"
 
 
-class Unsigned(Exception):
-    """A token is none that the issuer has signed; the text says why, for the log."""
+class InvalidToken(EdgeError):
+    """A token is not good here: nobody has signed it, or it says something else. The text says why, for the log."""
 
 
 def header_of(token: str | bytes) -> dict[str, Any]:
     """The header of a token, which nobody has verified yet.
 
     Raises:
-        Unsigned: it has none, or one that asks for an extension: those must be understood (RFC 7515 §4.1.11).
+        InvalidToken: it has none, or one that asks for an extension: those must be understood (RFC 7515 §4.1.11).
     """
     try:
         header = jwt.get_unverified_header(token)
     except _NOT_SIGNED as e:
-        raise Unsigned(type(e).__name__) from e
+        raise InvalidToken(type(e).__name__) from e
     if "crit" in header:
-        raise Unsigned("its header asks for what is not accepted")
+        raise InvalidToken("its header asks for what is not accepted")
     return header
 
 
@@ -57,12 +57,12 @@ def claims_of(
     """The claims of a token that `key` has signed; `options` are PyJWT's.
 
     Raises:
-        Unsigned: it is another's, or not for this audience.
+        InvalidToken: it is another's, or not for this audience.
     """
     try:
         return jwt.decode(token, key, algorithms=[alg], audience=audience, issuer=issuer, options=options)
     except _NOT_SIGNED as e:
-        raise Unsigned(type(e).__name__) from e
+        raise InvalidToken(type(e).__name__) from e
 
 
 class Jwks:

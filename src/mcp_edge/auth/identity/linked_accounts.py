@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from mcp_edge.audit import decided
-from mcp_edge.auth.identity.provider import RedirectProvider, Refused, TokenSet
+from mcp_edge.auth.identity.provider import RedirectProvider, SignInRefused, TokenSet
 from mcp_edge.errors import UpstreamError
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.keyring import KeyRing
@@ -130,7 +130,7 @@ class Connections:
         assert account.tokens is not None
         try:
             tokens = await self.provider.refresh(account.tokens)
-        except Refused as e:
+        except SignInRefused as e:
             await self._drop(principal, account)
             decided("account", "refused", principal=principal, reason=e.reason)
             return None

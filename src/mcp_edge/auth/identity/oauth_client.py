@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
-from mcp_edge.auth.identity.provider import Departure, Refused, TokenSet
+from mcp_edge.auth.identity.provider import Departure, SignInRefused, TokenSet
 from mcp_edge.errors import UpstreamError
 from mcp_edge.outbound.fetch import exchange, json_object
 from mcp_edge.platform import Platform
@@ -75,25 +75,27 @@ class OAuthClient:
         it names itself, its absence is too.
 
         Raises:
-            Refused: the user denied, the answer is another server's, or there is no code.
+            SignInRefused: the user denied, the answer is another server's, or there is no code.
             UpstreamError: the provider has a problem.
         """
         named = query.get("iss")
         if (issuer and named is not None and named != issuer) or (names_itself and named is None):
-            raise Refused("This answer is not from the server that you were sent to. Start again.", "iss is not ours")
+            raise SignInRefused(
+                "This answer is not from the server that you were sent to. Start again.", "iss is not ours"
+            )
         if (error := query.get("error")) is not None:
             raise self._sent_back(error)
         code = query.get("code", "")
         if not 0 < len(code) <= MAX_TOKEN_CHARS:
-            raise Refused(f"{self.label} sent you back without an answer. Start again.", "no code")
+            raise SignInRefused(f"{self.label} sent you back without an answer. Start again.", "no code")
         return code
 
     def _sent_back(self, error: str) -> Exception:
         if error == "access_denied":
-            return Refused(f"The sign-in at {self.label} was cancelled or denied.", "access_denied")
+            return SignInRefused(f"The sign-in at {self.label} was cancelled or denied.", "access_denied")
         if error in _LATER:
             return UpstreamError(f"{self.label} has a problem of its own. Try again later.")
-        return Refused(f"{self.label} did not sign you in.", f"error {_clean(error)}")
+        return SignInRefused(f"{self.label} did not sign you in.", f"error {_clean(error)}")
 
     async def redeem(
         self, endpoint: str, code: str, secrets: Mapping[str, str], *, callback: str, method: SecretMethod
@@ -101,7 +103,7 @@ class OAuthClient:
         """The token endpoint's answer to a code (RFC 6749 §4.1.3).
 
         Raises:
-            Refused: the code is good no more.
+            SignInRefused: the code is good no more.
             UpstreamError: the provider cannot be reached or does not accept this server.
         """
         form = {
@@ -116,12 +118,12 @@ class OAuthClient:
         """Fresh tokens for a refresh token (RFC 6749 §6); the old one stays where no new one is given.
 
         Raises:
-            Refused: it is good no more.
+            SignInRefused: it is good no more.
             UpstreamError: the provider cannot be reached or does not accept this server.
         """
         message = f"{self.label} takes this account's credential no more."
         if not tokens.refresh_token:
-            raise Refused(message, "no refresh token")
+            raise SignInRefused(message, "no refresh token")
         form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
         fresh = self.tokens(await self._tokens(endpoint, form, method, message))
         return TokenSet(
@@ -150,7 +152,7 @@ class OAuthClient:
 
     def _refused(self, error: str, status: int, spent: str) -> Exception:
         if error in _SPENT:
-            return Refused(spent, f"token endpoint: {error}")
+            return SignInRefused(spent, f"token endpoint: {error}")
         if error in _OURS or status == 401:
             return UpstreamError(f"{self.label} does not accept this server: its operator must correct its client.")
         return UpstreamError(f"{self.label} gave no tokens (status {status}, {_clean(error)}).")

@@ -12,7 +12,7 @@ from mcp_edge.auth.identity.admission import Admission
 from mcp_edge.auth.identity.id_token import MAX_SUBJECT, verified
 from mcp_edge.auth.identity.jwks import Jwks
 from mcp_edge.auth.identity.oauth_client import OAuthClient, SecretMethod
-from mcp_edge.auth.identity.provider import Departure, Identity, Refused, TokenSet
+from mcp_edge.auth.identity.provider import Departure, Identity, SignInRefused, TokenSet
 from mcp_edge.auth.identity.provider_metadata import Document
 from mcp_edge.errors import UpstreamError
 from mcp_edge.outbound.fetch import is_protected, json_object
@@ -114,7 +114,7 @@ class Oidc:
         tokens = self._client.tokens(answer)
         token = answer.get("id_token")
         if not isinstance(token, str):
-            raise Refused(f"{self.label} did not say who you are.", "no id_token")
+            raise SignInRefused(f"{self.label} did not say who you are.", "no id_token")
         claims = await verified(
             token,
             self._keys(metadata),
@@ -147,14 +147,14 @@ class Oidc:
             response = await self._client.get(metadata.userinfo_endpoint, tokens.access_token)
             told = json_object(response, self.label)
             if told.get("sub") != subject:  # OpenID Connect Core 1.0 §5.3.2
-                raise Refused(f"{self.label} did not say who you are.", "userinfo is about another subject")
+                raise SignInRefused(f"{self.label} did not say who you are.", "userinfo is about another subject")
         return self._admission.check(subject, emails=_emails(told), member_of=self._member_of(user))
 
     def _user(self, claims: dict[str, Any]) -> User:
         tenants = ("hd",) if self._is_googles else _TENANTS
         tenant = next((claims[name] for name in tenants if isinstance(claims.get(name), str)), "")
         if "|" in tenant or len(tenant) > MAX_SUBJECT or not tenant.isprintable():  # it parts a principal's parts
-            raise Refused(f"{self.label} did not say who you are.", "the tenant is not one")
+            raise SignInRefused(f"{self.label} did not say who you are.", "the tenant is not one")
         names = (claims.get(name) for name in ("name", "preferred_username", "email"))
         name = next((name for name in names if isinstance(name, str) and stripped(name)), claims["sub"])
         return User(issuer=self._issuer, tenant=tenant, subject=claims["sub"], name=name[:MAX_SUBJECT])

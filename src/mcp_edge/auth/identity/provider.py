@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from mcp_edge.errors import Forbidden
 from mcp_edge.user import User
 
 
@@ -35,12 +36,11 @@ class Identity:
     tokens: TokenSet | None = None
 
 
-class Refused(Exception):
+class SignInRefused(Forbidden):
     """The user cannot be let in. `message` is for the user, `reason` for the log."""
 
     def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)
-        self.message = message
         self.reason = reason or message
 
 
@@ -70,7 +70,7 @@ class RedirectProvider(Protocol):
         """Finish with what the provider sent the browser back with.
 
         Raises:
-            Refused: denied, expired, forged, or not on the list of users.
+            SignInRefused: denied, expired, forged, or not on the list of users.
             UpstreamError: the provider cannot be reached.
         """
         ...
@@ -83,7 +83,7 @@ class RedirectProvider(Protocol):
         """Fresh tokens.
 
         Raises:
-            Refused: the provider takes the refresh token no more.
+            SignInRefused: the provider takes the refresh token no more.
             UpstreamError: the provider cannot be reached.
         """
         ...
@@ -107,7 +107,7 @@ class FormProvider(Protocol):
         """The user.
 
         Raises:
-            Refused: nobody is known by this value.
+            SignInRefused: nobody is known by this value.
         """
         ...
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from mcp_edge.audit import decided
 from mcp_edge.auth.authenticator import refusal, step_up
-from mcp_edge.auth.identity.jwks import Jwks
-from mcp_edge.auth.resource.token_cache import Unfit, Verified, VerifiedTokens, is_name, text, texts
+from mcp_edge.auth.identity.jwks import InvalidToken, Jwks
+from mcp_edge.auth.resource.token_cache import Verified, VerifiedTokens, is_name, text, texts
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Request
@@ -55,7 +55,7 @@ class AccessTokens:
             raise refusal("This server is reached through Cloudflare Access only.", "Bearer")
         try:
             return await self._tokens.user(assertions[0], self._audiences)
-        except Unfit as e:
+        except InvalidToken as e:
             decided(request.path, "refused", reason=str(e))
             raise refusal("Cloudflare Access's assertion is not valid here.", 'Bearer error="invalid_token"') from e
 
@@ -70,13 +70,13 @@ class AccessTokens:
         del header
         # Access signs tokens for its own sign-in pages with the same keys; those are of type `org`.
         if claims.get("type") != "app":
-            raise Unfit("it is no application token")
+            raise InvalidToken("it is no application token")
         person, machine = text(claims, "sub"), text(claims, "common_name")
         if not person and not machine:
-            raise Unfit("it names nobody")
+            raise InvalidToken("it names nobody")
         # A service token or a certificate has no `sub`; what it is called must not pass for a person's id.
         subject = person or f"common_name:{machine}"
         if not is_name(subject):
-            raise Unfit("its name is too long, or cannot be seen")
+            raise InvalidToken("its name is too long, or cannot be seen")
         user = User(issuer=claims["iss"], subject=subject, name=text(claims, "email") or machine or subject)
         return Verified(user, texts(claims.get("aud")), claims["exp"])

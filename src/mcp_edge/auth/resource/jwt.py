@@ -9,12 +9,11 @@ from urllib.parse import urlsplit
 
 from mcp_edge.audit import decided
 from mcp_edge.auth.authenticator import bearer
-from mcp_edge.auth.identity.jwks import Jwks
+from mcp_edge.auth.identity.jwks import InvalidToken, Jwks
 from mcp_edge.auth.identity.provider_metadata import Document
 from mcp_edge.auth.resource import challenges
 from mcp_edge.auth.resource.apps_own import is_apps_own
 from mcp_edge.auth.resource.token_cache import (
-    Unfit,
     Verified,
     VerifiedTokens,
     is_name,
@@ -71,7 +70,7 @@ class JwtTokens:
             raise challenges.missing(self._urls, request.path, (await self._scopes()).baseline)
         try:
             return await self._tokens.user(stripped(token), self._audiences[request.path])
-        except Unfit as e:
+        except InvalidToken as e:
             decided(request.path, "refused", reason=str(e))
             raise challenges.invalid(self._urls, request.path, (await self._scopes()).baseline) from e
 
@@ -93,10 +92,10 @@ class JwtTokens:
             audiences = texts(claims.get("client_id"))  # Cognito: MCP_JWT_AUDIENCE lists the app clients
         refuse_other_kinds(header, claims, audiences)
         if "cnf" in claims:  # RFC 7800: bound to a key of its client's, which a bearer does not prove (RFC 9449 §7.1)
-            raise Unfit("it is bound to a key that is not proven")
+            raise InvalidToken("it is bound to a key that is not proven")
         subject, tenant = text(claims, "sub"), text(claims, "tid", "org_id")
         if not is_name(subject) or (tenant and not is_name(tenant)) or "|" in tenant:  # it parts a principal's parts
-            raise Unfit("it names no subject")
+            raise InvalidToken("it names no subject")
         client = text(claims, "client_id", "cid", "azp", "appid")
         scopes, granted = await self._scopes(), self._granted(claims)
         if granted.isdisjoint(scopes.by_name):
@@ -116,13 +115,13 @@ class JwtTokens:
         (Entra's app roles are those of the token's audience), and is not in the settings.
 
         Raises:
-            Unfit
+            InvalidToken
         """
         if says_something(claims.get("roles")) or not is_apps_own(claims):
             return
         if client not in self._clients and _EVERY_CLIENT not in self._clients:
             named = f"the client {client}" if client else "a client"
-            raise Unfit(f"{named} got it for itself, without a scope of this server, a role, or MCP_JWT_CLIENTS")
+            raise InvalidToken(f"{named} got it for itself, without a scope of this server, a role, or MCP_JWT_CLIENTS")
 
     def _granted(self, claims: dict[str, Any]) -> set[str]:
         """The scopes that the token carries: a text of words (RFC 9068 §2.2.3) or a list, under the names in use.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, cast
 
-from mcp_edge.auth.identity.jwks import ALGORITHMS, Jwks, Unsigned, claims_of, header_of
+from mcp_edge.auth.identity.jwks import ALGORITHMS, InvalidToken, Jwks, claims_of, header_of
 from mcp_edge.platform import Platform
 from mcp_edge.user import User
 
@@ -37,10 +37,6 @@ _OPTIONS: Any = {
 }
 
 
-class Unfit(Exception):
-    """The token is not good here. The reason is for the log."""
-
-
 @dataclass(frozen=True, slots=True)
 class Verified:
     """Whose a token is, and for whom."""
@@ -52,7 +48,7 @@ class Verified:
 
 
 Read = Callable[[dict[str, Any], dict[str, Any]], Awaitable[Verified]]
-"""Header and claims -> what they say. Raises `Unfit`. `until` is that of the claims."""
+"""Header and claims -> what they say. Raises `InvalidToken`. `until` is that of the claims."""
 
 
 class VerifiedTokens:
@@ -69,7 +65,7 @@ class VerifiedTokens:
         """Whose live token of this issuer this is, if it is for one of `audiences`.
 
         Raises:
-            Unfit: it is no such token.
+            InvalidToken: it is no such token.
             UpstreamError: the issuer's keys cannot be had.
         """
         digest = sha256(token).digest()
@@ -78,14 +74,14 @@ class VerifiedTokens:
             self._known.pop(digest, None)
             verified = await self._remembered(token, digest)
         if verified.audiences.isdisjoint(audiences):
-            raise Unfit("it is for somebody else")
+            raise InvalidToken("it is for somebody else")
         return verified.user
 
     async def _remembered(self, token: bytes, digest: bytes) -> Verified:
         if len(token) > MAX_BYTES:
-            raise Unfit("it is too long")
+            raise InvalidToken("it is too long")
         if not _COMPACT.fullmatch(token):  # Base64 is decoded leniently: one token would have many spellings
-            raise Unfit("it is no signed token")
+            raise InvalidToken("it is no signed token")
         verified = await self._verify(token)
         while len(self._known) >= _KNOWN:
             self._known.pop(next(iter(self._known)), None)  # the one that was verified first
@@ -93,17 +89,14 @@ class VerifiedTokens:
         return verified
 
     async def _verify(self, token: bytes) -> Verified:
-        try:
-            header = header_of(token)
-            alg, kid = header.get("alg"), header.get("kid")
-            if alg not in ALGORITHMS:
-                raise Unfit("its header asks for what is not accepted")
-            key = await (await self._keys()).key(kid if isinstance(kid, str) else None, alg)
-            if key is None:
-                raise Unfit("the issuer has no such key")
-            claims = claims_of(token, key, alg=alg, issuer=self._issuer, options=_OPTIONS)
-        except Unsigned as e:
-            raise Unfit(str(e)) from e
+        header = header_of(token)
+        alg, kid = header.get("alg"), header.get("kid")
+        if alg not in ALGORITHMS:
+            raise InvalidToken("its header asks for what is not accepted")
+        key = await (await self._keys()).key(kid if isinstance(kid, str) else None, alg)
+        if key is None:
+            raise InvalidToken("the issuer has no such key")
+        claims = claims_of(token, key, alg=alg, issuer=self._issuer, options=_OPTIONS)
         until = self._times(claims)
         verified = await self._read(header, claims)
         return Verified(verified.user, verified.audiences, min(until, self._clock() + KNOWN_S))
@@ -114,13 +107,13 @@ class VerifiedTokens:
         for name in ("exp", "nbf", "iat"):
             value = claims.get(name, now)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise Unfit(f"{name} is not a time")
+                raise InvalidToken(f"{name} is not a time")
             # Written, here and below, so that NaN, which compares with nothing, is refused.
             if name != "exp" and not value <= now + LEEWAY_S:
-                raise Unfit(f"{name} lies in the future")
+                raise InvalidToken(f"{name} lies in the future")
         end = claims["exp"] + LEEWAY_S
         if not now < end:
-            raise Unfit("it has expired")
+            raise InvalidToken("it has expired")
         return end
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_edge.auth.resource.token_cache import Unfit, says_something, text
+from mcp_edge.auth.identity.jwks import InvalidToken
+from mcp_edge.auth.resource.token_cache import says_something, text
 from mcp_edge.text.ascii import lowered
 
 _OF_OTHERS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
@@ -31,23 +32,23 @@ def refuse_other_kinds(header: dict[str, Any], claims: dict[str, Any], audiences
     """Refuse what is not sure to be an access token.
 
     Raises:
-        Unfit: it says why.
+        InvalidToken: it says why.
     """
     kind = header.get("typ", "JWT")
     kind = lowered(kind).removeprefix("application/") if isinstance(kind, str) else ""
     if kind == "at+jwt":  # RFC 9068 §2.1: nothing is left to tell apart
         return
     if kind != "jwt" or not _OF_OTHERS.isdisjoint(claims):
-        raise Unfit("it is no access token")
+        raise InvalidToken("it is no access token")
     said = {name: _small(claims[name]) for name in _SAID if name in claims}
     if any(value != _SAID[name] for name, value in said.items()):
-        raise Unfit("it is no access token")
+        raise InvalidToken("it is no access token")
     if said or any(says_something(claims.get(name)) for name in _SCOPES):
         return
     if not _OF_SIGN_INS.isdisjoint(claims):
-        raise Unfit("it tells of a sign-in and of no scope, as an ID token does")
+        raise InvalidToken("it tells of a sign-in and of no scope, as an ID token does")
     if not any(says_something(claims.get(name)) for name in _OF_CLIENTS) and not _is_auth0s(claims, audiences):
-        raise Unfit("nothing shows that it is an access token")
+        raise InvalidToken("nothing shows that it is an access token")
 
 
 def _is_auth0s(claims: dict[str, Any], audiences: frozenset[str]) -> bool:

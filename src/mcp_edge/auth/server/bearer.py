@@ -13,7 +13,7 @@ from mcp_edge.audit import decided
 from mcp_edge.auth.authenticator import bearer
 from mcp_edge.auth.resource import challenges
 from mcp_edge.auth.scopes import Scopes
-from mcp_edge.auth.server.grants.access_tokens import ClientRefused
+from mcp_edge.auth.server.grants.access_tokens import ClientNotAccepted
 from mcp_edge.auth.server.grants.grants import Grants
 from mcp_edge.protocol.request import Request
 from mcp_edge.protocol.urls import ENDPOINTS, Urls
@@ -51,7 +51,7 @@ class BearerTokens:
         token = sent.strip(b" \t")
         try:
             user = await self._grants().user(token.decode("latin-1"), self._audiences[request.path])
-        except ClientRefused as e:
+        except ClientNotAccepted as e:
             decided(request.path, "refused", principal=e.user.principal, client=e.user.client, reason=str(e))
             raise challenges.invalid(self._urls, request.path, (await self._scopes()).baseline) from e
         if user is None and self._keys and token:

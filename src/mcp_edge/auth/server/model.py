@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
+from mcp_edge.errors import NO_HEADERS, CallerError
 from mcp_edge.user import User
 
 AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
@@ -95,8 +95,9 @@ def kind_by_form(client_id: str) -> Kind:
     return "dcr" if REGISTERED_ID.fullmatch(client_id) else "static"
 
 
-class OAuthError(Exception):
-    """An error of RFC 6749 §5.2 or of an extension. `description` is public; `reason` is for the log alone."""
+class OAuthError(CallerError):
+    """An error of RFC 6749 §5.2 or of an extension. `error` is its code, `message` its public description; `reason` is
+    for the log alone."""
 
     def __init__(
         self,
@@ -105,13 +106,14 @@ class OAuthError(Exception):
         *,
         status: int = 400,
         reason: str = "",
-        headers: Mapping[str, str] = MappingProxyType({}),
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
-        super().__init__(f"{error}: {description}")
+        super().__init__(description, headers=headers)
         self.error = error
-        self.description = description
         self.status = status
         self.reason = reason or description
-        self.headers = headers
         self.client = ""
         """The id of the client that was told so, once it is known."""
+
+    def __str__(self) -> str:
+        return f"{self.error}: {self.message}"

@@ -21,7 +21,7 @@ from mcp_edge.auth.server.grants.grants import Grants
 from mcp_edge.auth.server.metadata import server_metadata
 from mcp_edge.auth.server.model import Client, OAuthError
 from mcp_edge.auth.server.places import Place, place_of
-from mcp_edge.errors import STATUS, CallerError, ConfigurationError, StoreUnavailable, TooMany
+from mcp_edge.errors import CallerError, ConfigurationError, Problem, StoreUnavailable, TooMany
 from mcp_edge.platform import Accounts, Platform
 from mcp_edge.protocol import cors
 from mcp_edge.protocol.keyring import KeyRing
@@ -127,19 +127,16 @@ class Entrance:
             if not place.any_origin:
                 self._server.browsers.check_program(request)
             await self._limited(place, self._server, request)
-        except OAuthError as e:
-            self._log(request, f"{e.error}: {e.reason}", e.client)
-            await _refuse(request, e.status, e.error, e.description, e.headers)
-        except CallerError as e:
-            self._log(request, e.message)
-            error = "temporarily_unavailable" if isinstance(e, TooMany) else "invalid_request"
-            await _refuse(request, STATUS[type(e)], error, e.message, e.headers)
-        except StoreUnavailable as e:
-            logger.error("request %s: %s", request.trace_id(), e)  # noqa: TRY400 # the store's state, not a bug
-            again = {"retry-after": "2"}
-            await _refuse(request, 503, "temporarily_unavailable", "The store cannot be reached; try again.", again)
+        except (CallerError, StoreUnavailable) as e:
+            if isinstance(e, CallerError):
+                self._record(request, e)
+            problem = Problem.of(e, request.trace_id)
+            problem.write_log(logger)
+            await _refuse(request, problem, _error_code(e))
 
-    def _log(self, request: Request, reason: str, client: str = "") -> None:
+    def _record(self, request: Request, e: CallerError) -> None:
+        """Write the refusal into the audit's log."""
+        reason, client = (f"{e.error}: {e.reason}", e.client) if isinstance(e, OAuthError) else (e.reason, "")
         address = self._server.limits.address(request)
         decided(request.path.removeprefix("/"), "refused", client=client, address=address, reason=reason)
 
@@ -162,7 +159,14 @@ class Entrance:
         await place.handler()(server, request)
 
 
-async def _refuse(request: Request, status: int, error: str, description: str, headers: Mapping[str, str]) -> None:
-    body = json.dumps({"error": error, "error_description": description}).encode()
-    fields = [(name.encode(), value.encode()) for name, value in {**_NO_STORE, **headers}.items()]
-    await request.answer(status, body, headers=fields)
+def _error_code(e: CallerError | StoreUnavailable) -> str:
+    """The `error` of RFC 6749 §5.2. What is no error of OAuth's either passes soon, or is wrong with the request."""
+    if isinstance(e, OAuthError):
+        return e.error
+    return "temporarily_unavailable" if isinstance(e, (TooMany, StoreUnavailable)) else "invalid_request"
+
+
+async def _refuse(request: Request, problem: Problem, error: str) -> None:
+    body = json.dumps({"error": error, "error_description": problem.message}).encode()
+    fields = [(name.encode(), value.encode()) for name, value in {**_NO_STORE, **problem.headers}.items()]
+    await request.answer(problem.status, body, headers=fields)

@@ -39,7 +39,7 @@ async def authorize(server: AuthorizationServer, request: Request) -> None:
         state = "" if "state" in asked.repeated else asked.one("state")
         told = AuthorizationRequest(client.id, redirect_uri, state, "", "", frozenset())
         reason, ask_first = f"{e.error}: {e.reason}", not await _trusted(server, request, client, redirect_uri)
-        await flow.refuse(server, request, told, e.error, e.description, reason=reason, ask_first=ask_first)
+        await flow.refuse(server, request, told, e.error, e.message, reason=reason, ask_first=ask_first)
 
 
 async def _trusted(server: AuthorizationServer, request: Request, client: Client, redirect_uri: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcp_edge.audit import decided
-from mcp_edge.auth.identity.provider import RedirectProvider, Refused
+from mcp_edge.auth.identity.provider import RedirectProvider, SignInRefused
 from mcp_edge.auth.server.browser import arrival, flow
 from mcp_edge.auth.server.parameters import Parameters
 from mcp_edge.auth.server.server import AuthorizationServer
@@ -32,12 +32,12 @@ async def callback(server: AuthorizationServer, request: Request) -> None:
     waiting = await flow.take(server, request, state)
     try:
         identity = await server.provider.arrive(told, waiting.secrets, callback=server.urls.at(flow.CALLBACK))
-    except (Refused, UpstreamError) as e:
-        reason = e.reason if isinstance(e, Refused) else str(e)
+    except (SignInRefused, UpstreamError) as e:
+        reason = e.reason if isinstance(e, SignInRefused) else str(e)
         decided("sign-in", "refused", address=server.limits.address(request), reason=reason)
         if waiting.request is None:
             raise
-        error, message = ("access_denied", e.message) if isinstance(e, Refused) else ("temporarily_unavailable", str(e))
-        await flow.refuse(server, request, waiting.request, error, message, reason=reason)
+        error = "access_denied" if isinstance(e, SignInRefused) else "temporarily_unavailable"
+        await flow.refuse(server, request, waiting.request, error, str(e), reason=reason)
         return
     await arrival.finish(server, request, waiting, identity)

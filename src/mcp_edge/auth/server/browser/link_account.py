@@ -17,7 +17,7 @@ from typing import Any
 
 from mcp_edge.audit import decided
 from mcp_edge.auth.identity.linked_accounts import Connections
-from mcp_edge.auth.identity.provider import Identity, Refused, TokenSet
+from mcp_edge.auth.identity.provider import Identity, SignInRefused, TokenSet
 from mcp_edge.auth.server.browser import arming, pages, sign_in
 from mcp_edge.auth.server.browser.callback import returned
 from mcp_edge.auth.server.parameters import Parameters
@@ -107,7 +107,7 @@ async def connected(server: AuthorizationServer, request: Request) -> None:
     """GET /oauth/connected: the browser is back from the provider. POST: what its user makes of that.
 
     Raises:
-        Forbidden, Refused, UpstreamError: the account is not kept, and why.
+        Forbidden, SignInRefused, UpstreamError: the account is not kept, and why.
     """
     if request.method == "POST":
         await _answered(server, request)
@@ -119,8 +119,8 @@ async def connected(server: AuthorizationServer, request: Request) -> None:
     provider = connections.provider
     try:
         identity = await provider.arrive(told, away.secrets, callback=server.urls.at(CALLBACK))
-    except (Refused, UpstreamError) as e:
-        _decided(server, request, user, "refused", e.reason if isinstance(e, Refused) else str(e))
+    except (SignInRefused, UpstreamError) as e:
+        _decided(server, request, user, "refused", e.reason if isinstance(e, SignInRefused) else str(e))
         raise
     await _ask(server, request, connections, user, identity)
 

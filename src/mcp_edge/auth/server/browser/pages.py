@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from urllib.parse import quote
 
 from mcp_edge.audit import decided
-from mcp_edge.auth.identity.provider import Refused
 from mcp_edge.auth.server.model import OAuthError
 from mcp_edge.auth.server.parameters import Parameters
 from mcp_edge.auth.server.server import AuthorizationServer
-from mcp_edge.errors import STATUS, CallerError, StoreUnavailable, UpstreamError
+from mcp_edge.errors import NO_HEADERS, CallerError, Problem, StoreUnavailable, UpstreamError
 from mcp_edge.pages import error, layout
 from mcp_edge.pages.layout import Page
 from mcp_edge.pages.style import STYLE
-from mcp_edge.protocol.request import Gone, Request
+from mcp_edge.protocol.request import Gone, Header, Request
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +23,8 @@ MAX_FORM_BYTES = 64 * 1024
 Handler = Callable[[AuthorizationServer, Request], Awaitable[None]]
 
 _TITLES = {403: "That is not allowed", 404: "There is nothing here", 429: "Too many attempts", 413: "That is too much"}
+_LATER = ("Not available just now", "Try again in a moment.")
+_BUG = ("That did not work", "Something is wrong at this server.")
 _URL_CHARACTERS = "!#$%&'()*+,/:;=?@[]~"
 _REDIRECT = [(b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer")]
 
@@ -36,28 +37,15 @@ def shown(handler: Handler) -> Handler:
         try:
             await handler(server, request)
         except CallerError as e:
-            status = STATUS[type(e)]
-            headers = [(name.encode(), value.encode()) for name, value in e.headers.items()]
-            await _refuse(server, request, status, e.message, reason=e.message, headers=headers)
-        except OAuthError as e:
-            await _refuse(server, request, e.status, e.description, reason=e.reason, client=e.client)
-        except Refused as e:
-            await _refuse(server, request, 403, e.message, reason=e.reason)
+            await _refuse(server, request, e.status, e.message, reason=e.reason, client=_client(e), headers=e.headers)
         except UpstreamError as e:
             await _refuse(server, request, 502, "The sign-in service did not answer; try again.", reason=str(e))
-        except StoreUnavailable as e:
-            logger.error("request %s: %s", request.trace_id(), e)  # noqa: TRY400 # a store that is down is no bug
-            page = error.page("Not available just now", "Try again in a moment.", reference=request.trace_id())
-            await show(server, request, page, status=503, headers=[(b"retry-after", b"2")])
         except Gone:
             raise
         except Exception as e:  # the outermost boundary of a page: a bug is logged once and told without detail
             if request.begun:
                 raise
-            trace = request.trace_id()
-            logger.error("request %s failed", trace, exc_info=e)  # noqa: TRY400 # as the app itself writes it
-            page = error.page("That did not work", "Something is wrong at this server.", reference=trace)
-            await show(server, request, page, status=500)
+            await _apologize(server, request, e)
 
     return serve
 
@@ -112,11 +100,28 @@ async def _refuse(
     *,
     reason: str,
     client: str = "",
-    headers: Sequence[tuple[bytes, bytes]] = (),
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> None:
     address = server.limits.address(request)
     # What follows /connect/ opens something, and belongs into no log.
     what = "connect" if request.path.startswith("/connect/") else request.path.removeprefix("/")
     decided(what, "refused", client=client, address=address, reason=reason)
     title = _TITLES.get(status, "That did not work")
-    await show(server, request, error.page(title, message), status=status, headers=headers)
+    await show(server, request, error.page(title, message), status=status, headers=_pairs(headers))
+
+
+async def _apologize(server: AuthorizationServer, request: Request, e: Exception) -> None:
+    """Answer with what is the server's own fault: the page has the id under which the log has it."""
+    problem = Problem.of(e, request.trace_id)
+    problem.write_log(logger)
+    title, text = _LATER if isinstance(e, StoreUnavailable) else _BUG
+    page = error.page(title, text, reference=request.trace_id())
+    await show(server, request, page, status=problem.status, headers=_pairs(problem.headers))
+
+
+def _client(e: CallerError) -> str:
+    return e.client if isinstance(e, OAuthError) else ""
+
+
+def _pairs(headers: Mapping[str, str]) -> list[Header]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlencode
 
 from mcp_edge.audit import decided
-from mcp_edge.auth.identity.provider import FormProvider, Identity, Refused
+from mcp_edge.auth.identity.provider import FormProvider, Identity, SignInRefused
 from mcp_edge.auth.server.browser import arrival
 from mcp_edge.auth.server.browser import flow as flows
 from mcp_edge.auth.server.browser.flow import Flow
@@ -70,7 +70,7 @@ async def _check(server: AuthorizationServer, request: Request, provider: FormPr
         if len(value) > web.MAX_CHARS:
             raise BadRequest(f"That is over {web.MAX_CHARS} characters.")
         user = await provider.check(value)
-    except Refused as e:
+    except SignInRefused as e:
         decided("sign-in", "refused", address=server.limits.address(request), reason=e.reason)
         await _show(
             server, request, answer, problem=f"Nobody can sign in with this. Check the {provider.label.lower()}."

@@ -16,6 +16,7 @@ import httpx
 from mcp_edge.auth.server.clients import metadata
 from mcp_edge.auth.server.clients.metadata import ClientMetadata
 from mcp_edge.auth.server.model import OAuthError
+from mcp_edge.errors import EdgeError
 from mcp_edge.outbound import public_http
 from mcp_edge.outbound.answer_body import AnswerTooLarge
 
@@ -28,7 +29,7 @@ _MAX_AGE = re.compile(r"(?:^|[,\s])(s-maxage|max-age)=\"?([0-9]{1,9})")
 _AGE = re.compile(r"[0-9]{1,9}")
 
 
-class Unanswered(Exception):
+class DocumentUnavailable(EdgeError):
     """The document's server said neither yes nor no."""
 
 
@@ -40,7 +41,7 @@ async def fetch(
 
     Raises:
         OAuthError: `invalid_client`: the server answered, but with no document that can be used.
-        Unanswered: it did not answer.
+        DocumentUnavailable: it did not answer.
         public_http.Busy: too many names are being looked up.
     """
     try:
@@ -59,9 +60,9 @@ async def fetch(
     except httpx.DecodingError as e:
         raise refusal(url, "The client's document is compressed.") from e
     except TimeoutError as e:
-        raise Unanswered(f"no answer in {TIMEOUT_S:g} s") from e
+        raise DocumentUnavailable(f"no answer in {TIMEOUT_S:g} s") from e
     except (httpx.HTTPError, httpx.InvalidURL) as e:
-        raise Unanswered(f"{type(e).__name__}: {e}") from e
+        raise DocumentUnavailable(f"{type(e).__name__}: {e}") from e
     return _told(url, _document(url, body), schemes), _fresh_s(response.headers)
 
 
@@ -69,7 +70,7 @@ def _check(url: str, response: httpx.Response) -> None:
     """Refuse anything but a JSON document, before its body is read (§4: only 200; no redirect is followed)."""
     status = response.status_code
     if status == 429 or status >= 500:
-        raise Unanswered(f"status {status}")
+        raise DocumentUnavailable(f"status {status}")
     if status != 200:
         raise refusal(url, f"The client's document was answered with status {status} instead of 200.")
     kind = response.headers.get("content-type", "").split(";", 1)[0].strip().lower()
@@ -115,7 +116,7 @@ def _told(client_id: str, document: dict[str, Any], schemes: Collection[str]) ->
     try:
         told = metadata.read({**document, "token_endpoint_auth_method": "none"}, schemes)
     except OAuthError as e:
-        raise refusal(client_id, f"The client's document cannot be used: {e.description}") from e
+        raise refusal(client_id, f"The client's document cannot be used: {e.message}") from e
     if not told.name:
         raise refusal(client_id, "The client's document has no client_name.")
     return told

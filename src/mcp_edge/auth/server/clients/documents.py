@@ -20,7 +20,7 @@ import httpx
 
 from mcp_edge.auth.server.attempts import Limits
 from mcp_edge.auth.server.clients import redirect_uris
-from mcp_edge.auth.server.clients.document_fetch import LEAST_FRESH_S, Unanswered, fetch, refusal
+from mcp_edge.auth.server.clients.document_fetch import LEAST_FRESH_S, DocumentUnavailable, fetch, refusal
 from mcp_edge.auth.server.clients.metadata import ClientMetadata
 from mcp_edge.auth.server.clients.unused import UnusedClients
 from mcp_edge.auth.server.model import CLIENT_TTL_S, Client, OAuthError
@@ -88,7 +88,7 @@ class ClientDocuments:
             await self._limits.check(request, "new-client")
             try:
                 kept = await self._fetched(client_id, None, request)
-            except Unanswered as e:
+            except DocumentUnavailable as e:
                 raise _unanswered(client_id, e) from e
         elif kept.fresh_until <= self._platform.clock():
             kept = await self._renewed(client_id, kept, request)
@@ -156,7 +156,7 @@ class ClientDocuments:
         try:
             await self._limits.count("client-renewal", client_id)
             return await self._fetched(client_id, kept, request)
-        except (Unanswered, TooMany) as e:
+        except (DocumentUnavailable, TooMany) as e:
             if self._platform.clock() - kept.fetched_at < STALE_S:
                 return kept
             if isinstance(e, TooMany):
@@ -175,7 +175,7 @@ class ClientDocuments:
 
         Raises:
             OAuthError: the server answered, but with no document that can be used.
-            Unanswered: it did not answer.
+            DocumentUnavailable: it did not answer.
             TooMany: too many documents are fetched right now.
         """
         asker = Asker(networks.whose(self._limits.address(request)), known=kept is not None)
@@ -251,5 +251,5 @@ def _busy() -> TooMany:
     return TooMany(message, headers={"retry-after": "5"})
 
 
-def _unanswered(client_id: str, reason: Unanswered) -> OAuthError:
+def _unanswered(client_id: str, reason: DocumentUnavailable) -> OAuthError:
     return refusal(client_id, "The client's document cannot be fetched.", str(reason))

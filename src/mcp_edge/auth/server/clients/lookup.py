@@ -89,7 +89,7 @@ def static_clients(settings: Settings) -> dict[str, Client]:
         try:
             client = _static(document, settings.redirect_schemes)
         except OAuthError as e:
-            raise ConfigurationError(f"MCP_CLIENTS: client {n}: {e.description}") from None
+            raise ConfigurationError(f"MCP_CLIENTS: client {n}: {e.message}") from None
         if client.id in found:
             raise ConfigurationError(f"MCP_CLIENTS: client {n}: there is another one of the same client_id.")
         found[client.id] = client

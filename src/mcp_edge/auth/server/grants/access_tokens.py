@@ -14,6 +14,7 @@ from typing import Any
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.auth.server.grants import token_format
 from mcp_edge.auth.server.grants.record import dump_user, load_user
+from mcp_edge.errors import EdgeError
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.user import User
@@ -38,7 +39,7 @@ class AccessToken:
     """Why its client counts no more; empty while it does."""
 
 
-class ClientRefused(Exception):
+class ClientNotAccepted(EdgeError):
     """A live access token whose client this server accepts no longer. The reason is for the log."""
 
     def __init__(self, user: User, reason: str) -> None:

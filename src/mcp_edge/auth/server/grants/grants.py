@@ -15,7 +15,7 @@ from hashlib import sha256
 from mcp_edge.audit import decided
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.auth.server.grants import token_format
-from mcp_edge.auth.server.grants.access_tokens import AccessTokens, ClientRefused
+from mcp_edge.auth.server.grants.access_tokens import AccessTokens, ClientNotAccepted
 from mcp_edge.auth.server.grants.issuing import Issuing, Tokens, refused
 from mcp_edge.auth.server.grants.record import Grant
 from mcp_edge.auth.server.grants.sign_outs import SignOuts
@@ -193,13 +193,13 @@ class Grants:
         read.
 
         Raises:
-            ClientRefused: its client is not accepted any more.
+            ClientNotAccepted: its client is not accepted any more.
         """
         found = await self._access.find(access_token.encode())
         if found is None or found.audience not in audiences or not self._admits(found.user):
             return None
         if found.refusal:
-            raise ClientRefused(found.user, found.refusal)
+            raise ClientNotAccepted(found.user, found.refusal)
         return found.user
 
     async def of(self, principal: str) -> list[ConnectedApp]:
