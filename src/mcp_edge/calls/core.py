@@ -14,7 +14,7 @@ from mcp.server.request_state import RequestStateSecurity
 from mcp_edge.auth.authenticator import Authenticator, refusal_headers, still_valid
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.calls.outlets import Nowhere
-from mcp_edge.errors import CallerError, ConfigurationError
+from mcp_edge.errors import ConfigurationError, Problem
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Header, Request
 from mcp_edge.protocol.signing import Signer
@@ -88,9 +88,9 @@ class Core:
         CURRENT.set(dispatch)
         return dispatch
 
-    def headers_of(self, e: CallerError, request: Request) -> list[Header]:
+    def headers_of(self, problem: Problem, request: Request) -> list[Header]:
         """The headers of a refusal, its challenge included."""
-        return refusal_headers(self.authenticator, e, request)
+        return refusal_headers(self.authenticator, problem, request)
 
     async def still_valid(self, request: Request, user: User) -> bool:
         """Whether a stream that was opened with the credential of `request` may still be held for `user`."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from mcp_edge.calls.core import Core
 from mcp_edge.calls.outcome import Outcome, Stop
-from mcp_edge.errors import STATUS, CallerError, EdgeError, StoreUnavailable
+from mcp_edge.errors import CallerError, EdgeError, Problem, StoreUnavailable
 from mcp_edge.protocol import jsonrpc
 from mcp_edge.protocol.request import Header, Request
 from mcp_edge.protocol.revisions import REVISIONS
@@ -52,19 +52,15 @@ def failure(e: Exception, core: Core, call: Dispatch, version: str) -> Outcome:
             code, message, data = e.error.code, e.error.message, e.error.data
         case ValidationError():
             code, message, data = jsonrpc.INVALID_PARAMS, "Invalid request parameters", ""
-        case CallerError():
-            code, message, data, http = e.code, e.message, e.data, STATUS[type(e)]
-            _add_headers(call.request, core.headers_of(e, call.request))
-        case StoreUnavailable():
-            logger.error("request %s: %s", call.trace_id(), e)
-            code, message, http = jsonrpc.INTERNAL_ERROR, "The store cannot be reached; try again.", 503
-            _add_headers(call.request, [(b"retry-after", b"2")])
-        case EdgeError():
+        case EdgeError() if not isinstance(e, (CallerError, StoreUnavailable)):
             code, message = jsonrpc.INTERNAL_ERROR, str(e)
         case _:
-            trace = call.trace_id()
-            logger.error("request %s failed", trace, exc_info=e)
-            code, message = jsonrpc.INTERNAL_ERROR, f"Internal error (request {trace})"
+            problem = Problem.of(e, call.trace_id)
+            problem.write_log(logger)
+            code, message, data = problem.code, problem.message, problem.data
+            if isinstance(e, EdgeError):  # a bug is the call's alone, so it is no failure of HTTP
+                http = problem.status
+                _add_headers(call.request, core.headers_of(problem, call.request))
     if http == 200 and REVISIONS[version].maps_errors:
         http = ERROR_CODE_HTTP_STATUS.get(code, 200)
     status = "interrupted" if isinstance(e, Interrupted) else str(code)

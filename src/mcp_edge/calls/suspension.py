@@ -142,9 +142,9 @@ async def _wait(call: Call, outlet: LoggedStream, slot: QuotaSlot) -> dict[str, 
     """Look for the answers until they are there, as long as the client is there, too."""
     head, platform = outlet.head, call.platform
     seen: dict[str, bytes] = {}
-    pauses = Backoff(platform)
+    backoff = Backoff(platform)
     while True:
-        await pauses.next()
+        await backoff.next()
         await slot.keep()
         found = await call.core.questions.look(head.asked.values(), seen)
         late_s = platform.clock() - head.deadline

@@ -50,12 +50,12 @@ async def _listen(core: Core, request: Request, user: User, session: Session, cu
         await writer.start()
         if REVISIONS[session.version].primes_streams:
             await writer.send(sse.priming(cursor.event_id()))
-        pauses = Backoff(core.platform)
+        backoff = Backoff(core.platform)
         while True:
-            await pauses.next()
+            await backoff.next()
             for change, place in await core.changes.since(session.principal, cursor):
                 cursor = place
-                pauses.soon()
+                backoff.reset()
                 for message in await messages_of(core, user, session, change):
                     await writer.send(sse.frame(message, cursor.event_id()))
             if not await stream.goes_on():

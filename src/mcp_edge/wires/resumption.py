@@ -38,14 +38,14 @@ async def resume(core: Core, request: Request, user: User, session: Session, log
     async with OpenStream(core, request, user, writer, log.stream, OneReader(listener)) as stream:
         await listener.take()
         await writer.start()
-        pauses = Backoff(core.platform)
+        backoff = Backoff(core.platform)
         while True:
-            await pauses.next()
+            await backoff.next()
             before = log.seq
             if await _replay(log, writer):
                 return
             if log.seq != before:
-                pauses.soon()
+                backoff.reset()
             if not await stream.goes_on():
                 if core.platform.clock() < head.until:
                     stream.leave_slot()

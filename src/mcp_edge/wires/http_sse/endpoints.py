@@ -85,11 +85,11 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
         await stream.open(resumes=resumes)
         async with anyio.create_task_group() as group:
             try:
-                pauses = Backoff(core.platform, core.platform.poll_intervals.inbox_s)
+                backoff = Backoff(core.platform, core.platform.poll_intervals.inbox_s)
                 while True:
-                    await pauses.next()
+                    await backoff.next()
                     if await stream.work(group):
-                        pauses.soon()
+                        backoff.reset()
                     if not await held.goes_on():
                         break
             except Overtaken:
