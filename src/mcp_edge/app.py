@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from mcp_edge.audit import SERVED, decided
 from mcp_edge.auth import rate_limit
 from mcp_edge.auth.authenticator import refusal_headers, refuse_undeclared
-from mcp_edge.auth.modes import gate
+from mcp_edge.auth.modes import choose_mode
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.calls.core import Core
 from mcp_edge.errors import Problem, StoreUnavailable, TooMany
@@ -66,8 +66,8 @@ class App:
         """Whether all callers are one user, so that what one user may have under way is for everybody."""
         self._guards = Guards(platform.settings)
         self._address_header = address_header(platform.settings)
-        self._gate = gate(platform, self._scopes)
-        self._platform = replace(platform, accounts=self._gate.accounts)
+        self._auth = choose_mode(platform, self._scopes)
+        self._platform = replace(platform, accounts=self._auth.accounts)
         self._core: Core | None = None
         self._starting_at = -PATIENCE_S
         self._ready = Readiness(self._read_store, platform.clock)
@@ -96,7 +96,7 @@ class App:
         if request.method == "OPTIONS":
             await self._guards.preflight(request)
             return
-        user = await self._gate.authenticator.authenticate(request)
+        user = await self._auth.authenticator.authenticate(request)
         if not self._has_one_user and request.scope.get("state") and not request.claim(user.principal):
             decided(request.path, "refused", principal=user.principal, client=user.client, reason="connections")
             message = "Too many requests of yours are under way; try again when one has ended."
@@ -112,7 +112,7 @@ class App:
             await request.answer(200, b'{"status":"alive"}')
         elif request.path == "/readyz":
             await self._readiness(request)
-        elif (handler := self._gate.route(request.path)) is not None:
+        elif (handler := self._auth.find_route(request.path)) is not None:
             self._guards.check_host(request)
             await handler(request)
         else:
@@ -140,7 +140,7 @@ class App:
             if time.monotonic() - self._starting_at < PATIENCE_S:
                 await anyio.sleep(0.005)  # an event would belong to one loop
                 continue
-            core = Core.build(self._create_server, self._platform, self._gate.authenticator)
+            core = Core.build(self._create_server, self._platform, self._auth.authenticator)
             self._starting_at = time.monotonic()
             try:
                 await core.kernel.start()
@@ -165,7 +165,7 @@ class App:
         problem.write_log(logger)
         if not request.begun:
             body = jsonrpc.error(problem.request_id, problem.code, problem.message, problem.data)
-            headers = refusal_headers(self._gate.authenticator, problem, request)
+            headers = refusal_headers(self._auth.authenticator, problem, request)
             await request.answer(problem.status, body, headers=headers)
         elif not request.ended:
             await sse.Writer(request).end(sse.retry())

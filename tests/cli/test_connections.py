@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from mcp_edge.app import create_app
 from mcp_edge.hosts.cli import connections, http_protocol
-from mcp_edge.hosts.cli.connections import Connections
+from mcp_edge.hosts.cli.connections import LinkedAccounts
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import networks
 from mcp_edge.protocol.request import Request
@@ -201,7 +201,7 @@ class Fake:
         self.aborted = True
 
 
-def admitted(all_of: Connections, *addresses: str) -> int:
+def admitted(all_of: LinkedAccounts, *addresses: str) -> int:
     """How many of those that come from these addresses in turns have a place, until one has none."""
     count = 0
     while all_of.admit(Fake(addresses[count % len(addresses)])):
@@ -224,7 +224,7 @@ def admitted(all_of: Connections, *addresses: str) -> int:
     ids=["address", "two", "/64", "in a /64", "/63", "/56", "/48", "all of a /48"],
 )
 def test_one_stranger_has_half_of_the_connections_at_most(addresses: list[str], most: int) -> None:
-    all_of = Connections(64)
+    all_of = LinkedAccounts(64)
     assert admitted(all_of, *addresses) == most
     assert all_of.admit(Fake("2001:db8:ffff::1")) is (most < 64)
     if most == 16:
@@ -232,7 +232,7 @@ def test_one_stranger_has_half_of_the_connections_at_most(addresses: list[str], 
 
 
 def test_the_idle_ones_of_any_network_around_give_way_to_new_ones() -> None:
-    all_of = Connections(16)
+    all_of = LinkedAccounts(16)
     other, first = Fake("192.0.2.1", busy=False), Fake("2001:db8:0:100::1", busy=False)
     assert all_of.admit(other)
     assert all_of.admit(first)
@@ -246,7 +246,7 @@ def test_the_idle_ones_of_any_network_around_give_way_to_new_ones() -> None:
 
 
 def test_a_connection_that_is_lost_gives_its_place_back_once() -> None:
-    all_of = Connections(4)
+    all_of = LinkedAccounts(4)
     for address in ("192.0.2.1", "2001:db8::1"):
         for _ in range(20):
             one, two, none = Fake(address), Fake("192.0.2.7"), Fake(address)
@@ -289,7 +289,7 @@ async def test_connections_that_one_user_keeps_open_without_a_request_are_not_co
 
 
 def test_answers_that_were_taken_meanwhile_count_no_more() -> None:
-    all_of = Connections(4)
+    all_of = LinkedAccounts(4)
     mine = [Fake(f"192.0.2.{n}") for n in range(4)]
     assert [all_of.claim(connection, "bob") for connection in mine] == [True, True, False, False]
     all_of.answered(mine[0])  # its client has not taken the answer

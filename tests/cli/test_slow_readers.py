@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from mcp_edge.hosts.cli import connections
-from mcp_edge.hosts.cli.connections import Connections
+from mcp_edge.hosts.cli.connections import LinkedAccounts
 from mcp_edge.protocol import networks, sse
 from mcp_edge.protocol.request import PRINCIPAL
 from tests.cli.edge import GET, LARGE, MIB, Edge, serving, stream, until
@@ -148,7 +148,7 @@ class Fake:
 
 
 def test_who_has_waited_longest_gives_way_in_the_network_or_the_user_that_has_too_much() -> None:
-    all_of = Connections(100)
+    all_of = LinkedAccounts(100)
     of_one = connections.MAX_WAITING_OF_ONE // 2 + 1
     addresses = "2001:db8:1::1", "2001:db8:2::1", "192.0.2.1", "2001:db8:2:ffff::1"
     slow = [Fake(address, user, of_one) for address, user in zip(addresses, "xyxz", strict=True)]

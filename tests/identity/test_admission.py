@@ -6,7 +6,7 @@ import pytest
 
 from mcp_edge.auth.identity.admission import Admission
 from mcp_edge.auth.identity.provider import SignInRefused
-from mcp_edge.auth.modes import gate
+from mcp_edge.auth.modes import choose_mode
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.platform import Platform
@@ -174,7 +174,7 @@ def app(allowed: str) -> None:
         "MCP_IDENTITY_CLIENT_ID": "mcp",
         "MCP_ALLOWED_USERS": allowed,
     }
-    gate(Platform(Settings.from_env(env), MemoryRecords(), MemoryAtomics()), scopes)
+    choose_mode(Platform(Settings.from_env(env), MemoryRecords(), MemoryAtomics()), scopes)
 
 
 @pytest.mark.parametrize(

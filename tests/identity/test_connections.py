@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 import pytest
 
-from mcp_edge.auth.identity.linked_accounts import LEASE_S, LIFE_S, Connections
+from mcp_edge.auth.identity.linked_accounts import LEASE_S, LIFE_S, LinkedAccounts
 from mcp_edge.auth.identity.provider import Departure, Identity, SignInRefused, TokenSet
 from mcp_edge.errors import UpstreamError
 from mcp_edge.platform import Platform, PollIntervals
@@ -74,10 +74,10 @@ class Site:
             poll_intervals=PollIntervals(first_s=0.0001, most_s=0.001),
         )
 
-    def instance(self, *keys: str) -> Connections:
-        return Connections(self.platform, KeyRing(keys or self.keys), self.provider)
+    def instance(self, *keys: str) -> LinkedAccounts:
+        return LinkedAccounts(self.platform, KeyRing(keys or self.keys), self.provider)
 
-    async def connected(self, *, life_s: float | None = 3600, refresh: str = "refresh-0") -> Connections:
+    async def connected(self, *, life_s: float | None = 3600, refresh: str = "refresh-0") -> LinkedAccounts:
         """An instance, with an account of alice's."""
         made = self.instance()
         ends = None if life_s is None else self.now + life_s
@@ -86,25 +86,25 @@ class Site:
 
 
 async def test_a_live_token_is_the_user_s_alone() -> None:
-    connections = await Site().connected()
+    linked_accounts = await Site().connected()
 
-    assert [await connections.token(ALICE), await connections.token(BOB)] == ["access-0", None]
-    assert [await connections.connected(ALICE), await connections.connected(BOB)] == [True, False]
+    assert [await linked_accounts.token(ALICE), await linked_accounts.token(BOB)] == ["access-0", None]
+    assert [await linked_accounts.connected(ALICE), await linked_accounts.connected(BOB)] == [True, False]
 
 
 async def test_the_store_can_be_read_by_nobody_and_a_record_is_good_under_its_own_name_only() -> None:
     site = Site()
-    connections = await site.connected()
+    linked_accounts = await site.connected()
     (entry,) = await site.platform.atomics.read("account/")
     assert b"access-0" not in entry.value
     assert b"refresh-0" not in entry.value
     assert "alice" not in entry.key
 
-    await connections.save(BOB, TokenSet("bob's"))
+    await linked_accounts.save(BOB, TokenSet("bob's"))
     (other,) = [e for e in await site.platform.atomics.read("account/") if e.key != entry.key]
     await site.platform.atomics.swap(other.key, entry.value, version=other.version, nonce="swapped")
 
-    assert await connections.token(BOB) is None
+    assert await linked_accounts.token(BOB) is None
 
 
 async def test_an_account_at_one_provider_is_none_at_the_provider_that_took_its_place() -> None:
@@ -143,30 +143,30 @@ async def test_a_refresh_token_that_rotates_is_used_once_however_many_need_it_on
 
 async def test_a_token_is_renewed_before_it_ends() -> None:
     site = Site()
-    connections = await site.connected(life_s=100)
+    linked_accounts = await site.connected(life_s=100)
     site.now += 39
-    assert await connections.token(ALICE) == "access-0"
+    assert await linked_accounts.token(ALICE) == "access-0"
     site.now += 2
-    assert await connections.token(ALICE) == "access-1"
+    assert await linked_accounts.token(ALICE) == "access-1"
 
 
 async def test_an_account_that_the_provider_takes_no_more_is_forgotten() -> None:
     site = Site()
-    connections = await site.connected(life_s=30, refresh="spent")
+    linked_accounts = await site.connected(life_s=30, refresh="spent")
 
-    assert await connections.token(ALICE) is None
-    assert not await connections.connected(ALICE)
+    assert await linked_accounts.token(ALICE) is None
+    assert not await linked_accounts.connected(ALICE)
 
 
 async def test_a_provider_that_is_away_costs_nobody_an_account() -> None:
     site = Site()
-    connections = await site.connected(life_s=30)
+    linked_accounts = await site.connected(life_s=30)
     site.provider.failing = UpstreamError("away")
     with pytest.raises(UpstreamError, match="away"):
-        await connections.token(ALICE)
+        await linked_accounts.token(ALICE)
 
     site.provider.failing = None
-    assert await connections.token(ALICE) == "access-1"
+    assert await linked_accounts.token(ALICE) == "access-1"
 
 
 async def test_an_instance_that_dies_while_it_renews_is_followed_by_another() -> None:
@@ -202,7 +202,7 @@ async def test_an_instance_that_dies_while_it_renews_is_followed_by_another() ->
 )
 async def test_an_account_that_is_connected_anew_meanwhile_is_the_one_that_counts(failing: Exception | None) -> None:
     site = Site()
-    connections = await site.connected(life_s=30)
+    linked_accounts = await site.connected(life_s=30)
 
     async def reconnect() -> AsyncIterator[None]:
         await site.instance().save(ALICE, TokenSet("anew", "anew", site.now + 3600))
@@ -210,17 +210,17 @@ async def test_an_account_that_is_connected_anew_meanwhile_is_the_one_that_count
 
     site.provider.meanwhile, site.provider.failing = reconnect, failing
     try:
-        assert await connections.token(ALICE) in ("anew", None)
+        assert await linked_accounts.token(ALICE) in ("anew", None)
     except UpstreamError:
         assert isinstance(failing, UpstreamError)
 
     site.provider.meanwhile = None
-    assert await connections.token(ALICE) == "anew"
+    assert await linked_accounts.token(ALICE) == "anew"
 
 
 async def test_an_account_that_is_forgotten_meanwhile_stays_forgotten() -> None:
     site = Site()
-    connections = await site.connected(life_s=30)
+    linked_accounts = await site.connected(life_s=30)
 
     async def forget() -> AsyncIterator[None]:
         await site.instance().forget(ALICE)
@@ -228,46 +228,46 @@ async def test_an_account_that_is_forgotten_meanwhile_stays_forgotten() -> None:
 
     site.provider.meanwhile = forget
 
-    assert await connections.token(ALICE) is None
-    assert not await connections.connected(ALICE)
+    assert await linked_accounts.token(ALICE) is None
+    assert not await linked_accounts.connected(ALICE)
 
 
 async def test_a_token_that_the_upstream_refuses_is_renewed_once_for_all() -> None:
     site = Site()
-    connections = await site.connected()
+    linked_accounts = await site.connected()
 
-    assert await connections.renewed(ALICE, "access-0") == "access-1"
-    assert await connections.renewed(ALICE, "access-0") == "access-1"
+    assert await linked_accounts.renewed(ALICE, "access-0") == "access-1"
+    assert await linked_accounts.renewed(ALICE, "access-0") == "access-1"
     assert site.provider.used == 1
 
 
 async def test_a_refused_token_without_a_refresh_token_is_an_account_that_is_gone() -> None:
     site = Site()
-    connections = await site.connected(life_s=None, refresh="")
+    linked_accounts = await site.connected(life_s=None, refresh="")
 
-    assert await connections.renewed(ALICE, "access-0") is None
-    assert not await connections.connected(ALICE)
+    assert await linked_accounts.renewed(ALICE, "access-0") is None
+    assert not await linked_accounts.connected(ALICE)
 
 
 async def test_an_account_that_was_connected_anew_is_not_forgotten_for_the_old_one_s_sake() -> None:
     site = Site()
-    connections = await site.connected()
-    await connections.forget(ALICE, refused="of an older account")
-    assert await connections.token(ALICE) == "access-0"
+    linked_accounts = await site.connected()
+    await linked_accounts.forget(ALICE, refused="of an older account")
+    assert await linked_accounts.token(ALICE) == "access-0"
 
-    await connections.forget(ALICE, refused="access-0")
-    assert await connections.token(ALICE) is None
+    await linked_accounts.forget(ALICE, refused="access-0")
+    assert await linked_accounts.token(ALICE) is None
 
 
 async def test_an_account_lives_as_long_as_it_is_used() -> None:
     site = Site()
-    connections = await site.connected(life_s=None)
+    linked_accounts = await site.connected(life_s=None)
     for _ in range(5):
         site.now += LIFE_S * 0.7
-        assert await connections.token(ALICE) == "access-0"
+        assert await linked_accounts.token(ALICE) == "access-0"
 
     site.now += LIFE_S + 1
-    assert await connections.token(ALICE) is None
+    assert await linked_accounts.token(ALICE) is None
     assert await site.platform.atomics.read("account/") == []
 
 
@@ -282,10 +282,10 @@ async def test_a_new_secret_of_the_server_opens_what_the_old_one_sealed() -> Non
 
 async def test_what_is_forgotten_can_be_connected_again() -> None:
     site = Site()
-    connections = await site.connected()
-    await connections.forget(ALICE)
-    await connections.forget(ALICE)
-    assert await connections.token(ALICE) is None
+    linked_accounts = await site.connected()
+    await linked_accounts.forget(ALICE)
+    await linked_accounts.forget(ALICE)
+    assert await linked_accounts.token(ALICE) is None
 
-    await connections.save(ALICE, replace(TokenSet("again"), expires_at=site.now + DAY_S))
-    assert await connections.token(ALICE) == "again"
+    await linked_accounts.save(ALICE, replace(TokenSet("again"), expires_at=site.now + DAY_S))
+    assert await linked_accounts.token(ALICE) == "again"

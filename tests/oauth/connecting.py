@@ -8,7 +8,7 @@ import httpx
 from pydantic import SecretStr
 
 from mcp_edge.auth.scopes import Scopes
-from mcp_edge.auth.server.routes import open_gate
+from mcp_edge.auth.server.routes import ServerRoutes
 from tests.oauth.deployment import Deploy, Deployment
 from tests.oauth.upstream import OCTOCAT, GitHub
 from tests.support.visitor import Page, Visitor
@@ -55,7 +55,7 @@ async def leave(edge: Deployment, browser: Visitor) -> Page:
     async def scopes() -> Scopes:
         return Scopes()
 
-    _, _, accounts = open_gate(edge.platform, scopes)
+    accounts = ServerRoutes(edge.platform, scopes).accounts
     assert accounts is not None
     page = await browser.visit(await accounts.invite(OCTOCAT, ""))
     away = await browser.press(page, "Continue to GitHub")

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mcp_edge.auth.scopes import Scopes
-from mcp_edge.auth.server.routes import Entrance
+from mcp_edge.auth.server.routes import ServerRoutes
 from tests.oauth.counter import FOREIGN_KEY, KEY, LIMITED_KEY, Counter
 from tests.oauth.granting import ANN, HERE, SCOPES, URLS, Office
 
@@ -108,10 +108,10 @@ async def test_a_call_reads_the_store_once_for_its_token(memory: Counter) -> Non
     tokens = await memory.office.tokens()
     trouble = memory.office.trouble()
     watched = Counter(Office(trouble.records, trouble.atomics, memory.office.clock))
-    entrance = Entrance(watched.platform, _scopes)
+    routes = ServerRoutes(watched.platform, _scopes)
     for _ in range(3):
         trouble.log.clear()
-        user = await entrance.authenticator.authenticate(watched.request(tokens.access_token))
+        user = await routes.authenticator.authenticate(watched.request(tokens.access_token))
         assert (user.subject, [name.split("/")[0] for name in trouble.log]) == ("ann", ["get token"])
     trouble.log.clear()
     for forged in ("mea_forged", "mea_" + "0" * 80, tokens.access_token[:-1] + "g"):

@@ -12,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from mcp_edge.auth.server.attempts import PER_WINDOW, Limits
+from mcp_edge.auth.server.attempts import PER_WINDOW, Attempts
 from mcp_edge.auth.server.clients import document_fetch
 from mcp_edge.auth.server.clients.document_fetch import LEAST_FRESH_S, MAX_BYTES
 from mcp_edge.auth.server.clients.documents import MOST_FETCHES, MOST_OF_A_NETWORK, NEW_TTL_S, STALE_S
@@ -65,7 +65,7 @@ class Strangers:
         self.platform = Platform(
             settings, records, atomics, clock=self.clock, http_public=lambda: self.wire.client(self.names)
         )  # fmt: skip
-        self.clients = Clients(self.platform, Limits(self.platform))
+        self.clients = Clients(self.platform, Attempts(self.platform))
 
     def response(self) -> httpx.Response:
         if self.down:
@@ -400,7 +400,7 @@ async def test_who_fetches_a_new_client_s_document_does_not_shorten_the_life_of_
     there.platform = replace(
         there.platform, http_public=lambda: httpx.AsyncClient(transport=httpx.MockTransport(late))
     )  # fmt: skip
-    elsewhere = Clients(there.platform, Limits(there.platform))
+    elsewhere = Clients(there.platform, Attempts(there.platform))
     assert await elsewhere.find_or_fetch(URL, request_from()) == CLIENT
     there.clock.advance(NEW_TTL_S + 1)
     assert await elsewhere.find(URL) == CLIENT
@@ -445,7 +445,7 @@ async def test_a_document_in_use_is_looked_at_again_when_its_headers_say_within_
 async def test_what_another_instance_has_fetched_is_not_fetched_again() -> None:
     there = Strangers()
     await there.authorize()
-    assert await Clients(there.platform, Limits(there.platform)).find_or_fetch(URL, request_from()) == CLIENT
+    assert await Clients(there.platform, Attempts(there.platform)).find_or_fetch(URL, request_from()) == CLIENT
     assert there.fetches == 1
 
 
@@ -519,7 +519,7 @@ async def test_new_clients_are_counted_together_whether_they_register_or_have_do
     there.status = 404
     for n in range(PER_WINDOW["new-client"] - 1):
         await there.refusal(f"https://client.example/{n}")
-    limits = Limits(there.platform)
+    limits = Attempts(there.platform)
     await limits.check(request_from(), "new-client")  # what /register counts
     with pytest.raises(TooMany):
         await there.authorize("https://client.example/more")
@@ -570,7 +570,7 @@ async def test_a_process_fetches_so_many_documents_at_once_and_refuses_more_at_o
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(slow))
     there.platform = replace(there.platform, http_public=lambda: client)
-    there.clients = Clients(there.platform, Limits(there.platform))
+    there.clients = Clients(there.platform, Attempts(there.platform))
 
     async def stranger(n: int) -> None:
         with pytest.raises(OAuthError):
@@ -606,7 +606,7 @@ async def test_one_network_has_few_documents_fetched_at_once_whatever_its_addres
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(slow))
     there.platform = replace(there.platform, http_public=lambda: client)
-    there.clients = Clients(there.platform, Limits(there.platform))
+    there.clients = Clients(there.platform, Attempts(there.platform))
     refused = 0
 
     async def stranger(n: int) -> None:
@@ -638,7 +638,7 @@ async def test_where_no_name_can_be_looked_up_just_now_a_known_client_is_let_in_
         raise public_http.Busy(host)
 
     there.platform = replace(there.platform, http_public=lambda: public_http.client(there.wire.transport(), full))
-    there.clients = Clients(there.platform, Limits(there.platform))
+    there.clients = Clients(there.platform, Attempts(there.platform))
     assert await there.authorize() == CLIENT
     with pytest.raises(TooMany, match="try again in a few seconds"):
         await there.authorize("https://new.example/app.json")

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mcp_edge.auth.server.attempts import PER_WINDOW, Limits, What
+from mcp_edge.auth.server.attempts import PER_WINDOW, Attempt, Attempts
 from mcp_edge.auth.server.clients.lookup import Clients
 from mcp_edge.auth.server.clients.registered import UNUSED_TTL_S
 from mcp_edge.errors import TooMany
@@ -27,12 +27,12 @@ def platform(request: pytest.FixtureRequest, clock: Clock) -> Platform:
     return Platform(Settings(), *ports, clock=clock)
 
 
-async def passed(platform: Platform, what: What, attempts: int) -> int:
+async def passed(platform: Platform, what: Attempt, attempts: int) -> int:
     """How many of so many attempts at once, on as many instances, are let through."""
 
     async def attempt() -> bool:
         try:
-            await Limits(platform).count(what, "198.51.100.7")
+            await Attempts(platform).count(what, "198.51.100.7")
         except TooMany:
             return False
         return True
@@ -49,7 +49,7 @@ async def test_attempts_at_once_within_the_limit_are_all_let_through(platform: P
 
 
 async def test_parallel_registrations_make_one_client_that_stays(platform: Platform, clock: Clock) -> None:
-    instances = [Clients(platform, Limits(platform)) for _ in range(5)]
+    instances = [Clients(platform, Attempts(platform)) for _ in range(5)]
     answers = await asyncio.gather(*(clients.register(NATIVE) for clients in instances))
     assert len({answer["client_id"] for answer in answers}) == 1
     clock.advance(UNUSED_TTL_S - 1)
@@ -61,7 +61,7 @@ async def test_parallel_registrations_make_one_client_that_stays(platform: Platf
 
 
 async def test_an_unused_registration_is_gone_after_a_day(platform: Platform, clock: Clock) -> None:
-    clients = Clients(platform, Limits(platform))
+    clients = Clients(platform, Attempts(platform))
     client_id = (await clients.register(WEB))["client_id"]
     clock.advance(UNUSED_TTL_S)
     assert await clients.find(client_id) is None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp.shared.auth import OAuthClientInformationFull
 
-from mcp_edge.auth.server.attempts import Limits
+from mcp_edge.auth.server.attempts import Attempts
 from mcp_edge.auth.server.clients.lookup import Clients
 from mcp_edge.auth.server.clients.registered import UNUSED_TTL_S
 from mcp_edge.auth.server.model import CLIENT_TTL_S, Client, OAuthError
@@ -41,8 +41,8 @@ class Server:
         self.clock = Clock()
         records, atomics = open_memory(self.clock)
         self.platform = Platform(Settings(**options), records, atomics, clock=self.clock)
-        self.limits = Limits(self.platform)
-        self.clients = Clients(self.platform, self.limits)
+        self.attempts = Attempts(self.platform)
+        self.clients = Clients(self.platform, self.attempts)
 
     async def get_tokens(self, client_id: str) -> None:
         """What /token does for a client that is known."""
@@ -258,7 +258,7 @@ async def test_where_registration_is_switched_off_nobody_registers_and_nobody_re
     server = Server()
     client_id = (await server.clients.register(NATIVE))["client_id"]
     closed = Clients(Platform(Settings(registration=("cimd",)), server.platform.records, server.platform.atomics),
-                     server.limits)  # fmt: skip
+                     server.attempts)  # fmt: skip
     assert await closed.find(client_id) is None
     with pytest.raises(NotFound):
         await closed.register(NATIVE)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from mcp_edge.auth.server.attempts import PER_WINDOW, What
+from mcp_edge.auth.server.attempts import PER_WINDOW, Attempt
 from mcp_edge.errors import StoreUnavailable
 from tests.oauth.deployment import deploy
 from tests.support.visitor import Visitor
 
 pytestmark = pytest.mark.anyio
 
-ENDPOINTS: list[tuple[str, str, What]] = [
+ENDPOINTS: list[tuple[str, str, Attempt]] = [
     ("GET", "/authorize", "authorize"),
     ("POST", "/consent", "consent"),
     ("GET", "/sign-in", "apps"),
@@ -44,7 +44,9 @@ async def status(browser: Visitor, method: str, path: str) -> int:
 
 
 @EACH
-async def test_one_attempt_too_many_is_refused_and_no_other_address_with_it(method: str, path: str, what: What) -> None:
+async def test_one_attempt_too_many_is_refused_and_no_other_address_with_it(
+    method: str, path: str, what: Attempt
+) -> None:
     edge = deploy()
     async with edge.visitor(address="198.51.100.7") as here, edge.visitor(address="198.51.100.8") as there:
         answered = [await status(here, method, path) for _ in range(PER_WINDOW[what])]
@@ -60,7 +62,7 @@ async def test_one_attempt_too_many_is_refused_and_no_other_address_with_it(meth
 
 @EACH
 async def test_what_cannot_be_counted_is_not_answered(
-    method: str, path: str, what: What, monkeypatch: pytest.MonkeyPatch
+    method: str, path: str, what: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edge = deploy()
     async with edge.visitor() as browser:
@@ -102,7 +104,7 @@ FORMS: dict[str, dict[str, str]] = {
 
 
 def said(headers: dict[str, str]) -> dict[str, str]:
-    """What another site's page has a browser send; a value that is empty stays away."""
+    """Attempt another site's page has a browser send; a value that is empty stays away."""
     return {name: value for name, value in {"sec-fetch-site": "cross-site", **headers}.items() if value}
 
 

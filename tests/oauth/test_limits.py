@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.auth.server.attempts import PER_WINDOW, Limits
+from mcp_edge.auth.server.attempts import PER_WINDOW, Attempts
 from mcp_edge.errors import StoreUnavailable, TooMany
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Request
@@ -42,11 +42,11 @@ def request(*headers: tuple[str, str], client: tuple[str, int] | None = ("198.51
     return Request(scope, receive, send)
 
 
-async def attempts(limits: Limits, *headers: tuple[str, str], client: str = "198.51.100.7", most: int = 50) -> int:
+async def passed(attempts: Attempts, *headers: tuple[str, str], client: str = "198.51.100.7", most: int = 50) -> int:
     """How many attempts to register pass before one is refused."""
     for n in range(most):
         try:
-            await limits.check(request(*headers, client=(client, 1)), "new-client")
+            await attempts.check(request(*headers, client=(client, 1)), "new-client")
         except TooMany:
             return n
     return most
@@ -62,7 +62,7 @@ FORGED = [
 
 
 async def test_no_header_makes_an_address_where_no_proxy_is_trusted() -> None:
-    assert Limits(platform()).address(request(*FORGED)) == "198.51.100.7"
+    assert Attempts(platform()).address(request(*FORGED)) == "198.51.100.7"
 
 
 @pytest.mark.parametrize(
@@ -85,96 +85,96 @@ async def test_no_header_makes_an_address_where_no_proxy_is_trusted() -> None:
     ],
 )
 async def test_a_trusted_proxy_states_the_address_in_the_last_entry(fields: list[str], address: str) -> None:
-    limits = Limits(platform(client_address_header="X-Forwarded-For"))
-    assert limits.address(request(*(("X-Forwarded-For", field) for field in fields))) == address
+    attempts = Attempts(platform(client_address_header="X-Forwarded-For"))
+    assert attempts.address(request(*(("X-Forwarded-For", field) for field in fields))) == address
 
 
 async def test_only_the_header_that_is_trusted_is_read() -> None:
-    limits = Limits(platform(client_address_header="CF-Connecting-IP"))
-    assert limits.address(request(("X-Forwarded-For", "192.0.2.66"), ("CF-Connecting-IP", "203.0.113.9"))) == (
+    attempts = Attempts(platform(client_address_header="CF-Connecting-IP"))
+    assert attempts.address(request(("X-Forwarded-For", "192.0.2.66"), ("CF-Connecting-IP", "203.0.113.9"))) == (
         "203.0.113.9"
     )
 
 
 @pytest.mark.parametrize("client", [None, ("", 0), ("unix", 0)])
 async def test_a_host_that_states_no_address_has_one_count_for_all(client: tuple[str, int] | None) -> None:
-    limits = Limits(platform())
-    assert limits.address(request(client=client)) == ""
+    attempts = Attempts(platform())
+    assert attempts.address(request(client=client)) == ""
     for _ in range(PER_WINDOW["new-client"]):
-        await limits.check(request(client=client), "new-client")
+        await attempts.check(request(client=client), "new-client")
     with pytest.raises(TooMany):
-        await limits.check(request(client=client), "new-client")
+        await attempts.check(request(client=client), "new-client")
 
 
 async def test_one_attempt_too_many_is_refused_and_told_when_to_come_back() -> None:
     clock = Clock()
-    limits = Limits(platform(clock))
+    attempts = Attempts(platform(clock))
     clock.advance(60 - clock.now % 60)
-    assert await attempts(limits) == PER_WINDOW["new-client"] == 10
+    assert await passed(attempts) == PER_WINDOW["new-client"] == 10
     with pytest.raises(TooMany) as refusal:
-        await limits.check(request(), "new-client")
+        await attempts.check(request(), "new-client")
     # At the minute's end the ten begin to slide out, the first of them six seconds later.
     assert refusal.value.headers == {"retry-after": "66"}
 
 
 async def test_who_comes_back_when_told_is_let_in() -> None:
     clock = Clock()
-    limits = Limits(platform(clock))
+    attempts = Attempts(platform(clock))
     clock.advance(-(clock.now % 60) + 17)
-    assert await attempts(limits) == 10
+    assert await passed(attempts) == 10
     for _ in range(15):
         with pytest.raises(TooMany) as refusal:
-            await limits.check(request(), "new-client")
+            await attempts.check(request(), "new-client")
         clock.advance(int(refusal.value.headers["retry-after"]))
-        await limits.check(request(), "new-client")
+        await attempts.check(request(), "new-client")
 
 
 async def test_no_minute_has_more_attempts_than_the_limit_at_its_seam() -> None:
     clock = Clock()
-    limits = Limits(platform(clock))
+    attempts = Attempts(platform(clock))
     clock.advance(-(clock.now % 60) + 59)
-    assert await attempts(limits) == 10
+    assert await passed(attempts) == 10
     clock.advance(2)  # a fixed window would now begin to count anew
-    assert await attempts(limits) == 0
+    assert await passed(attempts) == 0
     clock.advance(30)
-    assert await attempts(limits) == 5
+    assert await passed(attempts) == 5
 
 
 async def test_after_two_quiet_minutes_nothing_is_remembered() -> None:
     clock = Clock()
     where = platform(clock)
-    limits = Limits(where)
-    assert await attempts(limits) == 10
+    attempts = Attempts(where)
+    assert await passed(attempts) == 10
     clock.advance(120)
     assert await where.atomics.read("limit/") == []
-    assert await attempts(limits) == 10
+    assert await passed(attempts) == 10
 
 
 async def test_addresses_and_endpoints_are_counted_apart() -> None:
-    limits = Limits(platform())
-    assert await attempts(limits) == 10
-    assert await attempts(limits, client="198.51.100.8") == 10
-    await limits.check(request(), "token")
+    attempts = Attempts(platform())
+    assert await passed(attempts) == 10
+    assert await passed(attempts, client="198.51.100.8") == 10
+    await attempts.check(request(), "token")
 
 
 async def test_forged_headers_do_not_win_more_attempts() -> None:
-    limits = Limits(platform())
-    assert await attempts(limits) == 10
-    assert await attempts(limits, *FORGED) == 0
+    attempts = Attempts(platform())
+    assert await passed(attempts) == 10
+    assert await passed(attempts, *FORGED) == 0
 
 
 async def test_a_trusted_proxy_s_clients_are_counted_apart_whatever_they_write_themselves() -> None:
-    limits = Limits(platform(client_address_header="X-Forwarded-For"))
-    assert await attempts(limits, ("X-Forwarded-For", "203.0.113.9")) == 10
-    assert await attempts(limits, ("X-Forwarded-For", "192.0.2.1, 203.0.113.9")) == 0
-    assert await attempts(limits, ("X-Forwarded-For", "203.0.113.10")) == 10
+    attempts = Attempts(platform(client_address_header="X-Forwarded-For"))
+    assert await passed(attempts, ("X-Forwarded-For", "203.0.113.9")) == 10
+    assert await passed(attempts, ("X-Forwarded-For", "192.0.2.1, 203.0.113.9")) == 0
+    assert await passed(attempts, ("X-Forwarded-For", "203.0.113.10")) == 10
 
 
 async def test_all_addresses_of_a_customer_s_ipv6_network_count_as_one() -> None:
-    limits = Limits(platform())
-    assert await attempts(limits, client="2001:db8:1:2::1") == 10
-    assert await attempts(limits, client="2001:db8:1:2:ffff::1") == 0
-    assert await attempts(limits, client="2001:db8:1:3::1") == 10
+    attempts = Attempts(platform())
+    assert await passed(attempts, client="2001:db8:1:2::1") == 10
+    assert await passed(attempts, client="2001:db8:1:2:ffff::1") == 0
+    assert await passed(attempts, client="2001:db8:1:3::1") == 10
 
 
 @pytest.mark.parametrize(
@@ -191,29 +191,29 @@ async def test_all_addresses_of_a_customer_s_ipv6_network_count_as_one() -> None
 )
 async def test_a_stranger_with_many_networks_has_little_more_than_one_with_one(networks: list[str], most: int) -> None:
     where = platform()
-    limits = Limits(where)
-    assert sum([await attempts(limits, client=address) for address in networks]) == most
+    attempts = Attempts(where)
+    assert sum([await passed(attempts, client=address) for address in networks]) == most
     assert len(await where.atomics.read("limit/", limit=100)) <= 5  # nor a record for each
 
 
 async def test_who_is_refused_at_home_takes_nothing_from_the_neighbours() -> None:
-    limits = Limits(platform())
+    attempts = Attempts(platform())
     for _ in range(100):
         with suppress(TooMany):
-            await limits.check(request(client=("2001:db8:1:2::1", 1)), "new-client")
-    assert await attempts(limits, client="2001:db8:1:ff02::1") == 10
+            await attempts.check(request(client=("2001:db8:1:2::1", 1)), "new-client")
+    assert await passed(attempts, client="2001:db8:1:ff02::1") == 10
 
 
 async def test_a_network_that_was_used_up_is_free_again_when_its_window_has_passed() -> None:
     clock = Clock()
-    limits = Limits(platform(clock))
+    attempts = Attempts(platform(clock))
     clock.advance(60 - clock.now % 60)
     for n in range(4):
-        assert await attempts(limits, client=f"2001:db8:1:{n:x}00::1") == 10
+        assert await passed(attempts, client=f"2001:db8:1:{n:x}00::1") == 10
     with pytest.raises(TooMany) as refusal:
-        await limits.check(request(client=("2001:db8:1:ff00::1", 1)), "new-client")
+        await attempts.check(request(client=("2001:db8:1:ff00::1", 1)), "new-client")
     clock.advance(int(refusal.value.headers["retry-after"]))
-    await limits.check(request(client=("2001:db8:1:ff00::1", 1)), "new-client")
+    await attempts.check(request(client=("2001:db8:1:ff00::1", 1)), "new-client")
 
 
 async def test_a_count_of_an_older_release_is_read_and_written_so_that_it_can_read_it() -> None:
@@ -221,10 +221,10 @@ async def test_a_count_of_an_older_release_is_read_and_written_so_that_it_can_re
     where = platform(clock)
     key = f"limit/{short_hash('client-renewal:https://client.example/')}"
     await where.atomics.create(key, json.dumps([1, int(clock() // 60), 0, 9]).encode(), nonce="n")
-    limits = Limits(where)
-    await limits.count("client-renewal", "https://client.example/")
+    attempts = Attempts(where)
+    await attempts.count("client-renewal", "https://client.example/")
     with pytest.raises(TooMany):
-        await limits.count("client-renewal", "https://client.example/")
+        await attempts.count("client-renewal", "https://client.example/")
     entry = await where.atomics.get(key)
     assert entry is not None
     assert json.loads(entry.value) == [1, int(clock() // 60), 0, 10]
@@ -232,7 +232,7 @@ async def test_a_count_of_an_older_release_is_read_and_written_so_that_it_can_re
 
 async def test_parallel_attempts_on_two_instances_are_counted_once_each() -> None:
     where = platform()
-    both = [Limits(where), Limits(where)]
+    both = [Attempts(where), Attempts(where)]
 
     async def attempt(n: int) -> bool:
         try:
@@ -253,7 +253,7 @@ class Away(MemoryAtomics):
 
 async def test_without_a_count_there_is_no_attempt() -> None:
     with pytest.raises(StoreUnavailable):
-        await Limits(platform(atomics=Away())).check(request(), "token")
+        await Attempts(platform(atomics=Away())).check(request(), "token")
 
 
 class Binding:
@@ -271,21 +271,21 @@ class Binding:
 async def test_the_platform_s_limiter_refuses_before_the_store_is_asked() -> None:
     binding = Binding(allowed=False)
     with pytest.raises(TooMany) as refusal:
-        await Limits(platform(atomics=Away(), limiter=binding)).check(request(), "token")
+        await Attempts(platform(atomics=Away(), limiter=binding)).check(request(), "token")
     assert (refusal.value.headers["retry-after"], binding.keys) == ("60", ["token:198.51.100.7"])
 
 
 async def test_what_the_platform_s_limiter_lets_through_is_counted_all_the_same() -> None:
-    assert await attempts(Limits(platform(limiter=Binding(allowed=True)))) == 10
+    assert await passed(Attempts(platform(limiter=Binding(allowed=True)))) == 10
     with pytest.raises(StoreUnavailable):
-        await Limits(platform(atomics=Away(), limiter=Binding(allowed=True))).check(request(), "token")
+        await Attempts(platform(atomics=Away(), limiter=Binding(allowed=True))).check(request(), "token")
 
 
 @pytest.mark.parametrize("odd", [b"\xa0", b"\x85", b"\x1c", b"\x0b", b"\x0c", b"\xc2\xa0", b"\xb2", b"\xef\xbc\x91"])
 def test_an_address_with_a_byte_that_is_no_space_is_none(odd: bytes) -> None:
-    limits, asked = Limits(platform(client_address_header="X-Forwarded-For")), request()
+    attempts, asked = Attempts(platform(client_address_header="X-Forwarded-For")), request()
     for stated in (odd + b"203.0.113.9", b"203.0.113.9" + odd, b"203.0.113.9:" + odd + b"80", b"203.0." + odd + b".9"):
         asked.pairs = [(b"x-forwarded-for", b"10.0.0.1, " + stated)]
-        assert limits.address(asked) == ("203.0.113.9" if stated[:12] == b"203.0.113.9:" else "198.51.100.7")
+        assert attempts.address(asked) == ("203.0.113.9" if stated[:12] == b"203.0.113.9:" else "198.51.100.7")
     asked.pairs = [(b"x-forwarded-for", b"10.0.0.1,\t 203.0.113.9 ")]
-    assert limits.address(asked) == "203.0.113.9"
+    assert attempts.address(asked) == "203.0.113.9"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.auth.server.attempts import Limits
+from mcp_edge.auth.server.attempts import Attempts
 from mcp_edge.auth.server.clients import redirect_uris
 from mcp_edge.auth.server.clients.lookup import Clients
 from mcp_edge.errors import ConfigurationError
@@ -136,7 +136,7 @@ async def test_a_client_s_document_may_name_an_admitted_scheme() -> None:
     await there.refusal()
     settings = there.platform.settings.model_copy(update={"redirect_schemes": SCHEMES})
     there.platform = replace(there.platform, settings=settings)
-    there.clients = Clients(there.platform, Limits(there.platform))
+    there.clients = Clients(there.platform, Attempts(there.platform))
     found = await there.authorize()
     assert found is not None
     assert found.redirect_uris == (CURSOR,)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mcp_edge.auth.server.attempts import Limits
+from mcp_edge.auth.server.attempts import Attempts
 from mcp_edge.auth.server.clients import unused
 from mcp_edge.auth.server.clients.lookup import Clients
 from mcp_edge.platform import Platform
@@ -48,14 +48,14 @@ async def known(clients: Clients, ids: list[str]) -> list[bool]:
 
 
 async def test_the_oldest_clients_that_got_no_tokens_give_way(platform: Platform) -> None:
-    clients = Clients(platform, Limits(platform))
+    clients = Clients(platform, Attempts(platform))
     ids = [await registered(clients, n) for n in range(PLACES + 3)]
 
     assert await known(clients, ids) == [False] * 3 + [True] * PLACES
 
 
 async def test_a_client_that_got_tokens_never_gives_way(platform: Platform) -> None:
-    clients = Clients(platform, Limits(platform))
+    clients = Clients(platform, Attempts(platform))
     ids = [await registered(clients, "used"), (await clients.register(NATIVE))["client_id"]]
     for client_id in ids:
         found = await clients.find(client_id)
@@ -68,7 +68,7 @@ async def test_a_client_that_got_tokens_never_gives_way(platform: Platform) -> N
 
 
 async def test_clients_that_come_at_the_same_time_are_all_counted(platform: Platform) -> None:
-    clients = [Clients(platform, Limits(platform)) for _ in range(2 * PLACES)]
+    clients = [Clients(platform, Attempts(platform)) for _ in range(2 * PLACES)]
     ids = await asyncio.gather(*(registered(each, n) for n, each in enumerate(clients)))
     later = [await registered(clients[0], f"later {n}") for n in range(PLACES)]
 
@@ -78,7 +78,7 @@ async def test_clients_that_come_at_the_same_time_are_all_counted(platform: Plat
 
 async def test_a_large_client_takes_the_places_of_several(memory_ports: Ports, clock: Clock) -> None:
     platform = Platform(Settings(), *memory_ports, clock=clock)
-    clients = Clients(platform, Limits(platform))
+    clients = Clients(platform, Attempts(platform))
     small = [await registered(clients, n) for n in range(PLACES)]
     uris = [f"https://app.example/{n}/" + "x" * 400 for n in range(8)]
     large = await registered(clients, "large", redirect_uris=uris)
@@ -94,7 +94,7 @@ async def test_who_registers_the_same_again_has_a_place_that_lasts_and_takes_no_
     memory_ports: Ports, clock: Clock
 ) -> None:
     platform = Platform(Settings(), *memory_ports, clock=clock)
-    clients = Clients(platform, Limits(platform))
+    clients = Clients(platform, Attempts(platform))
     first = await registered(clients, 0)
     again = (await clients.register(NATIVE))["client_id"]
     for _ in range(5 * PLACES):  # the same over and over takes nothing from anybody

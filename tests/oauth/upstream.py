@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from mcp_edge.auth.identity.linked_accounts import Connections
+from mcp_edge.auth.identity.linked_accounts import LinkedAccounts
 from mcp_edge.auth.identity.provider import RedirectProvider
 from mcp_edge.protocol.keyring import KeyRing
 from tests.oauth.deployment import Deploy, Deployment, confirm, deploy
@@ -28,7 +28,7 @@ async def account_of(edge: Deployment, principal: str = OCTOCAT, issuer: str = B
     """The token of the user's account at the GitHub of this name, as it is kept."""
     ring = KeyRing([key.get_secret_value() for key in edge.platform.settings.secret_keys])
     provider = cast("RedirectProvider", SimpleNamespace(issuer=issuer))  # it is asked for nothing else
-    return await Connections(edge.platform, ring, provider).token(principal)
+    return await LinkedAccounts(edge.platform, ring, provider).token(principal)
 
 
 @dataclass

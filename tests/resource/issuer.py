@@ -13,7 +13,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from mcp_edge.auth.modes import Gate, gate
+from mcp_edge.auth.modes import AuthMode, choose_mode
 from mcp_edge.auth.scopes import Scope, Scopes
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Request
@@ -75,9 +75,9 @@ class Issuer:
             clock=self.clock,
         )
 
-    def gate(self, **settings: Any) -> Gate:
-        """The gate of a server that trusts this issuer."""
-        return gate(self.platform(**settings), scopes)
+    def mode(self, **settings: Any) -> AuthMode:
+        """The mode of a server that trusts this issuer."""
+        return choose_mode(self.platform(**settings), scopes)
 
     def clock(self) -> float:
         return self.now
@@ -136,9 +136,9 @@ def bearing(token: str, path: str = "/mcp") -> Request:
     return asking({"authorization": f"Bearer {token}"}, path)
 
 
-async def user_of(gate: Gate, token: str, path: str = "/mcp") -> User:
-    """Whom the gate sees in a bearer token."""
-    return await gate.authenticator.authenticate(bearing(token, path))
+async def user_of(mode: AuthMode, token: str, path: str = "/mcp") -> User:
+    """Whom the mode sees in a bearer token."""
+    return await mode.authenticator.authenticate(bearing(token, path))
 
 
 class Answered:
@@ -150,9 +150,9 @@ class Answered:
         self.body = b""
 
     @classmethod
-    async def by(cls, gate: Gate, path: str, method: str = "GET") -> Answered:
+    async def by(cls, mode: AuthMode, path: str, method: str = "GET") -> Answered:
         answered = cls()
-        handler = gate.route(path)
+        handler = mode.find_route(path)
         assert handler is not None
         scope: Any = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
 

@@ -13,7 +13,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mcp_edge.auth.modes import Gate
+from mcp_edge.auth.modes import AuthMode
 from mcp_edge.errors import ConfigurationError, Unauthenticated, UpstreamError
 from mcp_edge.user import User
 from tests.resource.issuer import HERE, NOW, OTHER_RSA, RSA, Answered, Issuer, asking, bearing, public, user_of
@@ -33,14 +33,14 @@ def issuer() -> Issuer:
 
 
 @pytest.fixture
-def gate(issuer: Issuer) -> Gate:
-    return issuer.gate(auth="jwt", jwt_issuer=issuer.url)
+def mode(issuer: Issuer) -> AuthMode:
+    return issuer.mode(auth="jwt", jwt_issuer=issuer.url)
 
 
-async def refusal(gate: Gate, token: str, path: str = "/mcp") -> str:
+async def refusal(mode: AuthMode, token: str, path: str = "/mcp") -> str:
     """The challenge to somebody who comes with this token."""
     with pytest.raises(Unauthenticated) as refused:
-        await user_of(gate, token, path)
+        await user_of(mode, token, path)
     assert refused.value.headers["cache-control"] == "no-store"
     return refused.value.headers["www-authenticate"]
 
@@ -48,10 +48,10 @@ async def refusal(gate: Gate, token: str, path: str = "/mcp") -> str:
 # -- whose it is ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_good_token_names_its_user_client_and_scopes_with_what_they_imply(issuer: Issuer, gate: Gate) -> None:
+async def test_a_good_token_names_its_user_client_and_scopes_with_those_implied(issuer: Issuer, mode: AuthMode) -> None:
     token = issuer.token(scope="notes:write", name="Alice")
 
-    assert await user_of(gate, token) == User(
+    assert await user_of(mode, token) == User(
         issuer=issuer.url,
         subject="alice",
         name="Alice",
@@ -194,16 +194,16 @@ def shaped(issuer: Issuer, header: dict[str, Any], claims: dict[str, Any]) -> st
 async def test_the_tokens_of_the_usual_authorization_servers_are_understood(shape: str) -> None:
     url, header, claims, settings, expected = SHAPES[shape]
     issuer = Issuer(url)
-    gate = issuer.gate(auth="jwt", jwt_issuer=url, **settings)
+    mode = issuer.mode(auth="jwt", jwt_issuer=url, **settings)
 
-    assert await user_of(gate, shaped(issuer, header, claims)) == expected
+    assert await user_of(mode, shaped(issuer, header, claims)) == expected
 
 
-async def test_two_tenants_of_one_issuer_are_two_principals(issuer: Issuer, gate: Gate) -> None:
-    principals = {(await user_of(gate, issuer.token(tid=tenant))).principal for tenant in ("a", "b", None)}
+async def test_two_tenants_of_one_issuer_are_two_principals(issuer: Issuer, mode: AuthMode) -> None:
+    principals = {(await user_of(mode, issuer.token(tid=tenant))).principal for tenant in ("a", "b", None)}
 
     assert len(principals) == 3
-    assert await refusal(gate, issuer.token(tid="a|alice")) == INVALID
+    assert await refusal(mode, issuer.token(tid="a|alice")) == INVALID
 
 
 # -- for whom it is ---------------------------------------------------------------------------------------------------
@@ -231,13 +231,13 @@ async def test_two_tenants_of_one_issuer_are_two_principals(issuer: Issuer, gate
     ],
 )
 async def test_a_token_is_good_at_the_resource_it_was_made_for(
-    issuer: Issuer, gate: Gate, audience: Any, good_at: set[str]
+    issuer: Issuer, mode: AuthMode, audience: Any, good_at: set[str]
 ) -> None:
     token = issuer.token(aud=audience)
     admitted: set[str] = set()
     for path in ("/mcp", "/sse", "/messages"):
         try:
-            await user_of(gate, token, path)
+            await user_of(mode, token, path)
         except Unauthenticated:
             continue
         admitted.add(path)
@@ -246,25 +246,25 @@ async def test_a_token_is_good_at_the_resource_it_was_made_for(
 
 
 async def test_configured_audiences_take_the_place_of_the_servers_own_urls(issuer: Issuer) -> None:
-    gate = issuer.gate(auth="jwt", jwt_issuer=issuer.url, jwt_audience="api://notes")
+    mode = issuer.mode(auth="jwt", jwt_issuer=issuer.url, jwt_audience="api://notes")
 
-    assert (await user_of(gate, issuer.token(aud="api://notes"), "/sse")).subject == "alice"
-    assert await refusal(gate, issuer.token(aud=HERE)) == INVALID
+    assert (await user_of(mode, issuer.token(aud="api://notes"), "/sse")).subject == "alice"
+    assert await refusal(mode, issuer.token(aud=HERE)) == INVALID
 
 
 async def test_only_a_token_of_that_use_may_have_a_client_for_its_audience() -> None:
     issuer = Issuer("https://cognito-idp.test/pool")
-    gate = issuer.gate(auth="jwt", jwt_issuer=issuer.url, jwt_audience="app")
+    mode = issuer.mode(auth="jwt", jwt_issuer=issuer.url, jwt_audience="app")
     claims = {"sub": "a", "client_id": "app", "scope": "x"}
 
-    assert (await user_of(gate, shaped(issuer, {}, {**claims, "token_use": "access"}))).client == "app"
+    assert (await user_of(mode, shaped(issuer, {}, {**claims, "token_use": "access"}))).client == "app"
     for wrong in (
         {},
         {"token_use": "id"},
         {"token_use": "access", "client_id": "other"},
         {"token_use": "access", "aud": "y"},
     ):
-        assert await refusal(gate, shaped(issuer, {}, {**claims, **wrong})) == INVALID
+        assert await refusal(mode, shaped(issuer, {}, {**claims, **wrong})) == INVALID
 
 
 # -- tokens that are not good -----------------------------------------------------------------------------------------
@@ -275,14 +275,14 @@ def segment(value: Any) -> str:
 
 
 @pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
-async def test_a_time_that_is_no_number_is_no_time(issuer: Issuer, gate: Gate, name: str) -> None:
-    assert await refusal(gate, issuer.token(**{name: float("nan")})) == INVALID
-    assert (await user_of(gate, issuer.token(**{name: NOW + (60 if name == "exp" else 0)}))).subject == "alice"
+async def test_a_time_that_is_no_number_is_no_time(issuer: Issuer, mode: AuthMode, name: str) -> None:
+    assert await refusal(mode, issuer.token(**{name: float("nan")})) == INVALID
+    assert (await user_of(mode, issuer.token(**{name: NOW + (60 if name == "exp" else 0)}))).subject == "alice"
 
 
-async def test_a_token_that_ends_after_the_end_of_numbers_is_good_now(issuer: Issuer, gate: Gate) -> None:
+async def test_a_token_that_ends_after_the_end_of_numbers_is_good_now(issuer: Issuer, mode: AuthMode) -> None:
     for end in (10**400, float("inf")):
-        assert (await user_of(gate, issuer.token(exp=end))).subject == "alice"
+        assert (await user_of(mode, issuer.token(exp=end))).subject == "alice"
 
 
 def forged(kind: str, issuer: Issuer) -> str:
@@ -392,11 +392,11 @@ FORGED = [
 
 @pytest.mark.parametrize("kind", FORGED)
 async def test_a_token_that_is_not_good_is_refused_without_a_reason_that_helps_to_forge_one(
-    issuer: Issuer, gate: Gate, kind: str
+    issuer: Issuer, mode: AuthMode, kind: str
 ) -> None:
-    assert (await user_of(gate, issuer.token())).subject == "alice"
+    assert (await user_of(mode, issuer.token())).subject == "alice"
 
-    assert await refusal(gate, forged(kind, issuer)) == INVALID
+    assert await refusal(mode, forged(kind, issuer)) == INVALID
     assert all(url.startswith(issuer.url) for url in issuer.asked)
 
 
@@ -420,18 +420,18 @@ async def test_what_the_same_issuer_signs_for_other_purposes_is_no_access_token(
     header: dict[str, Any], claims: dict[str, Any]
 ) -> None:
     issuer = Issuer()
-    gate = issuer.gate(auth="jwt", jwt_issuer=issuer.url, jwt_audience=f"app, {HERE}")
+    mode = issuer.mode(auth="jwt", jwt_issuer=issuer.url, jwt_audience=f"app, {HERE}")
     good = {name: value for name, value in issuer.claims(**claims).items() if value is not None}
 
-    assert await refusal(gate, shaped(issuer, header, good)) == INVALID
-    assert (await user_of(gate, shaped(issuer, {"typ": "JWT"}, issuer.claims()))).subject == "alice"
+    assert await refusal(mode, shaped(issuer, header, good)) == INVALID
+    assert (await user_of(mode, shaped(issuer, {"typ": "JWT"}, issuer.claims()))).subject == "alice"
 
 
 @pytest.mark.parametrize("odd", ["\xa0", "\x85", "\x0b", "\x1c", "=", "==", "!", "\n", "\xc2\xa0", "+", "/"])
-async def test_a_token_has_one_spelling(issuer: Issuer, gate: Gate, odd: str) -> None:
+async def test_a_token_has_one_spelling(issuer: Issuer, mode: AuthMode, odd: str) -> None:
     token = issuer.token()
     head, body, signature = token.split(".")
-    assert (await user_of(gate, f" {token}\t")).subject == "alice"
+    assert (await user_of(mode, f" {token}\t")).subject == "alice"
     spellings = [
         token + odd,
         odd + token,
@@ -439,17 +439,17 @@ async def test_a_token_has_one_spelling(issuer: Issuer, gate: Gate, odd: str) ->
         f"{head}.{body}.{signature[:9]}{odd}{signature[9:]}",
     ]
     for spelling in (*spellings, f"{head}{odd}.{body}.{signature}"):
-        assert await refusal(gate, spelling) == INVALID
+        assert await refusal(mode, spelling) == INVALID
 
 
-async def test_clocks_may_differ_by_half_a_minute(issuer: Issuer, gate: Gate) -> None:
-    assert (await user_of(gate, issuer.token(nbf=int(NOW) + 29, iat=int(NOW) + 29))).subject == "alice"
-    assert (await user_of(gate, issuer.token(exp=int(NOW) - 29))).subject == "alice"
+async def test_clocks_may_differ_by_half_a_minute(issuer: Issuer, mode: AuthMode) -> None:
+    assert (await user_of(mode, issuer.token(nbf=int(NOW) + 29, iat=int(NOW) + 29))).subject == "alice"
+    assert (await user_of(mode, issuer.token(exp=int(NOW) - 29))).subject == "alice"
 
 
-async def test_without_a_token_the_client_is_told_where_to_get_one(gate: Gate) -> None:
+async def test_without_a_token_the_client_is_told_where_to_get_one(mode: AuthMode) -> None:
     with pytest.raises(Unauthenticated) as refused:
-        await gate.authenticator.authenticate(asking({}))
+        await mode.authenticator.authenticate(asking({}))
 
     assert refused.value.headers == {
         "www-authenticate": f'Bearer resource_metadata="{WELL_KNOWN}", scope="notes:read notes:write"',
@@ -457,17 +457,17 @@ async def test_without_a_token_the_client_is_told_where_to_get_one(gate: Gate) -
     }
 
 
-async def test_a_token_in_the_query_or_under_another_scheme_is_none(issuer: Issuer, gate: Gate) -> None:
+async def test_a_token_in_the_query_or_under_another_scheme_is_none(issuer: Issuer, mode: AuthMode) -> None:
     token = issuer.token()
     for request in (asking({}, query=f"access_token={token}"), asking({"authorization": f"Basic {token}"})):
         with pytest.raises(Unauthenticated) as refused:
-            await gate.authenticator.authenticate(request)
+            await mode.authenticator.authenticate(request)
         assert "error=" not in refused.value.headers["www-authenticate"]
-    assert (await gate.authenticator.authenticate(asking({"authorization": f"bearer {token}"}))).subject == "alice"
+    assert (await mode.authenticator.authenticate(asking({"authorization": f"bearer {token}"}))).subject == "alice"
 
 
-async def test_the_challenge_of_a_missing_scope_names_it_and_the_endpoints_metadata(gate: Gate) -> None:
-    headers = gate.authenticator.step_up(bearing("x", "/messages"), {"notes:write"})
+async def test_the_challenge_of_a_missing_scope_names_it_and_the_endpoints_metadata(mode: AuthMode) -> None:
+    headers = mode.authenticator.step_up(bearing("x", "/messages"), {"notes:write"})
 
     assert 'error="insufficient_scope"' in headers["www-authenticate"]
     assert 'scope="notes:write"' in headers["www-authenticate"]
@@ -475,11 +475,11 @@ async def test_the_challenge_of_a_missing_scope_names_it_and_the_endpoints_metad
 
 
 async def test_a_refusal_is_logged_with_its_reason_and_without_the_token(
-    issuer: Issuer, gate: Gate, caplog: pytest.LogCaptureFixture
+    issuer: Issuer, mode: AuthMode, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = issuer.token(aud="https://other.test")
     with caplog.at_level(logging.INFO):
-        await refusal(gate, token)
+        await refusal(mode, token)
 
     assert "it is for somebody else" in caplog.text
     assert not any(part in caplog.text for part in token.split("."))
@@ -489,56 +489,56 @@ async def test_a_refusal_is_logged_with_its_reason_and_without_the_token(
 
 
 async def test_keys_are_found_through_the_issuers_metadata_and_a_known_token_asks_nobody(
-    issuer: Issuer, gate: Gate
+    issuer: Issuer, mode: AuthMode
 ) -> None:
     token = issuer.token()
     for _ in range(3):
-        await user_of(gate, token)
-    await user_of(gate, issuer.token())
+        await user_of(mode, token)
+    await user_of(mode, issuer.token())
 
     assert issuer.asked == [issuer.url + "/.well-known/openid-configuration", issuer.url + "/keys"]
 
 
-async def test_an_issuer_with_metadata_of_rfc_8414_alone_is_found_too(issuer: Issuer, gate: Gate) -> None:
+async def test_an_issuer_with_metadata_of_rfc_8414_alone_is_found_too(issuer: Issuer, mode: AuthMode) -> None:
     issuer.metadata_path = "/.well-known/oauth-authorization-server"
 
-    assert (await user_of(gate, issuer.token())).subject == "alice"
+    assert (await user_of(mode, issuer.token())).subject == "alice"
 
 
 async def test_a_configured_place_of_the_keys_needs_no_metadata(issuer: Issuer) -> None:
-    gate = issuer.gate(auth="jwt", jwt_issuer=issuer.url, jwt_jwks_url=issuer.url + "/keys")
-    await user_of(gate, issuer.token())
+    mode = issuer.mode(auth="jwt", jwt_issuer=issuer.url, jwt_jwks_url=issuer.url + "/keys")
+    await user_of(mode, issuer.token())
 
     assert issuer.asked == [issuer.url + "/keys"]
 
 
 async def test_a_new_key_is_taken_up_and_a_withdrawn_one_ends_its_tokens_within_ten_minutes(
-    issuer: Issuer, gate: Gate
+    issuer: Issuer, mode: AuthMode
 ) -> None:
     old = issuer.token()
-    assert (await user_of(gate, old)).subject == "alice"
+    assert (await user_of(mode, old)).subject == "alice"
     issuer.keys = {"second": OTHER_RSA}
-    assert (await user_of(gate, issuer.sign(issuer.claims(), kid="second"))).subject == "alice"
+    assert (await user_of(mode, issuer.sign(issuer.claims(), kid="second"))).subject == "alice"
     issuer.now += 601
 
-    assert await refusal(gate, old) == INVALID
-    assert (await user_of(gate, issuer.sign(issuer.claims(), kid="second"))).subject == "alice"
+    assert await refusal(mode, old) == INVALID
+    assert (await user_of(mode, issuer.sign(issuer.claims(), kid="second"))).subject == "alice"
 
 
-async def test_elliptic_curves_are_accepted(issuer: Issuer, gate: Gate) -> None:
-    assert (await user_of(gate, issuer.sign(issuer.claims(), kid="ec", alg="ES256"))).subject == "alice"
+async def test_elliptic_curves_are_accepted(issuer: Issuer, mode: AuthMode) -> None:
+    assert (await user_of(mode, issuer.sign(issuer.claims(), kid="ec", alg="ES256"))).subject == "alice"
 
 
-async def test_a_token_ends_when_it_says_so_however_well_it_is_known(issuer: Issuer, gate: Gate) -> None:
+async def test_a_token_ends_when_it_says_so_however_well_it_is_known(issuer: Issuer, mode: AuthMode) -> None:
     token = issuer.token(exp=int(NOW) + 60)
-    assert (await user_of(gate, token)).subject == "alice"
+    assert (await user_of(mode, token)).subject == "alice"
     issuer.now += 91
 
-    assert await refusal(gate, token) == INVALID
+    assert await refusal(mode, token) == INVALID
 
 
 async def test_what_is_remembered_of_tokens_is_bounded(
-    issuer: Issuer, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    issuer: Issuer, mode: AuthMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mcp_edge.auth.resource.token_cache._KNOWN", 2)
     verified: list[bytes] = []
@@ -551,7 +551,7 @@ async def test_what_is_remembered_of_tokens_is_bounded(
     monkeypatch.setattr("jwt.decode", counted)
     tokens = [issuer.token() for _ in range(3)]
     for token in (*tokens, tokens[2], tokens[1], tokens[0]):
-        await user_of(gate, token)
+        await user_of(mode, token)
 
     assert verified == [sha256(tokens[n].encode()).digest() for n in (0, 1, 2, 0)]
 
@@ -568,25 +568,25 @@ async def test_what_is_remembered_of_tokens_is_bounded(
     ],
 )
 async def test_metadata_that_points_elsewhere_or_is_another_issuers_is_not_followed(
-    issuer: Issuer, gate: Gate, metadata: dict[str, Any]
+    issuer: Issuer, mode: AuthMode, metadata: dict[str, Any]
 ) -> None:
     issuer.metadata = metadata
     with pytest.raises(UpstreamError):
-        await user_of(gate, issuer.token())
+        await user_of(mode, issuer.token())
 
     assert all("/.well-known/" in url for url in issuer.asked)
 
 
 async def test_an_issuer_that_is_away_is_an_upstreams_error_and_known_tokens_stay_good(
-    issuer: Issuer, gate: Gate
+    issuer: Issuer, mode: AuthMode
 ) -> None:
     known = issuer.token()
-    await user_of(gate, known)
+    await user_of(mode, known)
     fresh = Issuer(away=True)
     with pytest.raises(UpstreamError):
-        await user_of(fresh.gate(auth="jwt", jwt_issuer=fresh.url), fresh.token())
+        await user_of(fresh.mode(auth="jwt", jwt_issuer=fresh.url), fresh.token())
     issuer.away = True
-    assert (await user_of(gate, known)).subject == "alice"
+    assert (await user_of(mode, known)).subject == "alice"
 
 
 # -- metadata and settings --------------------------------------------------------------------------------------------
@@ -594,9 +594,9 @@ async def test_an_issuer_that_is_away_is_an_upstreams_error_and_known_tokens_sta
 
 @pytest.mark.parametrize("endpoint", ["", "/mcp", "/sse"])
 async def test_each_resource_names_the_issuer_as_its_authorization_server(
-    issuer: Issuer, gate: Gate, endpoint: str
+    issuer: Issuer, mode: AuthMode, endpoint: str
 ) -> None:
-    answered = await Answered.by(gate, f"/.well-known/oauth-protected-resource{endpoint}")
+    answered = await Answered.by(mode, f"/.well-known/oauth-protected-resource{endpoint}")
 
     assert answered.status == 200
     assert answered.json == {
@@ -606,7 +606,7 @@ async def test_each_resource_names_the_issuer_as_its_authorization_server(
         "bearer_methods_supported": ["header"],
         "resource_name": "mcp.example.com",
     }
-    assert gate.route("/authorize") is None
+    assert mode.find_route("/authorize") is None
 
 
 @pytest.mark.parametrize(
@@ -620,4 +620,4 @@ async def test_each_resource_names_the_issuer_as_its_authorization_server(
 )
 def test_settings_that_cannot_work_end_the_start(issuer: Issuer, settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
-        issuer.gate(auth="jwt", **settings)
+        issuer.mode(auth="jwt", **settings)

@@ -6,7 +6,7 @@ import pytest
 from mcp.shared.auth import ProtectedResourceMetadata
 
 from mcp_edge.auth.resource import challenges
-from mcp_edge.auth.resource.metadata import Documents, resource_metadata
+from mcp_edge.auth.resource.metadata import MetadataDocuments, resource_metadata
 from mcp_edge.auth.scopes import Scope, Scopes
 from mcp_edge.protocol.urls import Urls
 from tests.oauth.site import client
@@ -31,7 +31,7 @@ async def declared() -> Scopes:
     return SCOPES
 
 
-def documents(urls: Urls) -> Documents:
+def documents(urls: Urls) -> MetadataDocuments:
     return resource_metadata(urls, declared, authorization_servers=[urls.issuer])
 
 

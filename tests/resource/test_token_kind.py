@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from mcp_edge.auth.modes import gate
+from mcp_edge.auth.modes import choose_mode
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.errors import Unauthenticated
 from tests.resource.issuer import HERE, NOW, RSA, Issuer, scopes, user_of
@@ -242,14 +242,14 @@ async def test_an_access_token_is_let_in_and_what_else_its_issuer_signs_is_not(
     provider: str, kind: str, number: int
 ) -> None:
     signs, issuer = PROVIDERS[provider], Issuer()
-    way = issuer.gate(auth="jwt", jwt_issuer=issuer.url, jwt_audience=signs.audience)
+    mode = issuer.mode(auth="jwt", jwt_issuer=issuer.url, jwt_audience=signs.audience)
     claims = (signs.access if kind == "access" else signs.identity)[number]
     token = signed(issuer, claims, signs.typ if kind == "access" else "JWT")
     if kind == "access":
-        assert (await user_of(way, token)).subject == claims["sub"]
+        assert (await user_of(mode, token)).subject == claims["sub"]
         return
     with pytest.raises(Unauthenticated) as refused:
-        await user_of(way, token)
+        await user_of(mode, token)
     assert 'error="invalid_token"' in refused.value.headers["www-authenticate"]
 
 
@@ -263,8 +263,8 @@ async def test_what_an_app_got_for_itself_and_grants_it_nothing_is_let_in_only_w
 
     async def subject(clients: str, **more: Any) -> str:
         settings = {"auth": "jwt", "jwt_issuer": issuer.url, "jwt_audience": signs.audience, "jwt_clients": clients}
-        way = gate(issuer.platform(**settings), scopes if declares else undeclared)
-        return (await user_of(way, signed(issuer, {**claims, **more}, signs.typ))).subject
+        mode = choose_mode(issuer.platform(**settings), scopes if declares else undeclared)
+        return (await user_of(mode, signed(issuer, {**claims, **more}, signs.typ))).subject
 
     for clients in ("", "another", CLIENT[:-1]):
         with caplog.at_level("WARNING", "mcp_edge.audit"), pytest.raises(Unauthenticated) as refused:
@@ -288,8 +288,8 @@ async def test_what_an_app_got_for_itself_and_grants_it_nothing_is_let_in_only_w
 )
 async def test_a_users_token_is_let_in_by_a_server_that_declares_no_scopes(claims: Claims) -> None:
     issuer = Issuer()
-    way = gate(issuer.platform(auth="jwt", jwt_issuer=issuer.url, jwt_audience="api"), undeclared)
-    assert (await user_of(way, signed(issuer, {"aud": "api", **claims}))).subject == claims["sub"]
+    mode = choose_mode(issuer.platform(auth="jwt", jwt_issuer=issuer.url, jwt_audience="api"), undeclared)
+    assert (await user_of(mode, signed(issuer, {"aud": "api", **claims}))).subject == claims["sub"]
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt", "Application/AT+jwt"])
@@ -298,24 +298,24 @@ async def test_a_users_token_is_let_in_by_a_server_that_declares_no_scopes(claim
 )
 async def test_a_header_says_what_it_is_in_ascii_of_either_case(typ: str, other: Any) -> None:
     issuer = Issuer()
-    way = issuer.gate(auth="jwt", jwt_issuer=issuer.url)
+    mode = issuer.mode(auth="jwt", jwt_issuer=issuer.url)
     claims = issuer.claims(client_id=None, scope=None)
     tokens = [
         jwt.encode(claims, RSA, algorithm="RS256", headers={"kid": "rsa", "typ": value}) for value in (typ, other)
     ]
 
-    assert (await user_of(way, tokens[0])).subject == "alice"
+    assert (await user_of(mode, tokens[0])).subject == "alice"
     with pytest.raises(Unauthenticated):
-        await user_of(way, tokens[1])
+        await user_of(mode, tokens[1])
 
 
 @pytest.mark.parametrize("white", ["\u00a0", "\u0085", "\u2003", "\u001c", "\u001f", "\u000b", "\u000c", "\t", "\n"])
 async def test_only_a_space_parts_one_scope_from_the_next(white: str) -> None:
     issuer = Issuer()
-    way = issuer.gate(auth="jwt", jwt_issuer=issuer.url)
+    mode = issuer.mode(auth="jwt", jwt_issuer=issuer.url)
     for name in ("scope", "scp", "permissions"):
-        glued = await user_of(way, issuer.token(**{"scope": None, name: f"x{white}notes:write"}))
-        parted = await user_of(way, issuer.token(**{"scope": None, name: "x notes:write"}))
+        glued = await user_of(mode, issuer.token(**{"scope": None, name: f"x{white}notes:write"}))
+        parted = await user_of(mode, issuer.token(**{"scope": None, name: "x notes:write"}))
         assert glued.scopes == {f"x{white}notes:write"}
         assert parted.scopes == {"x", "notes:read", "notes:write"}
 
@@ -324,14 +324,14 @@ async def test_only_a_space_parts_one_scope_from_the_next(white: str) -> None:
 @pytest.mark.parametrize("name", ["alice\u00a0", "\u0085alice", "al\u200bice", "alice\n", "\ud800", "a" * 256])
 async def test_a_name_of_which_something_cannot_be_seen_names_nobody(claim: str, name: str) -> None:
     issuer = Issuer()
-    way = issuer.gate(auth="jwt", jwt_issuer=issuer.url)
+    mode = issuer.mode(auth="jwt", jwt_issuer=issuer.url)
     with pytest.raises(Unauthenticated):
-        await user_of(way, issuer.token(**{claim: name}))
+        await user_of(mode, issuer.token(**{claim: name}))
 
 
 async def test_names_are_compared_exactly() -> None:
     issuer = Issuer()
-    way = issuer.gate(auth="jwt", jwt_issuer=issuer.url)
+    mode = issuer.mode(auth="jwt", jwt_issuer=issuer.url)
     names = [
         "mike",
         "Mike",
@@ -345,7 +345,7 @@ async def test_names_are_compared_exactly() -> None:
         "\uff11",
         "1",
     ]
-    users = [await user_of(way, issuer.token(sub=name)) for name in names]
+    users = [await user_of(mode, issuer.token(sub=name)) for name in names]
 
     assert [user.subject for user in users] == names
     assert len({user.principal for user in users}) == len(names)

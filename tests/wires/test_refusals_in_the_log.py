@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from mcp_edge.auth.modes import Gate
+from mcp_edge.auth.modes import AuthMode
 from tests.wires import deployment
 from tests.wires.asgi import Headers
 from tests.wires.deployment import Deployment, Instance, bearer, notification, request
@@ -99,10 +99,10 @@ def a(edge: Deployment, monkeypatch: pytest.MonkeyPatch) -> Instance:
     """A server whose tools need scopes, behind a proxy."""
     badges = Badges()
 
-    def gate(*_: object) -> Gate:
-        return Gate(badges)
+    def choose_mode(*_: object) -> AuthMode:
+        return AuthMode(badges)
 
-    monkeypatch.setattr("mcp_edge.app.gate", gate)
+    monkeypatch.setattr("mcp_edge.app.choose_mode", choose_mode)
     monkeypatch.setattr(deployment, "create_server", scoped_server)
     return edge.instance("A", auth="keys", **PROXY)
 

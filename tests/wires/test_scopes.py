@@ -12,7 +12,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp_edge import Scope, User, declare_scopes, requires
 from mcp_edge.app import create_app
 from mcp_edge.auth.authenticator import BearerKeys
-from mcp_edge.auth.modes import Gate
+from mcp_edge.auth.modes import AuthMode
 from mcp_edge.auth.permissions import Permissions
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.errors import ConfigurationError
@@ -56,10 +56,10 @@ def badges(monkeypatch: pytest.MonkeyPatch) -> Badges:
     """Every instance serves the scoped server to holders of badges."""
     badges = Badges()
 
-    def gate(*_: object) -> Gate:
-        return Gate(badges)
+    def choose_mode(*_: object) -> AuthMode:
+        return AuthMode(badges)
 
-    monkeypatch.setattr("mcp_edge.app.gate", gate)
+    monkeypatch.setattr("mcp_edge.app.choose_mode", choose_mode)
     monkeypatch.setattr(deployment, "create_server", scoped_server)
     return badges
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mcp_edge.auth.authenticator import step_up
-from mcp_edge.auth.modes import Gate
+from mcp_edge.auth.modes import AuthMode
 from mcp_edge.errors import Unauthenticated
 from mcp_edge.protocol.request import Request
 from mcp_edge.user import User
@@ -63,10 +63,10 @@ class Names:
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     names = Names()
 
-    def gate(*_: object) -> Gate:
-        return Gate(names)
+    def choose_mode(*_: object) -> AuthMode:
+        return AuthMode(names)
 
-    monkeypatch.setattr("mcp_edge.app.gate", gate)
+    monkeypatch.setattr("mcp_edge.app.choose_mode", choose_mode)
     return names
 
 

@@ -86,7 +86,9 @@ def refuse_undeclared(settings: Settings, scopes: Scopes) -> None:
         limits += [(f"MCP_KEYS: entry {n}", words) for n, (_, limited, words) in enumerate(parted, 1) if limited]
     if settings.auth == "oauth":
         documents = enumerate(settings.clients, 1)
-        limits += [(f"MCP_CLIENTS: client {n}", told["scope"]) for n, told in documents if told.get("scope")]
+        limits += [
+            (f"MCP_CLIENTS: client {n}", document["scope"]) for n, document in documents if document.get("scope")
+        ]
     for where, words in limits:
         if unknown := [word for word in words.split(" ") if word not in scopes.by_name]:
             if scopes.declared:

@@ -1,6 +1,6 @@
-"""The way in that the settings ask for: who authenticates a request, and which paths authorization itself answers.
+"""How callers are authorized, one mode for each value of `MCP_AUTH`. It knows no token and no page.
 
-Only what the settings ask for is imported.
+Only the modules of the mode that the settings name are imported.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ def _nothing(path: str) -> Handler | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """See the module."""
+class AuthMode:
+    """What one mode contributes to an app: an authenticator, the paths of its own, users' accounts at the upstream."""
 
     authenticator: Authenticator
-    route: Callable[[str], Handler | None] = _nothing
+    find_route: Callable[[str], Handler | None] = _nothing
     """The handler of a path that needs no credential, or None."""
     accounts: Accounts | None = None
     """Users' own accounts at the upstream."""
 
 
-def gate(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> Gate:
-    """The gate of one app. `scopes` starts the server, which declares them.
+def choose_mode(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> AuthMode:
+    """The mode of one app, as its settings name it. `scopes` starts the server, which declares the scopes.
 
     Raises:
-        ConfigurationError: what this way needs is not set.
+        ConfigurationError: a setting that the mode needs is missing, or contradicts another.
     """
     settings = platform.settings
     if settings.upstream_account != "settings" and settings.auth != "oauth":
@@ -48,9 +48,9 @@ def gate(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> Gate:
     _check_credentials(settings)
     match settings.auth:
         case "none":
-            return Gate(Nobody())
+            return AuthMode(Nobody())
         case "keys":
-            return Gate(BearerKeys(settings.keys, scopes))
+            return AuthMode(BearerKeys(settings.keys, scopes))
         case auth if settings.public_url is None:
             raise ConfigurationError(f"MCP_AUTH={auth} needs MCP_PUBLIC_URL: clients are told where to be authorized.")
         case "oauth":
@@ -58,13 +58,14 @@ def gate(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> Gate:
                 raise ConfigurationError(
                     "MCP_AUTH=oauth needs a store where one write wins: on Workers, bind a D1 database as DB."
                 )
-            from mcp_edge.auth.server.routes import open_gate  # noqa: PLC0415
+            from mcp_edge.auth.server.routes import ServerRoutes  # noqa: PLC0415
 
-            return Gate(*open_gate(platform, scopes))
+            routes = ServerRoutes(platform, scopes)
+            return AuthMode(routes.authenticator, routes.find, routes.accounts)
         case "jwt" | "access":
-            from mcp_edge.auth.resource.routes import open_gate  # noqa: PLC0415
+            from mcp_edge.auth.resource.routes import resource_server  # noqa: PLC0415
 
-            return Gate(*open_gate(platform, scopes))
+            return AuthMode(*resource_server(platform, scopes))
 
 
 def _check_credentials(settings: Settings) -> None:

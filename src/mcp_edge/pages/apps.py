@@ -39,7 +39,7 @@ class Apps:
     apps: tuple[App, ...]
     account: str = ""
     """Where an upstream account is connected; empty for nowhere."""
-    told: str = ""
+    notice: str = ""
     """What has just been done, as a sentence."""
 
 
@@ -47,7 +47,7 @@ def page(view: Apps) -> Page:
     """The page."""
     nothing = Html('<p class="quiet">No app is connected.</p>\n')
     body = html(
-        "<h1>Connected apps</h1>\n{told}"
+        "<h1>Connected apps</h1>\n{notice}"
         "<p>Signed in as <strong>{name}</strong>.</p>\n"
         "{apps}{account}"
         '<section class="app" aria-label="Sign out">\n<h2>Sign out</h2>\n'
@@ -56,7 +56,7 @@ def page(view: Apps) -> Page:
         '<form method="post" action="{action}">\n{kept}'
         '<button class="danger" name="do" value="sign-out-everywhere">Sign out everywhere</button></form>\n</div>\n'
         "</section>",
-        told=status(view.told),
+        notice=status(view.notice),
         name=plain(view.user_name),
         apps=joined(_app(view, app) for app in view.apps) if view.apps else nothing,
         account=_account(view) if view.account else EMPTY,

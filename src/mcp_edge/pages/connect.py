@@ -17,12 +17,12 @@ def page(
     apps: str,
     replaces: bool,
     shown: tuple[str, str],
-    told: str = "",
+    notice: str = "",
 ) -> Page:
     """What will be connected, for whom, and why. `apps` is the page on which it is taken back; `shown` the hidden field
     that says when this page was made."""
     body = html(
-        "<h1>Connect your {provider} account?</h1>\n{told}"
+        "<h1>Connect your {provider} account?</h1>\n{notice}"
         "<p>An app that you use with this server has called a tool that needs your account at {provider}, and it will "
         "act there as you. {before}</p>\n"
         '<p class="note">If no app of yours has just asked for this, close this page.</p>\n'
@@ -36,7 +36,7 @@ def page(
         '<form method="post" action="{action}">\n{first}{hidden}'
         '<div class="buttons"><button class="main">Continue to {provider}</button></div>\n</form>',
         provider=plain(provider, 40),
-        told=status(told),
+        notice=status(notice),
         first=again.first("choice"),
         hidden=hidden((shown,)),
         before="One is connected already; the new one takes its place." if replaces else "",
@@ -57,12 +57,12 @@ def arrived(
     action: str,
     handle: str,
     shown: tuple[str, str],
-    told: str = "",
+    notice: str = "",
 ) -> Page:
     """Whose account would be used under whose name: its owner may never have seen the first page."""
     name = plain(provider, 40)
     body = html(
-        "<h1>Use this {provider} account here?</h1>\n{told}"
+        "<h1>Use this {provider} account here?</h1>\n{notice}"
         "<dl>\n"
         "<dt>Account at {provider}</dt><dd>{account}</dd>\n"
         "<dt>For</dt><dd><strong>{user}</strong></dd>\n"
@@ -78,7 +78,7 @@ def arrived(
         user=plain(user_name),
         server=server,
         action=action,
-        told=status(told),
+        notice=status(notice),
         first=again.first("choice"),
         hidden=hidden((("handle", handle), shown)),
     )

@@ -47,7 +47,7 @@ class Consent:
     client_named: bool = True
     """Whether the name is the client's own word."""
     problem: str = ""
-    told: str = ""
+    notice: str = ""
     """What has just happened, as sentences."""
 
 
@@ -56,7 +56,7 @@ def page(view: Consent) -> Page:
     name = app_name(view.client_name)
     title = f"Allow {name}?"
     body = html(
-        "<h1>Allow <q>{name}</q> to use this server?</h1>\n{told}{problem}"
+        "<h1>Allow <q>{name}</q> to use this server?</h1>\n{notice}{problem}"
         "<dl>\n"
         "<dt>App</dt><dd>{kind}</dd>\n"
         '<dt>Returns to</dt><dd><span class="host">{redirect}</span>{local}</dd>\n'
@@ -65,7 +65,7 @@ def page(view: Consent) -> Page:
         "</dl>\n{warning}"
         '<form method="post" action="{action}">\n{again}{hidden}{options}{buttons}</form>\n{after}',
         name=name,
-        told=status(view.told),
+        notice=status(view.notice),
         problem=html('<p class="note" role="alert">{text}</p>\n', text=view.problem) if view.problem else EMPTY,
         kind=_kind(view, name),
         redirect=view.redirect_host,

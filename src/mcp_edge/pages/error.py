@@ -11,12 +11,14 @@ _MOST_CHARS = 500
 
 def page(title: str, message: str, *, reference: str = "") -> Page:
     """`message` is public text; `reference` is the id under which the log knows more."""
-    told = html('<p class="quiet">Reference: <code>{reference}</code></p>', reference=reference) if reference else EMPTY
+    trace = (
+        html('<p class="quiet">Reference: <code>{reference}</code></p>', reference=reference) if reference else EMPTY
+    )
     body = html(
-        '<h1>{title}</h1>\n<p role="alert">{message}</p>\n{told}',
+        '<h1>{title}</h1>\n<p role="alert">{message}</p>\n{trace}',
         title=title,
         message=plain(message, _MOST_CHARS),
-        told=told,
+        trace=trace,
     )
     return Page(title, body)
 

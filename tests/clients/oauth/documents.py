@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from mcp_edge.auth.server.attempts import Limits
+from mcp_edge.auth.server.attempts import Attempts
 from mcp_edge.auth.server.clients.lookup import Clients
 from mcp_edge.auth.server.model import Client
 from mcp_edge.outbound import public_http
@@ -53,7 +53,7 @@ async def publish(store: str, public_url: str) -> Client:
         http_public=lambda: client,
     )
     try:
-        clients = Clients(platform, Limits(platform))
+        clients = Clients(platform, Attempts(platform))
         found = await clients.find_or_fetch(URL, request_from())
     finally:
         await client.aclose()

@@ -12,7 +12,7 @@ import jwt
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from mcp_edge.auth.identity.provider_metadata import Document
+from mcp_edge.auth.identity.provider_metadata import ProviderDocument
 from mcp_edge.errors import EdgeError, UpstreamError
 from mcp_edge.platform import Platform
 
@@ -75,7 +75,7 @@ class Jwks:
             ConfigurationError: it is neither.
         """
         self._platform = platform
-        self._document = Document(platform, url, _Keys.read, whose=_WHOSE)
+        self._document = ProviderDocument(platform, url, _Keys.read, whose=_WHOSE)
         self._searched_at = -math.inf
 
     async def key(self, kid: str | None, alg: str) -> PyJWK | None:

@@ -48,7 +48,7 @@ class _Account:
         return self.tokens.expires_at is None or self.tokens.expires_at - EARLY_S > now
 
 
-class Connections:
+class LinkedAccounts:
     """One account per principal, at one provider."""
 
     def __init__(self, platform: Platform, ring: KeyRing, provider: RedirectProvider) -> None:

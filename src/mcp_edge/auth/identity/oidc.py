@@ -13,7 +13,7 @@ from mcp_edge.auth.identity.id_token import MAX_SUBJECT, verified
 from mcp_edge.auth.identity.jwks import Jwks
 from mcp_edge.auth.identity.oauth_client import OAuthClient, SecretMethod
 from mcp_edge.auth.identity.provider import Departure, Identity, SignInRefused, TokenSet
-from mcp_edge.auth.identity.provider_metadata import Document
+from mcp_edge.auth.identity.provider_metadata import ProviderDocument
 from mcp_edge.errors import UpstreamError
 from mcp_edge.outbound.fetch import is_protected, json_object
 from mcp_edge.platform import Platform
@@ -74,7 +74,9 @@ class Oidc:
         self._scopes = scopes
         self._admission = admission
         self._keeps_tokens = keeps_tokens
-        self._metadata = Document(platform, issuer.rstrip("/") + WELL_KNOWN, self._read, whose="The identity provider")
+        self._metadata = ProviderDocument(
+            platform, issuer.rstrip("/") + WELL_KNOWN, self._read, whose="The identity provider"
+        )
         self._jwks: Jwks | None = None
         self._jwks_uri = ""
 
@@ -142,13 +144,13 @@ class Oidc:
         return user.tenant if self._is_googles else None
 
     async def _admit(self, user: User, claims: dict[str, Any], metadata: Metadata, tokens: TokenSet) -> str:
-        subject, told = user.subject, claims
+        subject = user.subject
         if self._admission.needs_email(subject) and not _emails(claims) and metadata.userinfo_endpoint:
             response = await self._client.get(metadata.userinfo_endpoint, tokens.access_token)
-            told = json_object(response, self.label)
-            if told.get("sub") != subject:  # OpenID Connect Core 1.0 §5.3.2
+            claims = json_object(response, self.label)
+            if claims.get("sub") != subject:  # OpenID Connect Core 1.0 §5.3.2
                 raise SignInRefused(f"{self.label} did not say who you are.", "userinfo is about another subject")
-        return self._admission.check(subject, emails=_emails(told), member_of=self._member_of(user))
+        return self._admission.check(subject, emails=_emails(claims), member_of=self._member_of(user))
 
     def _user(self, claims: dict[str, Any]) -> User:
         tenants = ("hd",) if self._is_googles else _TENANTS

@@ -26,7 +26,7 @@ TIMEOUT_S = 5.0
 MAX_BYTES = 256 * 1024
 
 
-class Document(Generic[T]):
+class ProviderDocument(Generic[T]):
     """The document at one URL, as `read` understands it, for one process.
 
     `read` raises `UpstreamError` for a document that cannot be used. `whose` begins the sentence of each error.

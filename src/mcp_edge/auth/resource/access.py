@@ -12,7 +12,7 @@ from typing import Any
 from mcp_edge.audit import decided
 from mcp_edge.auth.authenticator import refusal, step_up
 from mcp_edge.auth.identity.jwks import InvalidToken, Jwks
-from mcp_edge.auth.resource.token_cache import Verified, VerifiedTokens, is_name, text, texts
+from mcp_edge.auth.resource.token_cache import TokenCache, VerifiedToken, is_name, text, texts
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Request
@@ -22,7 +22,7 @@ HEADER = b"cf-access-jwt-assertion"
 """Access removes whatever a client sends under this name. The signature is verified all the same."""
 
 
-class AccessTokens:
+class CloudflareAccess:
     """Authenticates by them."""
 
     def __init__(self, platform: Platform) -> None:
@@ -39,7 +39,7 @@ class AccessTokens:
         issuer = f"https://{team}"
         self._audiences = frozenset(settings.access_audience)
         self._jwks = Jwks(platform, f"{issuer}/cdn-cgi/access/certs")
-        self._tokens = VerifiedTokens(platform, issuer, self._keys, self._read)
+        self._tokens = TokenCache(platform, issuer, self._keys, self._read)
 
     async def authenticate(self, request: Request) -> User:
         """The user.
@@ -66,7 +66,7 @@ class AccessTokens:
     async def _keys(self) -> Jwks:
         return self._jwks
 
-    async def _read(self, header: dict[str, Any], claims: dict[str, Any]) -> Verified:
+    async def _read(self, header: dict[str, Any], claims: dict[str, Any]) -> VerifiedToken:
         del header
         # Access signs tokens for its own sign-in pages with the same keys; those are of type `org`.
         if claims.get("type") != "app":
@@ -79,4 +79,4 @@ class AccessTokens:
         if not is_name(subject):
             raise InvalidToken("its name is too long, or cannot be seen")
         user = User(issuer=claims["iss"], subject=subject, name=text(claims, "email") or machine or subject)
-        return Verified(user, texts(claims.get("aud")), claims["exp"])
+        return VerifiedToken(user, texts(claims.get("aud")), claims["exp"])

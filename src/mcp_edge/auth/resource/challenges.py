@@ -55,6 +55,6 @@ def metadata_url(urls: Urls, path: str) -> str:
 
 def _challenge(urls: Urls, path: str, scopes: Iterable[str], error: Mapping[str, str] = _NO_ERROR) -> dict[str, str]:
     """The headers; no parameter is empty (RFC 6750 §3 wants at least one scope where it names any)."""
-    told = {**error, "resource_metadata": metadata_url(urls, path), "scope": " ".join(sorted(scopes))}
-    listed = ", ".join(f'{name}="{_NOT_QUOTABLE.sub(" ", value)}"' for name, value in told.items() if value)
+    parameters = {**error, "resource_metadata": metadata_url(urls, path), "scope": " ".join(sorted(scopes))}
+    listed = ", ".join(f'{name}="{_NOT_QUOTABLE.sub(" ", value)}"' for name, value in parameters.items() if value)
     return {"www-authenticate": f"Bearer {listed}", "cache-control": "no-store"}

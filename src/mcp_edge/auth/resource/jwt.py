@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from mcp_edge.audit import decided
 from mcp_edge.auth.authenticator import bearer
 from mcp_edge.auth.identity.jwks import InvalidToken, Jwks
-from mcp_edge.auth.identity.provider_metadata import Document
+from mcp_edge.auth.identity.provider_metadata import ProviderDocument
 from mcp_edge.auth.resource import challenges
 from mcp_edge.auth.resource.apps_own import is_apps_own
 from mcp_edge.auth.resource.token_cache import (
-    Verified,
-    VerifiedTokens,
+    TokenCache,
+    VerifiedToken,
     is_name,
     says_something,
     text,
@@ -56,7 +56,7 @@ class JwtTokens:
         self._jwks = Jwks(platform, settings.jwt_jwks_url) if settings.jwt_jwks_url else None
         self._jwks_uri = settings.jwt_jwks_url or ""
         self._fixed = self._jwks is not None
-        self._tokens = VerifiedTokens(platform, settings.jwt_issuer, self._keys, self._read)
+        self._tokens = TokenCache(platform, settings.jwt_issuer, self._keys, self._read)
 
     async def authenticate(self, request: Request) -> User:
         """The user.
@@ -86,7 +86,7 @@ class JwtTokens:
                 self._jwks, self._jwks_uri = Jwks(self._platform, uri), uri
         return self._jwks
 
-    async def _read(self, header: dict[str, Any], claims: dict[str, Any]) -> Verified:
+    async def _read(self, header: dict[str, Any], claims: dict[str, Any]) -> VerifiedToken:
         audiences = texts(claims.get("aud"))
         if "aud" not in claims and claims.get("token_use") == "access":
             audiences = texts(claims.get("client_id"))  # Cognito: MCP_JWT_AUDIENCE lists the app clients
@@ -108,7 +108,7 @@ class JwtTokens:
             scopes=scopes.closure(granted),
             client=client,
         )
-        return Verified(user, audiences, claims["exp"])
+        return VerifiedToken(user, audiences, claims["exp"])
 
     def _refuse_unadmitted(self, claims: dict[str, Any], client: str) -> None:
         """Refuse what an app got for itself while nobody has let it in: it has no scope of this server, no role here
@@ -134,7 +134,7 @@ class JwtTokens:
         return granted | {word[len(p) :] for word in granted for p in prefixes if word.startswith(p)}
 
 
-def _metadata(platform: Platform, issuer: str) -> list[Document[str]]:
+def _metadata(platform: Platform, issuer: str) -> list[ProviderDocument[str]]:
     """The documents that may name the issuer's keys (OpenID Connect Discovery 1.0 §4, RFC 8414 §3)."""
 
     def jwks_uri(document: dict[str, Any]) -> str:
@@ -146,14 +146,14 @@ def _metadata(platform: Platform, issuer: str) -> list[Document[str]]:
         return uri
 
     parts = urlsplit(issuer)
-    places = (
+    well_known_paths = (
         f"{issuer.rstrip('/')}/.well-known/openid-configuration",
         f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}",
     )
-    return [Document(platform, place, jwks_uri, whose=_WHOSE) for place in places]
+    return [ProviderDocument(platform, place, jwks_uri, whose=_WHOSE) for place in well_known_paths]
 
 
-async def _first(documents: list[Document[str]]) -> str:
+async def _first(documents: list[ProviderDocument[str]]) -> str:
     for document in documents[:-1]:
         try:
             return await document.get()

@@ -21,7 +21,7 @@ _MAX_AGE_S = 300
 """A deployment that changes its scopes is seen by clients after so many seconds."""
 
 
-class Documents:
+class MetadataDocuments:
     """Documents at fixed paths. They are made when the first is asked for, since the server declares the scopes."""
 
     def __init__(
@@ -49,9 +49,9 @@ class Documents:
 
 def resource_metadata(
     urls: Urls, scopes: Callable[[], Awaitable[Scopes]], *, authorization_servers: Sequence[str], name: str = ""
-) -> Documents:
+) -> MetadataDocuments:
     """The documents of the server's resources. `authorization_servers` are issuer URLs; `name` is for people."""
-    resources = places(urls, NAME)
+    resources = well_known_paths(urls, NAME)
 
     def make(path: str, declared: Scopes) -> Document:
         return {
@@ -63,10 +63,10 @@ def resource_metadata(
             "resource_name": name or urlsplit(urls.issuer).netloc,
         }
 
-    return Documents(tuple(resources), scopes, make)
+    return MetadataDocuments(tuple(resources), scopes, make)
 
 
-def places(urls: Urls, name: str) -> dict[str, str]:
+def well_known_paths(urls: Urls, name: str) -> dict[str, str]:
     """The paths at which a well-known document of `name` is asked for, and the resource that each is about.
 
     Where the public URL has a path of its own, a proxy may take it off or leave it on.

@@ -1,4 +1,4 @@
-"""The gate where another authorization server issues the tokens: `auth=jwt` and `auth=access`."""
+"""The modes in which another server issues the credentials: `auth=jwt` and `auth=access`. It knows no token."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mcp_edge.protocol.urls import Urls
 Handler = Callable[[Request], Awaitable[None]]
 
 
-def open_gate(
+def resource_server(
     platform: Platform, scopes: Callable[[], Awaitable[Scopes]]
 ) -> tuple[Authenticator, Callable[[str], Handler | None]]:
-    """The authenticator, and the handler of a path.
+    """The authenticator, and the function that finds the handler of a path (None: the path is not ours).
 
-    With `access` there is none: Access itself tells clients how to be authorized, before a request comes here.
+    With `access` no path is ours: Access itself tells clients how to be authorized, before a request comes here.
 
     Raises:
         ConfigurationError: a setting is missing.
@@ -28,9 +28,9 @@ def open_gate(
 
         return ProxyCertificates(platform), _nothing
     if platform.settings.auth == "access":
-        from mcp_edge.auth.resource.access import AccessTokens  # noqa: PLC0415 # the same
+        from mcp_edge.auth.resource.access import CloudflareAccess  # noqa: PLC0415 # the same
 
-        return AccessTokens(platform), _nothing
+        return CloudflareAccess(platform), _nothing
     from mcp_edge.auth.resource.jwt import JwtTokens  # noqa: PLC0415 # the same
     from mcp_edge.auth.resource.metadata import resource_metadata  # noqa: PLC0415 # the same
 

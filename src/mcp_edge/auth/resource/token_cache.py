@@ -38,7 +38,7 @@ _OPTIONS: Any = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedToken:
     """Whose a token is, and for whom."""
 
     user: User
@@ -47,11 +47,11 @@ class Verified:
     """Epoch seconds."""
 
 
-Read = Callable[[dict[str, Any], dict[str, Any]], Awaitable[Verified]]
+Read = Callable[[dict[str, Any], dict[str, Any]], Awaitable[VerifiedToken]]
 """Header and claims -> what they say. Raises `InvalidToken`. `until` is that of the claims."""
 
 
-class VerifiedTokens:
+class TokenCache:
     """The tokens of one issuer, as one process knows them."""
 
     def __init__(self, platform: Platform, issuer: str, keys: Callable[[], Awaitable[Jwks]], read: Read) -> None:
@@ -59,7 +59,7 @@ class VerifiedTokens:
         self._issuer = issuer
         self._keys = keys
         self._read = read
-        self._known: dict[bytes, Verified] = {}
+        self._known: dict[bytes, VerifiedToken] = {}
 
     async def user(self, token: bytes, audiences: frozenset[str]) -> User:
         """Whose live token of this issuer this is, if it is for one of `audiences`.
@@ -77,7 +77,7 @@ class VerifiedTokens:
             raise InvalidToken("it is for somebody else")
         return verified.user
 
-    async def _remembered(self, token: bytes, digest: bytes) -> Verified:
+    async def _remembered(self, token: bytes, digest: bytes) -> VerifiedToken:
         if len(token) > MAX_BYTES:
             raise InvalidToken("it is too long")
         if not _COMPACT.fullmatch(token):  # Base64 is decoded leniently: one token would have many spellings
@@ -88,7 +88,7 @@ class VerifiedTokens:
         self._known[digest] = verified
         return verified
 
-    async def _verify(self, token: bytes) -> Verified:
+    async def _verify(self, token: bytes) -> VerifiedToken:
         header = header_of(token)
         alg, kid = header.get("alg"), header.get("kid")
         if alg not in ALGORITHMS:
@@ -99,7 +99,7 @@ class VerifiedTokens:
         claims = claims_of(token, key, alg=alg, issuer=self._issuer, options=_OPTIONS)
         until = self._times(claims)
         verified = await self._read(header, claims)
-        return Verified(verified.user, verified.audiences, min(until, self._clock() + KNOWN_S))
+        return VerifiedToken(verified.user, verified.audiences, min(until, self._clock() + KNOWN_S))
 
     def _times(self, claims: dict[str, Any]) -> float:
         """When it ends (RFC 7519 §4.1.4 to §4.1.6)."""

@@ -19,7 +19,7 @@ from mcp_edge.protocol.request import Request
 from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 
-What = Literal[
+Attempt = Literal[
     "authorize",
     "consent",
     "sign-in",
@@ -32,7 +32,7 @@ What = Literal[
     "connect",
     "client-renewal",
 ]
-PER_WINDOW = MappingProxyType[What, int](
+PER_WINDOW = MappingProxyType[Attempt, int](
     {
         "authorize": 60,
         "consent": 60,
@@ -58,7 +58,7 @@ _ROUNDING = 1e-6
 _FORMAT = 1
 
 
-class Limits:
+class Attempts:
     """Counts in the store, so that every instance counts the same. An attempt costs a read and a write, one over the
     limit the read alone."""
 
@@ -70,7 +70,7 @@ class Limits:
         """The client's address; empty where nobody knows it."""
         return client_address(request.scope, request.pairs, self._header)
 
-    async def check(self, request: Request, what: What) -> None:
+    async def check(self, request: Request, what: Attempt) -> None:
         """Count an attempt of the request's address, and of the networks around it.
 
         Raises:
@@ -87,7 +87,7 @@ class Limits:
         most = {"": around[-1].share, **{network.part: network.share for network in around[:-1]}}
         await self._count(f"{what}:{around[-1].name}", {part: PER_WINDOW[what] * n for part, n in most.items()})
 
-    async def count(self, what: What, whose: str) -> None:
+    async def count(self, what: Attempt, whose: str) -> None:
         """Count an attempt of whoever `whose` names.
 
         Raises:

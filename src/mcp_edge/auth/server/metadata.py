@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from mcp_edge.auth.resource.metadata import Document, Documents, places
+from mcp_edge.auth.resource.metadata import Document, MetadataDocuments, well_known_paths
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.protocol.urls import ENDPOINTS, Urls
 from mcp_edge.settings import Settings
@@ -17,15 +17,15 @@ _NAMES = ("oauth-authorization-server", "openid-configuration")
 _SECRET = ["client_secret_basic", "client_secret_post"]
 
 
-def server_metadata(urls: Urls, scopes: Callable[[], Awaitable[Scopes]], settings: Settings) -> Documents:
+def server_metadata(urls: Urls, scopes: Callable[[], Awaitable[Scopes]], settings: Settings) -> MetadataDocuments:
     """The authorization server's documents."""
-    paths = [path for name in _NAMES for path in (*places(urls, name), *_below(urls, name))]
-    return Documents(paths, scopes, lambda _, declared: document(urls, declared, settings))
+    paths = [path for name in _NAMES for path in (*well_known_paths(urls, name), *_below(urls, name))]
+    return MetadataDocuments(paths, scopes, lambda _, declared: document(urls, declared, settings))
 
 
 def document(urls: Urls, scopes: Scopes, settings: Settings) -> Document:
     """RFC 8414 §2, with what RFC 9207, RFC 9728 and the draft of client id metadata documents add."""
-    told: Document = {
+    found: Document = {
         "issuer": urls.issuer,
         "authorization_endpoint": urls.at("/authorize"),
         "token_endpoint": urls.at("/token"),
@@ -44,8 +44,8 @@ def document(urls: Urls, scopes: Scopes, settings: Settings) -> Document:
         "protected_resources": list(urls.resources),
     }
     if "dcr" in settings.registration:
-        told["registration_endpoint"] = urls.at("/register")
-    return told
+        found["registration_endpoint"] = urls.at("/register")
+    return found
 
 
 def _below(urls: Urls, name: str) -> list[str]:

@@ -1,6 +1,6 @@
-"""The gate of `auth=oauth`: access tokens authenticate, and these paths are the authorization server's.
+"""The mode `auth=oauth`: access tokens authenticate, and this server issues them. Refusals become OAuth's JSON here.
 
-A path's module is imported when the path is first asked for: who only calls tools does not load the pages.
+It knows no grant and no page; `route_table` knows who handles which path.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from mcp_edge.audit import decided
-from mcp_edge.auth.authenticator import Authenticator, access_keys
+from mcp_edge.auth.authenticator import access_keys
 from mcp_edge.auth.resource.metadata import resource_metadata
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.auth.server.bearer import BearerTokens
@@ -20,7 +20,7 @@ from mcp_edge.auth.server.clients.accepted import AcceptedClients
 from mcp_edge.auth.server.grants.grants import Grants
 from mcp_edge.auth.server.metadata import server_metadata
 from mcp_edge.auth.server.model import Client, OAuthError
-from mcp_edge.auth.server.places import Place, place_of
+from mcp_edge.auth.server.route_table import Route, find_route
 from mcp_edge.errors import CallerError, ConfigurationError, Problem, StoreUnavailable, TooMany
 from mcp_edge.platform import Accounts, Platform
 from mcp_edge.protocol import cors
@@ -37,22 +37,18 @@ Handler = Callable[[Request], Awaitable[None]]
 _NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 
 
-def open_gate(
-    platform: Platform, scopes: Callable[[], Awaitable[Scopes]]
-) -> tuple[Authenticator, Callable[[str], Handler | None], Accounts | None]:
-    """The authenticator, the handler of a path, and users' own accounts at the upstream.
+class ServerRoutes:
+    """The authenticator of access tokens, and the handlers of the authorization server's paths.
 
-    Raises:
-        ConfigurationError: what the settings ask for is not set.
+    What needs randomness or pages is made at its first use.
     """
-    entrance = Entrance(platform, scopes)
-    return entrance.authenticator, entrance.route, entrance.accounts
-
-
-class Entrance:
-    """See the module. What needs randomness or pages is made when it is first used."""
 
     def __init__(self, platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> None:
+        """`scopes` starts the server, which declares the scopes.
+
+        Raises:
+            ConfigurationError: a setting that the mode needs is missing, or a client in the settings is wrong.
+        """
         from mcp_edge.auth.identity.choose import account_provider, identity_provider  # noqa: PLC0415
 
         settings = platform.settings
@@ -73,11 +69,11 @@ class Entrance:
         about_resources = resource_metadata(self._urls, scopes, authorization_servers=[self._urls.issuer])
         self._documents = (about_resources, server_metadata(self._urls, scopes, settings))
 
-    def route(self, path: str) -> Handler | None:
+    def find(self, path: str) -> Handler | None:
         """The handler of a path, or None."""
-        place = place_of(path)
-        if place is not None:
-            return partial(self._show if place.page else self._answer, place)
+        route = find_route(path)
+        if route is not None:
+            return partial(self._serve_page if route.page else self._serve_json, route)
         return next((found for documents in self._documents if (found := documents.route(path))), None)
 
     @cached_property
@@ -103,11 +99,11 @@ class Entrance:
     def _server(self) -> AuthorizationServer:
         from mcp_edge.auth.server.server import AuthorizationServer  # noqa: PLC0415
 
-        connections = None
+        linked_accounts = None
         if self._account is not None:
-            from mcp_edge.auth.identity.linked_accounts import Connections  # noqa: PLC0415
+            from mcp_edge.auth.identity.linked_accounts import LinkedAccounts  # noqa: PLC0415
 
-            connections = Connections(self._platform, self._ring, self._account)
+            linked_accounts = LinkedAccounts(self._platform, self._ring, self._account)
         return AuthorizationServer(
             self._platform,
             self._urls,
@@ -115,18 +111,18 @@ class Entrance:
             self._grants,
             self._scopes,
             provider=self._provider,
-            connections=connections,
+            linked_accounts=linked_accounts,
         )
 
-    async def _answer(self, place: Place, request: Request) -> None:
+    async def _serve_json(self, route: Route, request: Request) -> None:
         """Serve a client, in JSON, its mistakes too (RFC 6749 §5.2)."""
         try:
-            if place.any_origin and await cors.preflighted(request, *place.methods):
+            if route.any_origin and await cors.preflighted(request, *route.methods):
                 return
-            request.only(*place.methods)
-            if not place.any_origin:
+            request.only(*route.methods)
+            if not route.any_origin:
                 self._server.browsers.check_program(request)
-            await self._limited(place, self._server, request)
+            await self._counted(route, self._server, request)
         except (CallerError, StoreUnavailable) as e:
             if isinstance(e, CallerError):
                 self._record(request, e)
@@ -137,26 +133,26 @@ class Entrance:
     def _record(self, request: Request, e: CallerError) -> None:
         """Write the refusal into the audit's log."""
         reason, client = (f"{e.error}: {e.reason}", e.client) if isinstance(e, OAuthError) else (e.reason, "")
-        address = self._server.limits.address(request)
+        address = self._server.attempts.address(request)
         decided(request.path.removeprefix("/"), "refused", client=client, address=address, reason=reason)
 
-    async def _show(self, place: Place, request: Request) -> None:
+    async def _serve_page(self, route: Route, request: Request) -> None:
         """Serve a browser, in pages, its mistakes too."""
-        from mcp_edge.auth.server.browser.pages import shown  # noqa: PLC0415
+        from mcp_edge.auth.server.browser.pages import with_error_pages  # noqa: PLC0415
 
-        await shown(partial(self._visited, place))(self._server, request)
+        await with_error_pages(partial(self._visited, route))(self._server, request)
 
-    async def _visited(self, place: Place, server: AuthorizationServer, request: Request) -> None:
+    async def _visited(self, route: Route, server: AuthorizationServer, request: Request) -> None:
         """Count what the user of a browser asks for: not what another site's page has it ask for, any number of times,
         which would keep that user and the neighbours out."""
-        request.only(*place.methods)
+        request.only(*route.methods)
         server.browsers.check_visit(request)
-        await self._limited(place, server, request)
+        await self._counted(route, server, request)
 
-    async def _limited(self, place: Place, server: AuthorizationServer, request: Request) -> None:
-        if place.limit is not None:
-            await server.limits.check(request, place.limit)
-        await place.handler()(server, request)
+    async def _counted(self, route: Route, server: AuthorizationServer, request: Request) -> None:
+        if route.counted_as is not None:
+            await server.attempts.check(request, route.counted_as)
+        await route.handler()(server, request)
 
 
 def _error_code(e: CallerError | StoreUnavailable) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from mcp_edge.auth.identity.linked_accounts import Connections
+from mcp_edge.auth.identity.linked_accounts import LinkedAccounts
 from mcp_edge.auth.identity.provider import Provider
 from mcp_edge.auth.scopes import Scopes
-from mcp_edge.auth.server.attempts import Limits
+from mcp_edge.auth.server.attempts import Attempts
 from mcp_edge.auth.server.browsers import Browsers
 from mcp_edge.auth.server.clients.lookup import Clients
 from mcp_edge.auth.server.grants.grants import Grants
@@ -28,7 +28,7 @@ class AuthorizationServer:
         scopes: Callable[[], Awaitable[Scopes]],
         *,
         provider: Provider,
-        connections: Connections | None = None,
+        linked_accounts: LinkedAccounts | None = None,
     ) -> None:
         self.platform = platform
         self.settings = platform.settings
@@ -40,9 +40,9 @@ class AuthorizationServer:
         self.scopes = scopes
         """The scopes of the server, which is made at the first request."""
         self.provider = provider
-        self.connections = connections
+        self.linked_accounts = linked_accounts
         """Where tools' upstream tokens are kept; None when tools have none from users."""
-        self.limits = Limits(platform)
-        self.clients = Clients(platform, self.limits)
+        self.attempts = Attempts(platform)
+        self.clients = Clients(platform, self.attempts)
         self.browsers = Browsers(platform, ring, urls, provider.admits)
         """The browsers at the pages."""

@@ -53,7 +53,7 @@ class Connection(Protocol):
         ...
 
 
-class Connections:
+class LinkedAccounts:
     """All of them."""
 
     def __init__(self, most: int) -> None:

@@ -13,7 +13,7 @@ import h11
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
-from mcp_edge.hosts.cli.connections import Connections
+from mcp_edge.hosts.cli.connections import LinkedAccounts
 from mcp_edge.hosts.cli.http_framing import Connection
 from mcp_edge.hosts.cli.http_transport import Transport
 from mcp_edge.protocol import networks
@@ -38,7 +38,7 @@ class EdgeProtocol(H11Protocol, asyncio.BufferedProtocol):
 
     def __init__(
         self,
-        connections: Connections,
+        connections: LinkedAccounts,
         *,
         address_header: bytes | None = None,
         always: frozenset[str] = frozenset(),

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_edge.app import HEALTH
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.hosts.cli.connections import FAREWELLS, Connections
+from mcp_edge.hosts.cli.connections import FAREWELLS, LinkedAccounts
 from mcp_edge.hosts.cli.drain import HURRY, grace_s
 from mcp_edge.hosts.cli.http_protocol import EdgeProtocol
 from mcp_edge.platform import Platform
@@ -66,7 +66,7 @@ class EdgeServer(uvicorn.Server):
         self._hurried = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._drain_s = platform.settings.drain_s
-        self._connections = Connections(platform.settings.max_connections)
+        self._connections = LinkedAccounts(platform.settings.max_connections)
         self._address_header = address_header(platform.settings)
         config = uvicorn.Config(
             self._call,

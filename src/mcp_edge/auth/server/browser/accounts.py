@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mcp_edge.audit import decided
-from mcp_edge.auth.identity.linked_accounts import Connections
+from mcp_edge.auth.identity.linked_accounts import LinkedAccounts
 from mcp_edge.auth.identity.provider import RedirectProvider
 from mcp_edge.auth.server.browser import link_account
 from mcp_edge.auth.server.server import AuthorizationServer
@@ -26,15 +26,15 @@ class UserAccounts:
 
     async def token(self, principal: str) -> str | None:
         """A live access token, or None."""
-        return await self._connections().token(principal)
+        return await self._linked_accounts().token(principal)
 
     async def renewed(self, principal: str, refused: str) -> str | None:
         """Another one, or None."""
-        return await self._connections().renewed(principal, refused)
+        return await self._linked_accounts().renewed(principal, refused)
 
     async def forget(self, principal: str, refused: str) -> None:
         """Remove the account with this token."""
-        await self._connections().forget(principal, refused=refused)
+        await self._linked_accounts().forget(principal, refused=refused)
 
     async def invite(self, principal: str, grant: str) -> str:
         """The URL at which an account is connected; or the end of the grant, when the next sign-in brings one."""
@@ -45,7 +45,7 @@ class UserAccounts:
         decided("grant", "refused", principal=principal, reason="its user's account at the upstream is gone")
         return ""
 
-    def _connections(self) -> Connections:
-        connections = self._server().connections
-        assert connections is not None  # it was made with the provider
-        return connections
+    def _linked_accounts(self) -> LinkedAccounts:
+        linked_accounts = self._server().linked_accounts
+        assert linked_accounts is not None  # it was made with the provider
+        return linked_accounts

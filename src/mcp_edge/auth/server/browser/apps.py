@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from mcp_edge.audit import decided
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.auth.server.browser import arming, remembered_consent, sign_in
-from mcp_edge.auth.server.browser.pages import form, redirect, show
+from mcp_edge.auth.server.browser.pages import form, redirect, send_page
 from mcp_edge.auth.server.clients import redirect_uris
 from mcp_edge.auth.server.model import ConnectedApp
 from mcp_edge.auth.server.parameters import Parameters
@@ -18,7 +18,7 @@ from mcp_edge.pages import apps as web
 from mcp_edge.protocol.request import Request
 from mcp_edge.user import User
 
-_TOLD = {"revoked": "The app no longer has access.", "disconnected": "The account is disconnected."}
+_NOTICES = {"revoked": "The app no longer has access.", "disconnected": "The account is disconnected."}
 
 
 async def apps(server: AuthorizationServer, request: Request) -> None:
@@ -29,30 +29,30 @@ async def apps(server: AuthorizationServer, request: Request) -> None:
     if user is None:
         await redirect(request, sign_in.url(server, "/apps"))
     elif answer is None:
-        await _show(server, request, user, told=_TOLD.get(Parameters.parse(request.query).one("told"), ""))
+        await _send(server, request, user, notice=_NOTICES.get(Parameters.parse(request.query).one("told"), ""))
     elif answer.one("do") == again.AGAIN or arming.too_early(server, answer):
-        await _show(server, request, user, told=again.NOTHING_YET)
+        await _send(server, request, user, notice=again.NOTHING_YET)
     else:
         await redirect(request, server.urls.at(await _do(server, request, user, answer)))
 
 
 async def _do(server: AuthorizationServer, request: Request, user: User, answer: Parameters) -> str:
     """Do what a button says: the path to show then."""
-    action, address = answer.one("do"), server.limits.address(request)
+    action, address = answer.one("do"), server.attempts.address(request)
     match action:
         case "revoke":
             client = await _revoke(server, user, answer.one("app"))
             decided("apps revoke", "allowed", principal=user.principal, client=client, address=address)
             return "/apps?told=revoked"
-        case "disconnect" if server.connections is not None:
-            await server.connections.forget(user.principal)
+        case "disconnect" if server.linked_accounts is not None:
+            await server.linked_accounts.forget(user.principal)
             decided("apps disconnect", "allowed", principal=user.principal, address=address)
             return "/apps?told=disconnected"
         case "sign-out-everywhere":
             await server.grants.end_all(user.principal)
             await remembered_consent.forget(server, user.principal)
-            if server.connections is not None:
-                await server.connections.forget(user.principal)
+            if server.linked_accounts is not None:
+                await server.linked_accounts.forget(user.principal)
             # Last, so that whoever is cut off before can try again.
             await server.browsers.sign_out_everywhere(request, user.principal)
             decided("sign-out everywhere", "allowed", principal=user.principal, address=address)
@@ -71,7 +71,7 @@ async def _revoke(server: AuthorizationServer, user: User, client_id: str) -> st
     return client_id if ended else ""  # ended meanwhile, or somebody else's
 
 
-async def _show(server: AuthorizationServer, request: Request, user: User, *, told: str) -> None:
+async def _send(server: AuthorizationServer, request: Request, user: User, *, notice: str) -> None:
     scopes = await server.scopes()
     # An app that came back for more, or is used on two machines, has several grants; a user knows it as one app.
     apps: dict[str, list[ConnectedApp]] = {}
@@ -85,10 +85,10 @@ async def _show(server: AuthorizationServer, request: Request, user: User, *, to
             user_name=user.name or user.subject,
             apps=tuple(_app(scopes, grants) for grants in apps.values()),
             account=await _account(server, user),
-            told=told,
+            notice=notice,
         )
     )
-    await show(server, request, page)
+    await send_page(server, request, page)
 
 
 def _app(scopes: Scopes, grants: list[ConnectedApp]) -> web.App:
@@ -105,6 +105,6 @@ def _app(scopes: Scopes, grants: list[ConnectedApp]) -> web.App:
 
 
 async def _account(server: AuthorizationServer, user: User) -> str:
-    if server.connections is None or not await server.connections.connected(user.principal):
+    if server.linked_accounts is None or not await server.linked_accounts.connected(user.principal):
         return ""
-    return server.connections.provider.label
+    return server.linked_accounts.provider.label

@@ -8,41 +8,41 @@ from __future__ import annotations
 
 from mcp_edge.audit import decided
 from mcp_edge.auth.identity.provider import Identity
-from mcp_edge.auth.server.browser import consent, flow, pages
-from mcp_edge.auth.server.browser.flow import Flow
+from mcp_edge.auth.server.browser import consent, flows, pages
+from mcp_edge.auth.server.browser.flows import Flow
 from mcp_edge.auth.server.model import AuthorizationRequest
 from mcp_edge.auth.server.server import AuthorizationServer
 from mcp_edge.protocol.request import Request
 
 
-async def finish(server: AuthorizationServer, request: Request, begun: Flow, identity: Identity) -> None:
+async def finish(server: AuthorizationServer, request: Request, flow: Flow, identity: Identity) -> None:
     """Sign the user in, and go on.
 
     Raises:
         Forbidden: the user has signed out everywhere meanwhile.
         BadRequest: the client is gone.
-        OAuthError: as `flow.issue`.
+        OAuthError: as `flows.issue`.
     """
     user = identity.user
     # The account first: who signs out everywhere after that forgets it, and who does so meanwhile is not signed in.
-    if identity.tokens is not None and server.connections and server.settings.upstream_account == "identity":
-        await server.connections.save(user.principal, identity.tokens)
+    if identity.tokens is not None and server.linked_accounts and server.settings.upstream_account == "identity":
+        await server.linked_accounts.save(user.principal, identity.tokens)
     await server.browsers.sign_in(request, user)
-    decided("sign-in", "allowed", principal=user.principal, address=server.limits.address(request))
-    if begun.request is None:
-        await pages.redirect(request, server.urls.at(begun.return_to or "/apps"))
+    decided("sign-in", "allowed", principal=user.principal, address=server.attempts.address(request))
+    if flow.request is None:
+        await pages.redirect(request, server.urls.at(flow.return_to or "/apps"))
     else:
-        await _authorize(server, request, begun, begun.request, identity)
+        await _authorize(server, request, flow, flow.request, identity)
 
 
 async def _authorize(
-    server: AuthorizationServer, request: Request, begun: Flow, wanted: AuthorizationRequest, identity: Identity
+    server: AuthorizationServer, request: Request, flow: Flow, requested: AuthorizationRequest, identity: Identity
 ) -> None:
-    user, client = identity.user, await flow.client_of(server, wanted)
-    if begun.shown_to == consent.shown_to(user):
-        await flow.issue(server, request, begun, wanted, user)
+    user, client = identity.user, await flows.client_of(server, requested)
+    if flow.shown_to == consent.shown_to(user):
+        await flows.issue(server, request, flow, requested, user)
         return
     # The page named somebody else, or nobody: then nothing but a cookie says that whoever pressed Allow has signed in.
-    scopes = wanted.scopes if begun.shown_to else begun.scopes
-    again = flow.begin(server, client, wanted, scopes, shown_to=begun.shown_to)
-    await flow.ask(server, request, again)
+    scopes = requested.scopes if flow.shown_to else flow.scopes
+    again = flows.begin(server, client, requested, scopes, shown_to=flow.shown_to)
+    await flows.ask(server, request, again)

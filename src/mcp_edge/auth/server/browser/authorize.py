@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mcp_edge.auth.server.browser import consent, flow, remembered_consent
+from mcp_edge.auth.server.browser import consent, flows, remembered_consent
 from mcp_edge.auth.server.clients import redirect_uris
 from mcp_edge.auth.server.model import AuthorizationRequest, Client, OAuthError
 from mcp_edge.auth.server.parameters import Parameters
@@ -25,21 +25,21 @@ async def authorize(server: AuthorizationServer, request: Request) -> None:
     request.only("GET")
     if len(request.query) > MAX_QUERY_BYTES:
         raise BadRequest(f"The request is over {MAX_QUERY_BYTES} bytes.")
-    asked = Parameters.parse(request.query)
+    parameters = Parameters.parse(request.query)
     try:
-        client, redirect_uri = await _destination(server, request, asked)
+        client, redirect_uri = await _destination(server, request, parameters)
     except OAuthError as e:
-        e.client = asked.one("client_id")
+        e.client = parameters.one("client_id")
         raise
     # From here on the client is told, not the user (RFC 6749 §4.1.2.1).
     try:
-        wanted = await _wanted(server, asked, client, redirect_uri)
-        await _proceed(server, request, client, wanted, prompt=asked.words("prompt"))
+        requested = await _requested(server, parameters, client, redirect_uri)
+        await _proceed(server, request, client, requested, prompt=parameters.words("prompt"))
     except OAuthError as e:
-        state = "" if "state" in asked.repeated else asked.one("state")
-        told = AuthorizationRequest(client.id, redirect_uri, state, "", "", frozenset())
+        state = "" if "state" in parameters.repeated else parameters.one("state")
+        unchecked = AuthorizationRequest(client.id, redirect_uri, state, "", "", frozenset())
         reason, ask_first = f"{e.error}: {e.reason}", not await _trusted(server, request, client, redirect_uri)
-        await flow.refuse(server, request, told, e.error, e.message, reason=reason, ask_first=ask_first)
+        await flows.refuse(server, request, unchecked, e.error, e.message, reason=reason, ask_first=ask_first)
 
 
 async def _trusted(server: AuthorizationServer, request: Request, client: Client, redirect_uri: str) -> bool:
@@ -50,33 +50,33 @@ async def _trusted(server: AuthorizationServer, request: Request, client: Client
     if client.kind == "static" or redirect_uris.is_loopback(redirect_uri):
         return True
     user = await server.browsers.user(request)
-    return user is not None and await remembered_consent.given(server, user, client.id, redirect_uri)
+    return user is not None and await remembered_consent.granted_before(server, user, client.id, redirect_uri)
 
 
 async def _proceed(
-    server: AuthorizationServer, request: Request, client: Client, wanted: AuthorizationRequest, *, prompt: list[str]
+    server: AuthorizationServer, request: Request, client: Client, requested: AuthorizationRequest, *, prompt: list[str]
 ) -> None:
     user = await server.browsers.user(request)
     if user is not None and "consent" not in prompt and not await consent.must_sign_in(server, user):
-        chosen = await remembered_consent.recalled(server, request, user, wanted)
+        chosen = await remembered_consent.recalled(server, request, user, requested)
         if chosen is not None:
-            begun = flow.begin(server, client, wanted, chosen)
-            await flow.issue(server, request, begun, wanted, user, decided_before=True)
+            flow = flows.begin(server, client, requested, chosen)
+            await flows.issue(server, request, flow, requested, user, decided_before=True)
             return
     if "none" in prompt:
         raise OAuthError("interaction_required", "The user has to decide on a page.")
-    begun = flow.begin(server, client, wanted, wanted.scopes)
-    await consent.show(server, request, client, begun, wanted, user)
+    flow = flows.begin(server, client, requested, requested.scopes)
+    await consent.send_consent_page(server, request, client, flow, requested, user)
 
 
-async def _destination(server: AuthorizationServer, request: Request, asked: Parameters) -> tuple[Client, str]:
+async def _destination(server: AuthorizationServer, request: Request, parameters: Parameters) -> tuple[Client, str]:
     """The client, and where its answers may go. Nothing is ever sent anywhere else (RFC 9700 §4.1).
 
     Raises:
         OAuthError: a page must say it, because nobody else can be trusted with it.
         BadRequest: a parameter is repeated.
     """
-    client_id, redirect_uri = asked.one("client_id"), asked.one("redirect_uri")
+    client_id, redirect_uri = parameters.one("client_id"), parameters.one("redirect_uri")
     if not client_id:
         raise OAuthError("invalid_request", "The app did not say who it is: client_id is missing.")
     client = await server.clients.find_or_fetch(client_id, request)
@@ -97,40 +97,40 @@ async def _destination(server: AuthorizationServer, request: Request, asked: Par
     return client, redirect_uri
 
 
-async def _wanted(
-    server: AuthorizationServer, asked: Parameters, client: Client, redirect_uri: str
+async def _requested(
+    server: AuthorizationServer, parameters: Parameters, client: Client, redirect_uri: str
 ) -> AuthorizationRequest:
     """The request, checked.
 
     Raises:
         OAuthError: for the client.
     """
-    if repeated := sorted(asked.repeated & _ONCE):
+    if repeated := sorted(parameters.repeated & _ONCE):
         raise OAuthError("invalid_request", f"{repeated[0]} appears more than once.")
-    if not asked.one("response_type"):
+    if not parameters.one("response_type"):
         raise OAuthError("invalid_request", "response_type is missing.")
-    if asked.one("response_type") != "code":
+    if parameters.one("response_type") != "code":
         raise OAuthError("unsupported_response_type", "Only response_type=code is supported.")
-    if asked.one("response_mode") not in ("", "query"):
+    if parameters.one("response_mode") not in ("", "query"):
         raise OAuthError("invalid_request", "Only response_mode=query is supported.")
     if "authorization_code" not in client.grant_types:
         raise OAuthError("unauthorized_client", "This client did not register for authorization codes.")
-    if asked.one("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(asked.one("code_challenge")):
+    if parameters.one("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(parameters.one("code_challenge")):
         raise OAuthError("invalid_request", "PKCE is required: code_challenge with code_challenge_method=S256.")
     return AuthorizationRequest(
         client_id=client.id,
         redirect_uri=redirect_uri,
-        state=asked.one("state"),
-        code_challenge=asked.one("code_challenge"),
-        resource=_resource(server, asked),
-        scopes=await _scopes(server, asked, client),
+        state=parameters.one("state"),
+        code_challenge=parameters.one("code_challenge"),
+        resource=_resource(server, parameters),
+        scopes=await _scopes(server, parameters, client),
         client_kind=client.recorded_kind,
     )
 
 
-def _resource(server: AuthorizationServer, asked: Parameters) -> str:
+def _resource(server: AuthorizationServer, parameters: Parameters) -> str:
     """RFC 8707 §2: an error even where only one of several is not ours."""
-    named = set(asked.all("resource"))
+    named = set(parameters.all("resource"))
     if not named:
         return server.urls.issuer
     found = {server.urls.resource(text) for text in named}
@@ -140,16 +140,19 @@ def _resource(server: AuthorizationServer, asked: Parameters) -> str:
     return resource
 
 
-async def _scopes(server: AuthorizationServer, asked: Parameters, client: Client) -> frozenset[str]:
+async def _scopes(server: AuthorizationServer, parameters: Parameters, client: Client) -> frozenset[str]:
     scopes = await server.scopes()
     most = frozenset(scopes.by_name) if client.scopes is None else scopes.closure(client.scopes)
-    named = frozenset(asked.words("scope"))
+    named = frozenset(parameters.words("scope"))
     if unknown := sorted(named - scopes.by_name.keys()):
         # What was sent is for the log alone: a stranger's link would have this server say it to its user.
-        told, reason = f"The scopes here are {', '.join(scopes.by_name)}.", f"there is no scope {unknown[0][:80]}"
+        description, reason = (
+            f"The scopes here are {', '.join(scopes.by_name)}.",
+            f"there is no scope {unknown[0][:80]}",
+        )
         if not is_scope_list(" ".join(unknown)):
-            told = reason = "scope is not a list of scopes (RFC 6749 §3.3)."
-        raise OAuthError("invalid_scope", told, reason=reason)
+            description = reason = "scope is not a list of scopes (RFC 6749 §3.3)."
+        raise OAuthError("invalid_scope", description, reason=reason)
     if beyond := sorted(named - most):
         raise OAuthError("invalid_scope", f"This client may not ask for {beyond[0]}.")
     if not (named or scopes.baseline & most):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mcp_edge.audit import decided
 from mcp_edge.auth.identity.provider import RedirectProvider, SignInRefused
-from mcp_edge.auth.server.browser import arrival, flow
+from mcp_edge.auth.server.browser import arrival, flows
 from mcp_edge.auth.server.parameters import Parameters
 from mcp_edge.auth.server.server import AuthorizationServer
 from mcp_edge.errors import NotFound, UpstreamError
@@ -26,18 +26,18 @@ def returned(request: Request) -> tuple[str, dict[str, str]]:
 
 async def callback(server: AuthorizationServer, request: Request) -> None:
     """Finish the sign-in that the `state` names: once, and only in the browser in which it was begun."""
-    state, told = returned(request)
+    state, parameters = returned(request)
     if not isinstance(server.provider, RedirectProvider):
         raise NotFound("Nobody is sent here: this server asks on a page of its own.")
-    waiting = await flow.take(server, request, state)
+    flow = await flows.take(server, request, state)
     try:
-        identity = await server.provider.arrive(told, waiting.secrets, callback=server.urls.at(flow.CALLBACK))
+        identity = await server.provider.arrive(parameters, flow.secrets, callback=server.urls.at(flows.CALLBACK))
     except (SignInRefused, UpstreamError) as e:
         reason = e.reason if isinstance(e, SignInRefused) else str(e)
-        decided("sign-in", "refused", address=server.limits.address(request), reason=reason)
-        if waiting.request is None:
+        decided("sign-in", "refused", address=server.attempts.address(request), reason=reason)
+        if flow.request is None:
             raise
         error = "access_denied" if isinstance(e, SignInRefused) else "temporarily_unavailable"
-        await flow.refuse(server, request, waiting.request, error, str(e), reason=reason)
+        await flows.refuse(server, request, flow.request, error, str(e), reason=reason)
         return
-    await arrival.finish(server, request, waiting, identity)
+    await arrival.finish(server, request, flow, identity)

@@ -12,11 +12,9 @@ from urllib.parse import urlsplit
 from mcp_edge.audit import decided
 from mcp_edge.auth.identity.provider import FormProvider
 from mcp_edge.auth.scopes import Scopes
-from mcp_edge.auth.server.browser import arming, naming
-from mcp_edge.auth.server.browser import flow as flows
-from mcp_edge.auth.server.browser.flow import Flow
-from mcp_edge.auth.server.browser.pages import form
-from mcp_edge.auth.server.browser.pages import show as show_page
+from mcp_edge.auth.server.browser import arming, flows, naming
+from mcp_edge.auth.server.browser.flows import Flow
+from mcp_edge.auth.server.browser.pages import form, send_page
 from mcp_edge.auth.server.clients import redirect_uris
 from mcp_edge.auth.server.model import AuthorizationRequest, Client
 from mcp_edge.auth.server.parameters import Parameters
@@ -38,28 +36,28 @@ async def must_sign_in(server: AuthorizationServer, user: User | None) -> bool:
     """Whether the identity provider is asked: nobody is signed in, or tools need the user's account there."""
     if user is None:
         return True
-    if server.settings.upstream_account != "identity" or server.connections is None:
+    if server.settings.upstream_account != "identity" or server.linked_accounts is None:
         return False
-    return not isinstance(server.provider, FormProvider) and not await server.connections.connected(user.principal)
+    return not isinstance(server.provider, FormProvider) and not await server.linked_accounts.connected(user.principal)
 
 
-async def show(
+async def send_consent_page(
     server: AuthorizationServer,
     request: Request,
     client: Client,
     flow: Flow,
-    wanted: AuthorizationRequest,
+    requested: AuthorizationRequest,
     user: User | None,
     *,
     ticked: frozenset[str] | None = None,
     problem: str = "",
-    told: str = "",
+    notice: str = "",
 ) -> None:
     """Answer with the page, which offers `flow.scopes`, of which those in `ticked` are chosen, or all. Who is signed in
     and what time it is are sealed into it: that user decides, and not at once."""
     scopes = await server.scopes()
     flow = replace(flow, shown_to=shown_to(user), shown_at=server.platform.clock())
-    target = urlsplit(wanted.redirect_uri)
+    target = urlsplit(requested.redirect_uri)
     page = web.page(
         web.Consent(
             action=f"{server.urls.base_path}/consent",
@@ -69,19 +67,19 @@ async def show(
             client_named=flow.client_name == client.name,
             client_kind=client.kind,
             client_site=client.id.partition("://")[2] if client.kind == "cimd" else "",
-            client_uri=naming.home(client, wanted.redirect_uri),
-            redirect_host=redirect_uris.place(wanted.redirect_uri),
-            redirect_is_local=redirect_uris.is_private(wanted.redirect_uri) or target.hostname in _LOOPBACK,
-            resource=wanted.resource,
+            client_uri=naming.home(client, requested.redirect_uri),
+            redirect_host=redirect_uris.place(requested.redirect_uri),
+            redirect_is_local=redirect_uris.is_private(requested.redirect_uri) or target.hostname in _LOOPBACK,
+            resource=requested.resource,
             options=_options(scopes, flow.scopes, flow.scopes if ticked is None else ticked),
             offer_read_only=bool(_read_only(scopes, flow.scopes)) and not flow.scopes <= scopes.read_only,
             user_name=(user.name or user.subject) if user is not None else "",
             provider="" if isinstance(server.provider, FormProvider) else server.provider.label,
             problem=problem,
-            told=told,
+            notice=notice,
         )
     )
-    await show_page(server, request, page, form_targets=_form_targets(server, wanted), keeps_opener=True)
+    await send_page(server, request, page, form_targets=_form_targets(server, requested), keeps_opener=True)
 
 
 async def consent(server: AuthorizationServer, request: Request) -> None:
@@ -92,39 +90,39 @@ async def consent(server: AuthorizationServer, request: Request) -> None:
         return
     answer = await form(server, request)
     flow = flows.opened(server, request, answer.one("flow"))
-    wanted = flow.request
-    if wanted is None:
+    requested = flow.request
+    if requested is None:
         raise BadRequest("There is nothing to consent to.")
     choice = answer.one("choice")
     if choice == "deny":
         await flows.use(server, flow)
-        await flows.refuse(server, request, wanted, "access_denied", "The user denied the request.")
+        await flows.refuse(server, request, requested, "access_denied", "The user denied the request.")
         return
-    client = await flows.client_of(server, wanted)
+    client = await flows.client_of(server, requested)
     user = await server.browsers.user(request)
     if choice == again.AGAIN or arming.early(server, flow.shown_at):
-        await _show_as_it_was(server, request, client, flow, wanted, user, answer)
+        await _show_as_it_was(server, request, client, flow, requested, user, answer)
         return
     if choice == "switch":
         await server.browsers.sign_out(request)
         decided("sign-out", "allowed", principal=user.principal if user else "", client=client.id)
-        await show(server, request, client, replace(flow, scopes=wanted.scopes), wanted, None)
+        await send_consent_page(server, request, client, replace(flow, scopes=requested.scopes), requested, None)
         return
     problem = ""
     scopes = _chosen(await server.scopes(), flow, answer, choice)
     if shown_to(user) != flow.shown_to:
-        problem, flow = ANOTHER_USER, replace(flow, scopes=wanted.scopes)
+        problem, flow = ANOTHER_USER, replace(flow, scopes=requested.scopes)
     elif not scopes:
         problem = "Choose at least one thing that the app may do, or deny."
     if problem:
-        await show(server, request, client, flow, wanted, user, problem=problem)
+        await send_consent_page(server, request, client, flow, requested, user, problem=problem)
         return
     flow = replace(flow, scopes=scopes)
     if user is None or await must_sign_in(server, user):
         await flows.depart(server, request, flow)
     else:
         await flows.use(server, flow)
-        await flows.issue(server, request, flow, wanted, user)
+        await flows.issue(server, request, flow, requested, user)
 
 
 async def _show_as_it_was(
@@ -132,29 +130,30 @@ async def _show_as_it_was(
     request: Request,
     client: Client,
     flow: Flow,
-    wanted: AuthorizationRequest,
+    requested: AuthorizationRequest,
     user: User | None,
     answer: Parameters,
 ) -> None:
     """The page for who has not decided yet, with what is ticked; the flow is not used by that."""
     if shown_to(user) != flow.shown_to:
-        await show(server, request, client, replace(flow, scopes=wanted.scopes), wanted, user, problem=ANOTHER_USER)
+        flow = replace(flow, scopes=requested.scopes)
+        await send_consent_page(server, request, client, flow, requested, user, problem=ANOTHER_USER)
         return
     ticked = frozenset(answer.all("scope"))
-    await show(server, request, client, flow, wanted, user, ticked=ticked, told=again.NOTHING_YET)
+    await send_consent_page(server, request, client, flow, requested, user, ticked=ticked, notice=again.NOTHING_YET)
 
 
 async def _show_again(server: AuthorizationServer, request: Request) -> None:
     """The page for who has just signed in."""
     flow = await flows.asked(server, request, Parameters.parse(request.query).one("flow"))
-    wanted = flow.request
-    if wanted is None:
+    requested = flow.request
+    if requested is None:
         raise BadRequest("There is nothing to consent to.")
-    client = await flows.client_of(server, wanted)
+    client = await flows.client_of(server, requested)
     user = await server.browsers.user(request)
-    told = SIGNED_IN if user is not None and not flow.shown_to else ""
+    notice = SIGNED_IN if user is not None and not flow.shown_to else ""
     problem = ANOTHER_USER if flow.shown_to not in ("", shown_to(user)) else ""
-    await show(server, request, client, flow, wanted, user, problem=problem, told=told)
+    await send_consent_page(server, request, client, flow, requested, user, problem=problem, notice=notice)
 
 
 def _chosen(scopes: Scopes, flow: Flow, answer: Parameters, choice: str) -> frozenset[str]:
@@ -192,12 +191,12 @@ def _options(scopes: Scopes, names: frozenset[str], ticked: frozenset[str]) -> t
     )
 
 
-def _form_targets(server: AuthorizationServer, wanted: AuthorizationRequest) -> list[str]:
+def _form_targets(server: AuthorizationServer, requested: AuthorizationRequest) -> list[str]:
     """Where the form's POST may lead to: Chrome applies `form-action` to every redirect that follows it.
 
     A provider may send the browser on to another one (federated sign-in), whose origin nobody here can know.
     """
-    targets = [source(wanted.redirect_uri)]
+    targets = [source(requested.redirect_uri)]
     if not isinstance(server.provider, FormProvider):
         targets.append("https:")
         if (issuer := server.settings.identity_issuer or "").startswith("http:"):

@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Any
 
 from mcp_edge.audit import decided
-from mcp_edge.auth.identity.linked_accounts import Connections
+from mcp_edge.auth.identity.linked_accounts import LinkedAccounts
 from mcp_edge.auth.identity.provider import Identity, SignInRefused, TokenSet
 from mcp_edge.auth.server.browser import arming, pages, sign_in
 from mcp_edge.auth.server.browser.callback import returned
@@ -84,7 +84,7 @@ def _last_key(principal: str) -> str:
 async def connect(server: AuthorizationServer, request: Request) -> None:
     """GET and POST /connect/<handle>."""
     request.only("GET", "POST")
-    connections = _connections(server)
+    linked_accounts = _linked_accounts(server)
     handle = request.path.rpartition("/")[2]
     invited = await _kept(server, _INVITED, handle, "")
     if invited is None:
@@ -96,11 +96,11 @@ async def connect(server: AuthorizationServer, request: Request) -> None:
     if user.principal != invited.principal:
         raise Forbidden(_ANOTHER)
     if request.method != "POST":
-        await _show(server, request, connections, handle, user)
+        await _show(server, request, linked_accounts, handle, user)
     elif _looks_again(server, await pages.form(server, request)):
-        await _show(server, request, connections, handle, user, told=again.NOTHING_YET)
+        await _show(server, request, linked_accounts, handle, user, notice=again.NOTHING_YET)
     else:
-        await _depart(server, request, connections, handle, user)
+        await _depart(server, request, linked_accounts, handle, user)
 
 
 async def connected(server: AuthorizationServer, request: Request) -> None:
@@ -112,77 +112,77 @@ async def connected(server: AuthorizationServer, request: Request) -> None:
     if request.method == "POST":
         await _answered(server, request)
         return
-    state, told = returned(request)
-    connections = _connections(server)
+    state, parameters = returned(request)
+    linked_accounts = _linked_accounts(server)
     user, away = await _begun_here(server, request, _AWAY, state)
     await _use(server, state)
-    provider = connections.provider
+    provider = linked_accounts.provider
     try:
-        identity = await provider.arrive(told, away.secrets, callback=server.urls.at(CALLBACK))
+        identity = await provider.arrive(parameters, away.secrets, callback=server.urls.at(CALLBACK))
     except (SignInRefused, UpstreamError) as e:
         _decided(server, request, user, "refused", e.reason if isinstance(e, SignInRefused) else str(e))
         raise
-    await _ask(server, request, connections, user, identity)
+    await _ask(server, request, linked_accounts, user, identity)
 
 
 async def _ask(
-    server: AuthorizationServer, request: Request, connections: Connections, user: User, identity: Identity
+    server: AuthorizationServer, request: Request, linked_accounts: LinkedAccounts, user: User, identity: Identity
 ) -> None:
     """Show whose account it is and under whose name it would be kept; the page has no more than the tokens' handle."""
     assert identity.tokens is not None  # every provider that a browser is sent to has them
     handle, account = mint() + mint(), identity.user.name or identity.user.subject
     brought = {"account": account, "tokens": json.dumps(asdict(identity.tokens))}
     await _keep(server, _BROUGHT, handle, server.browsers.bound(request), user.principal, brought)
-    await _show_brought(server, request, connections, user, handle, account)
+    await _show_brought(server, request, linked_accounts, user, handle, account)
 
 
 async def _show_brought(
     server: AuthorizationServer,
     request: Request,
-    connections: Connections,
+    linked_accounts: LinkedAccounts,
     user: User,
     handle: str,
     account: str,
     *,
-    told: str = "",
+    notice: str = "",
 ) -> None:
     page = web.arrived(
-        provider=connections.provider.label,
+        provider=linked_accounts.provider.label,
         account=account,
         server=server.urls.issuer,
         user_name=user.name or user.subject,
         action=f"{server.urls.base_path}{CALLBACK}",
         handle=handle,
         shown=arming.field(server),
-        told=told,
+        notice=notice,
     )
-    await pages.show(server, request, page)
+    await pages.send_page(server, request, page)
 
 
 async def _answered(server: AuthorizationServer, request: Request) -> None:
     """Keep the account, or forget what was brought."""
     answer = await pages.form(server, request)
-    connections = _connections(server)
+    linked_accounts = _linked_accounts(server)
     handle, choice = answer.one("handle"), answer.one("choice")
     if choice not in ("connect", "leave", again.AGAIN):
         raise BadRequest("This is no answer that the page offers.")
     user, brought = await _begun_here(server, request, _BROUGHT, handle)
-    provider, account = connections.provider.label, brought.secrets["account"]
+    provider, account = linked_accounts.provider.label, brought.secrets["account"]
     if choice != "leave" and _looks_again(server, answer):
-        await _show_brought(server, request, connections, user, handle, account, told=again.NOTHING_YET)
+        await _show_brought(server, request, linked_accounts, user, handle, account, notice=again.NOTHING_YET)
         return
     await _use(server, handle)
     if choice == "leave":
         _decided(server, request, user, "refused", "its user did not want it to be kept")
-        await pages.show(server, request, web.left(provider=provider, account=account))
+        await pages.send_page(server, request, web.left(provider=provider, account=account))
         return
     tokens = TokenSet(**json.loads(brought.secrets["tokens"]))
-    await connections.save(user.principal, tokens)
+    await linked_accounts.save(user.principal, tokens)
     if await server.browsers.left_since(request, user):
-        await connections.forget(user.principal, refused=tokens.access_token)
+        await linked_accounts.forget(user.principal, refused=tokens.access_token)
         raise Forbidden(_ELSEWHERE)
     _decided(server, request, user, "allowed")
-    await pages.show(server, request, web.done(provider=provider, account=account))
+    await pages.send_page(server, request, web.done(provider=provider, account=account))
 
 
 def _looks_again(server: AuthorizationServer, answer: Parameters) -> bool:
@@ -206,47 +206,47 @@ async def _begun_here(server: AuthorizationServer, request: Request, purpose: st
 async def _show(
     server: AuthorizationServer,
     request: Request,
-    connections: Connections,
+    linked_accounts: LinkedAccounts,
     handle: str,
     user: User,
     *,
-    told: str = "",
+    notice: str = "",
 ) -> None:
     base = server.urls.base_path
     page = web.page(
-        provider=connections.provider.label,
+        provider=linked_accounts.provider.label,
         server=server.urls.issuer,
         user_name=user.name or user.subject,
         action=f"{base}{PATH}{handle}",
         apps=f"{base}/apps",
-        replaces=await connections.connected(user.principal),
+        replaces=await linked_accounts.connected(user.principal),
         shown=arming.field(server),
-        told=told,
+        notice=notice,
     )
     issuer = (server.settings.connect_issuer or "") if server.settings.upstream_account == "connect" else ""
     targets = ["https:", *([source(issuer)] if issuer.startswith("http:") else [])]
-    await pages.show(server, request, page, form_targets=targets)
+    await pages.send_page(server, request, page, form_targets=targets)
 
 
 async def _depart(
-    server: AuthorizationServer, request: Request, connections: Connections, handle: str, user: User
+    server: AuthorizationServer, request: Request, linked_accounts: LinkedAccounts, handle: str, user: User
 ) -> None:
     """Send the browser to the provider. The link is used up only once that is possible."""
     state = mint() + mint()
-    departure = await connections.provider.depart(state=state, callback=server.urls.at(CALLBACK))
+    departure = await linked_accounts.provider.depart(state=state, callback=server.urls.at(CALLBACK))
     await _use(server, handle)
     await _keep(server, _AWAY, state, server.browsers.binding(request), user.principal, departure.secrets)
     await pages.redirect(request, departure.url)
 
 
-def _connections(server: AuthorizationServer) -> Connections:
-    if server.connections is None:
+def _linked_accounts(server: AuthorizationServer) -> LinkedAccounts:
+    if server.linked_accounts is None:
         raise NotFound("No account can be connected at this server.")
-    return server.connections
+    return server.linked_accounts
 
 
 def _decided(server: AuthorizationServer, request: Request, user: User, outcome: Any, reason: str = "") -> None:
-    address = server.limits.address(request)
+    address = server.attempts.address(request)
     decided("connect", outcome, principal=user.principal, address=address, reason=reason)
 
 

@@ -29,7 +29,7 @@ _URL_CHARACTERS = "!#$%&'()*+,/:;=?@[]~"
 _REDIRECT = [(b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer")]
 
 
-def shown(handler: Handler) -> Handler:
+def with_error_pages(handler: Handler) -> Handler:
     """A handler whose refusals are pages."""
 
     @wraps(handler)
@@ -50,7 +50,7 @@ def shown(handler: Handler) -> Handler:
     return serve
 
 
-async def show(
+async def send_page(
     server: AuthorizationServer,
     request: Request,
     page: Page,
@@ -102,12 +102,12 @@ async def _refuse(
     client: str = "",
     headers: Mapping[str, str] = NO_HEADERS,
 ) -> None:
-    address = server.limits.address(request)
+    address = server.attempts.address(request)
     # What follows /connect/ opens something, and belongs into no log.
     what = "connect" if request.path.startswith("/connect/") else request.path.removeprefix("/")
     decided(what, "refused", client=client, address=address, reason=reason)
     title = _TITLES.get(status, "That did not work")
-    await show(server, request, error.page(title, message), status=status, headers=_pairs(headers))
+    await send_page(server, request, error.page(title, message), status=status, headers=_pairs(headers))
 
 
 async def _apologize(server: AuthorizationServer, request: Request, e: Exception) -> None:
@@ -116,7 +116,7 @@ async def _apologize(server: AuthorizationServer, request: Request, e: Exception
     problem.write_log(logger)
     title, text = _LATER if isinstance(e, StoreUnavailable) else _BUG
     page = error.page(title, text, reference=request.trace_id())
-    await show(server, request, page, status=problem.status, headers=_pairs(problem.headers))
+    await send_page(server, request, page, status=problem.status, headers=_pairs(problem.headers))
 
 
 def _client(e: CallerError) -> str:

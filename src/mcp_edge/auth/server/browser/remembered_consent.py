@@ -20,24 +20,24 @@ LIFE_S = 30 * 86400
 
 
 async def remember(
-    server: AuthorizationServer, user: User, wanted: AuthorizationRequest, chosen: frozenset[str]
+    server: AuthorizationServer, user: User, requested: AuthorizationRequest, chosen: frozenset[str]
 ) -> None:
-    """Remember that `user` has granted `chosen` when asked for `wanted`, and that this very request is answered."""
-    key = _key(user.principal, wanted)
-    answered = short_hash(wanted.code_challenge)
-    record = {"v": 1, "scopes": sorted(chosen), "answered": answered, "client_kind": wanted.client_kind}
+    """Remember that `user` has granted `chosen` when asked for `requested`, and that this very request is answered."""
+    key = _key(user.principal, requested)
+    answered = short_hash(requested.code_challenge)
+    record = {"v": 1, "scopes": sorted(chosen), "answered": answered, "client_kind": requested.client_kind}
     value = json.dumps(record).encode()
     while not await upsert(server.platform.atomics, key, lambda _: value, ttl_s=LIFE_S):
         pass
 
 
-async def stands(server: AuthorizationServer, user: User, wanted: AuthorizationRequest) -> bool:
+async def stands(server: AuthorizationServer, user: User, requested: AuthorizationRequest) -> bool:
     """Whether the user has not taken back meanwhile what was remembered or recalled."""
-    return await server.platform.atomics.get(_key(user.principal, wanted)) is not None
+    return await server.platform.atomics.get(_key(user.principal, requested)) is not None
 
 
 async def recalled(
-    server: AuthorizationServer, request: Request, user: User, wanted: AuthorizationRequest
+    server: AuthorizationServer, request: Request, user: User, requested: AuthorizationRequest
 ) -> frozenset[str] | None:
     """The scopes that `user` granted when asked for the same before; None when the page must be shown.
 
@@ -48,24 +48,24 @@ async def recalled(
     to a program on the user's machine is always asked for: any other program can listen there, or claim the scheme
     (RFC 8252 §8.6).
     """
-    if redirect_uris.is_native(wanted.redirect_uri):
+    if redirect_uris.is_native(requested.redirect_uri):
         return None
     if request.raw.get(b"sec-fetch-site") != b"none":
         return None
     if request.raw.get(b"sec-fetch-dest") != b"document":
         return None
-    entry = await server.platform.atomics.get(_key(user.principal, wanted))
+    entry = await server.platform.atomics.get(_key(user.principal, requested))
     if entry is None:
         return None
     record = json.loads(entry.value)
-    if record["v"] != 1 or record["answered"] == short_hash(wanted.code_challenge):
+    if record["v"] != 1 or record["answered"] == short_hash(requested.code_challenge):
         return None
-    if record.get("client_kind", "") != wanted.client_kind:  # another client that bears the same id
+    if record.get("client_kind", "") != requested.client_kind:  # another client that bears the same id
         return None
-    return wanted.scopes if wanted.scopes <= frozenset(record["scopes"]) else None
+    return requested.scopes if requested.scopes <= frozenset(record["scopes"]) else None
 
 
-async def given(server: AuthorizationServer, user: User, client_id: str, redirect_uri: str) -> bool:
+async def granted_before(server: AuthorizationServer, user: User, client_id: str, redirect_uri: str) -> bool:
     """Whether `user` has let the client in at this address before, whatever it asked for."""
     prefix = f"{_prefix(user.principal, client_id)}{short_hash(redirect_uri)}/"
     return bool(await server.platform.atomics.read(prefix, limit=1))
@@ -84,7 +84,7 @@ def _prefix(principal: str, client_id: str) -> str:
     return f"consent/{short_hash(principal)}/" + (f"{short_hash(client_id)}/" if client_id else "")
 
 
-def _key(principal: str, wanted: AuthorizationRequest) -> str:
-    asked = json.dumps([wanted.resource, sorted(wanted.scopes)])
-    place = f"{_prefix(principal, wanted.client_id)}{short_hash(wanted.redirect_uri)}"
+def _key(principal: str, requested: AuthorizationRequest) -> str:
+    asked = json.dumps([requested.resource, sorted(requested.scopes)])
+    place = f"{_prefix(principal, requested.client_id)}{short_hash(requested.redirect_uri)}"
     return f"{place}/{short_hash(asked)}"

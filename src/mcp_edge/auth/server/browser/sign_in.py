@@ -7,10 +7,9 @@ from urllib.parse import urlencode
 
 from mcp_edge.audit import decided
 from mcp_edge.auth.identity.provider import FormProvider, Identity, SignInRefused
-from mcp_edge.auth.server.browser import arrival
-from mcp_edge.auth.server.browser import flow as flows
-from mcp_edge.auth.server.browser.flow import Flow
-from mcp_edge.auth.server.browser.pages import form, redirect, show
+from mcp_edge.auth.server.browser import arrival, flows
+from mcp_edge.auth.server.browser.flows import Flow
+from mcp_edge.auth.server.browser.pages import form, redirect, send_page
 from mcp_edge.auth.server.clients import redirect_uris
 from mcp_edge.auth.server.parameters import Parameters
 from mcp_edge.auth.server.server import AuthorizationServer
@@ -33,15 +32,15 @@ async def sign_in(server: AuthorizationServer, request: Request) -> None:
     """GET and POST /sign-in."""
     request.only("GET", "POST")
     # A guess is a POST; merely looking at the page counts for less.
-    await server.limits.check(request, "sign-in" if request.method == "POST" else "apps")
+    await server.attempts.check(request, "sign-in" if request.method == "POST" else "apps")
     if request.method == "GET":
-        asked = Parameters.parse(request.query)
-        if asked.one("flow"):
-            await flows.peek(server, request, asked.one("flow"))
+        parameters = Parameters.parse(request.query)
+        if parameters.one("flow"):
+            await flows.peek(server, request, parameters.one("flow"))
         elif await server.browsers.user(request) is not None:
-            await redirect(request, server.urls.at(_return(asked)))
+            await redirect(request, server.urls.at(_return(parameters)))
             return
-        await _show(server, request, asked)
+        await _send(server, request, parameters)
         return
     answer = await form(server, request)
     if isinstance(server.provider, FormProvider):
@@ -57,63 +56,63 @@ async def sign_out(server: AuthorizationServer, request: Request) -> None:
     user = await server.browsers.user(request)
     await server.browsers.sign_out(request)
     if user is not None:
-        decided("sign-out", "allowed", principal=user.principal, address=server.limits.address(request))
+        decided("sign-out", "allowed", principal=user.principal, address=server.attempts.address(request))
     await redirect(request, url(server, "/apps"))
 
 
 async def _check(server: AuthorizationServer, request: Request, provider: FormProvider, answer: Parameters) -> None:
     """Sign in whoever the value names. What was wrong with it is for the log alone."""
     state = answer.one("flow")
-    waiting = await flows.peek(server, request, state) if state else None
+    flow = await flows.peek(server, request, state) if state else None
     value = answer.one("value")
     try:
         if len(value) > web.MAX_CHARS:
             raise BadRequest(f"That is over {web.MAX_CHARS} characters.")
         user = await provider.check(value)
     except SignInRefused as e:
-        decided("sign-in", "refused", address=server.limits.address(request), reason=e.reason)
-        await _show(
+        decided("sign-in", "refused", address=server.attempts.address(request), reason=e.reason)
+        await _send(
             server, request, answer, problem=f"Nobody can sign in with this. Check the {provider.label.lower()}."
         )
         return
-    if waiting is not None:
-        waiting = await flows.take(server, request, state)
-    await arrival.finish(server, request, waiting or flows.new(server, return_to=_return(answer)), Identity(user))
+    if flow is not None:
+        flow = await flows.take(server, request, state)
+    await arrival.finish(server, request, flow or flows.new(server, return_to=_return(answer)), Identity(user))
 
 
-async def _show(server: AuthorizationServer, request: Request, asked: Parameters, *, problem: str = "") -> None:
-    state, provider = asked.one("flow"), server.provider
-    waiting = await flows.peek(server, request, state) if state else None
+async def _send(server: AuthorizationServer, request: Request, parameters: Parameters, *, problem: str = "") -> None:
+    state, provider = parameters.one("flow"), server.provider
+    flow = await flows.peek(server, request, state) if state else None
     here = isinstance(provider, FormProvider)
     page = web.page(
         web.SignIn(
             action=f"{server.urls.base_path}/sign-in",
-            hidden=(("flow", state),) if state else (("return", _return(asked)),),
+            hidden=(("flow", state),) if state else (("return", _return(parameters)),),
             field=provider.label if here else "",
             secret=provider.secret if here else False,
             provider="" if here else provider.label,
-            purpose=await _purpose(server, waiting) if waiting else None,
+            purpose=await _purpose(server, flow) if flow else None,
             problem=problem,
             # Whom another site has sent is typing there yet, perhaps what it told him to; Enter would sign him in.
             takes_focus=request.raw.get(b"sec-fetch-site") in OWN_SITE,
         )
     )
-    await show(
+    await send_page(
         server,
         request,
         page,
         status=403 if problem else 200,
         form_targets=_form_targets(server),
-        keeps_opener=bool(waiting),
+        keeps_opener=bool(flow),
     )
 
 
-async def _purpose(server: AuthorizationServer, waiting: Flow) -> web.Purpose | None:
-    if waiting.request is None:
+async def _purpose(server: AuthorizationServer, flow: Flow) -> web.Purpose | None:
+    if flow.request is None:
         return None
     scopes = await server.scopes()
-    may = tuple(scope.description for scope in scopes.all if scope.name in waiting.scopes)
-    return web.Purpose(waiting.client_name, redirect_uris.place(waiting.request.redirect_uri), may)
+    may = tuple(scope.description for scope in scopes.all if scope.name in flow.scopes)
+    return web.Purpose(flow.client_name, redirect_uris.place(flow.request.redirect_uri), may)
 
 
 def _form_targets(server: AuthorizationServer) -> list[str]:
@@ -124,7 +123,7 @@ def _form_targets(server: AuthorizationServer) -> list[str]:
     return ["https:", *([source(issuer)] if issuer.startswith("http:") else [])]
 
 
-def _return(asked: Parameters) -> str:
+def _return(parameters: Parameters) -> str:
     """The path to show afterwards; anything else than a page of ours becomes the page of connected apps."""
-    path = asked.one("return")
+    path = parameters.one("return")
     return path if _RETURNS.fullmatch(path) else "/apps"

@@ -63,7 +63,7 @@ async def fetch(
         raise DocumentUnavailable(f"no answer in {TIMEOUT_S:g} s") from e
     except (httpx.HTTPError, httpx.InvalidURL) as e:
         raise DocumentUnavailable(f"{type(e).__name__}: {e}") from e
-    return _told(url, _document(url, body), schemes), _fresh_s(response.headers)
+    return _claims(url, _document(url, body), schemes), _fresh_s(response.headers)
 
 
 def _check(url: str, response: httpx.Response) -> None:
@@ -101,7 +101,7 @@ def _document(url: str, body: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", document)
 
 
-def _told(client_id: str, document: dict[str, Any], schemes: Collection[str]) -> ClientMetadata:
+def _claims(client_id: str, document: dict[str, Any], schemes: Collection[str]) -> ClientMetadata:
     """What the document says of the client (§4.1).
 
     Raises:
@@ -114,12 +114,12 @@ def _told(client_id: str, document: dict[str, Any], schemes: Collection[str]) ->
     if document.get("token_endpoint_auth_method", "none") != "none":
         raise refusal(client_id, "A client with a document is public here: token_endpoint_auth_method must be none.")
     try:
-        told = metadata.read({**document, "token_endpoint_auth_method": "none"}, schemes)
+        claimed = metadata.read({**document, "token_endpoint_auth_method": "none"}, schemes)
     except OAuthError as e:
         raise refusal(client_id, f"The client's document cannot be used: {e.message}") from e
-    if not told.name:
+    if not claimed.name:
         raise refusal(client_id, "The client's document has no client_name.")
-    return told
+    return claimed
 
 
 def _fresh_s(headers: httpx.Headers) -> float:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from mcp_edge.auth.server.attempts import Limits
+from mcp_edge.auth.server.attempts import Attempts
 from mcp_edge.auth.server.clients import redirect_uris
 from mcp_edge.auth.server.clients.document_fetch import LEAST_FRESH_S, DocumentUnavailable, fetch, refusal
 from mcp_edge.auth.server.clients.metadata import ClientMetadata
@@ -49,7 +49,7 @@ _FORMAT = 2
 class _Kept:
     """What is kept of a document. Times are epoch seconds."""
 
-    told: ClientMetadata
+    claimed: ClientMetadata
     fetched_at: float
     fresh_until: float
     used_at: float | None = None
@@ -61,9 +61,9 @@ class _Kept:
 class ClientDocuments:
     """See the module."""
 
-    def __init__(self, platform: Platform, limits: Limits, unused: UnusedClients) -> None:
+    def __init__(self, platform: Platform, attempts: Attempts, unused: UnusedClients) -> None:
         self._platform = platform
-        self._limits = limits
+        self._attempts = attempts
         self._places = _Places()
         self._unused = unused
         public_url = platform.settings.public_url
@@ -85,7 +85,7 @@ class ClientDocuments:
             raise refusal(client_id, fault)
         kept = await self._kept(client_id)
         if kept is None:
-            await self._limits.check(request, "new-client")
+            await self._attempts.check(request, "new-client")
             try:
                 kept = await self._fetched(client_id, None, request)
             except DocumentUnavailable as e:
@@ -128,8 +128,10 @@ class ClientDocuments:
             raw = await self._platform.records.get(key)
             if raw is not None and (record := json.loads(raw))["format"] == _FORMAT:
                 uris, kinds = tuple(record["redirect_uris"]), tuple(record["grant_types"])
-                told = ClientMetadata(record["name"], uris, kinds, "none", record["uri"])
-                return _Kept(told, record["fetched_at"], record["fresh_until"], record["used_at"], record.get("place"))
+                claimed = ClientMetadata(record["name"], uris, kinds, "none", record["uri"])
+                return _Kept(
+                    claimed, record["fetched_at"], record["fresh_until"], record["used_at"], record.get("place")
+                )
         return None
 
     async def _put(self, client_id: str, kept: _Kept) -> None:
@@ -137,10 +139,10 @@ class ClientDocuments:
         first tokens."""
         record = {
             "format": _FORMAT,
-            "name": kept.told.name,
-            "redirect_uris": list(kept.told.redirect_uris),
-            "grant_types": list(kept.told.grant_types),
-            "uri": kept.told.uri,
+            "name": kept.claimed.name,
+            "redirect_uris": list(kept.claimed.redirect_uris),
+            "grant_types": list(kept.claimed.grant_types),
+            "uri": kept.claimed.uri,
             "fetched_at": kept.fetched_at,
             "fresh_until": kept.fresh_until,
             "used_at": kept.used_at,
@@ -154,7 +156,7 @@ class ClientDocuments:
     async def _renewed(self, client_id: str, kept: _Kept, request: Request) -> _Kept:
         """The document as it is now; or `kept`, while its server does not answer."""
         try:
-            await self._limits.count("client-renewal", client_id)
+            await self._attempts.count("client-renewal", client_id)
             return await self._fetched(client_id, kept, request)
         except (DocumentUnavailable, TooMany) as e:
             if self._platform.clock() - kept.fetched_at < STALE_S:
@@ -178,17 +180,17 @@ class ClientDocuments:
             DocumentUnavailable: it did not answer.
             TooMany: too many documents are fetched right now.
         """
-        asker = Asker(networks.whose(self._limits.address(request)), known=kept is not None)
+        asker = Asker(networks.whose(self._attempts.address(request)), known=kept is not None)
         with self._places.one(asker):
             try:
                 schemes = self._platform.settings.redirect_schemes
-                told, fresh_s = await fetch(self._platform.http_public, client_id, schemes)
+                claimed, fresh_s = await fetch(self._platform.http_public, client_id, schemes)
             except Busy as e:
                 raise _busy() from e
         now, used_at = self._platform.clock(), kept.used_at if kept is not None else None
         # A new one is looked at soon again, so that its short life reaches from any /authorize to its end.
         fresh_until = now + (LEAST_FRESH_S if used_at is None else fresh_s)
-        fetched = _Kept(told, now, fresh_until, used_at, None if kept is None else kept.place)
+        fetched = _Kept(claimed, now, fresh_until, used_at, None if kept is None else kept.place)
         await self._put(client_id, fetched)
         return fetched
 
@@ -225,15 +227,15 @@ class _Places:
 
 
 def _client(client_id: str, kept: _Kept) -> Client:
-    told = kept.told
+    claimed = kept.claimed
     return Client(
         client_id,
-        told.name,
-        told.redirect_uris,
+        claimed.name,
+        claimed.redirect_uris,
         "cimd",
         "none",
-        uri=told.uri,
-        grant_types=told.grant_types,
+        uri=claimed.uri,
+        grant_types=claimed.grant_types,
         used_at=kept.used_at,
     )
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from mcp_edge.auth.server.attempts import Limits
+from mcp_edge.auth.server.attempts import Attempts
 from mcp_edge.auth.server.clients import metadata
 from mcp_edge.auth.server.clients.documents import ClientDocuments
 from mcp_edge.auth.server.clients.registered import RegisteredClients
@@ -25,7 +25,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Clients:
     """Finds clients."""
 
-    def __init__(self, platform: Platform, limits: Limits) -> None:
+    def __init__(self, platform: Platform, attempts: Attempts) -> None:
         """
         Raises:
             ConfigurationError: a client of the settings cannot be used.
@@ -34,7 +34,7 @@ class Clients:
         self._clock = platform.clock
         self._static = static_clients(platform.settings)
         unused = UnusedClients(platform)
-        self._documents = ClientDocuments(platform, limits, unused) if "cimd" in ways else None
+        self._documents = ClientDocuments(platform, attempts, unused) if "cimd" in ways else None
         self._registered = RegisteredClients(platform, unused) if "dcr" in ways else None
 
     async def find(self, client_id: str) -> Client | None:
@@ -109,12 +109,19 @@ def _static(document: dict[str, Any], schemes: Collection[str]) -> Client:
     scope = document.get("scope")
     if scope is not None and not (isinstance(scope, str) and is_scope_list(scope)):
         raise OAuthError("", "scope is text: scopes with one space between them.")
-    told = metadata.read(document, schemes)
-    method = told.auth_method or ("client_secret_basic" if digest else "none")
+    claimed = metadata.read(document, schemes)
+    method = claimed.auth_method or ("client_secret_basic" if digest else "none")
     if (method == "none") != (digest == ""):
         raise OAuthError("", f"token_endpoint_auth_method {method} and client_secret_sha256 do not fit together.")
     scopes = None if scope is None else frozenset(scope.split(" "))
     return Client(
-        client_id, told.name or client_id, told.redirect_uris, "static", method, digest, told.uri, told.grant_types,
+        client_id,
+        claimed.name or client_id,
+        claimed.redirect_uris,
+        "static",
+        method,
+        digest,
+        claimed.uri,
+        claimed.grant_types,
         scopes,
-    )  # fmt: skip
+    )

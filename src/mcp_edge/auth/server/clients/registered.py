@@ -51,15 +51,15 @@ class RegisteredClients:
         Raises:
             OAuthError: `invalid_redirect_uri` or `invalid_client_metadata`.
         """
-        told = metadata.read(document, self._platform.settings.redirect_schemes)
-        method = told.auth_method or _default_method(told)
+        claimed = metadata.read(document, self._platform.settings.redirect_schemes)
+        method = claimed.auth_method or _default_method(claimed)
         if method != "none":
             secret = f"mes_{secrets.token_hex(32)}"
-            record = self._record(f"dcr_{secrets.token_hex(16)}", told, method, secret)
+            record = self._record(f"dcr_{secrets.token_hex(16)}", claimed, method, secret)
             await self._admit(record)
             # Zero: it does not expire as long as it is used.
             return {**_answer(record), "client_secret": secret, "client_secret_expires_at": 0}
-        record = self._record(f"dcr_{_digest(told)}", told, method, "")
+        record = self._record(f"dcr_{_digest(claimed)}", claimed, method, "")
         known = await self._get(record["client_id"])
         if known is None:
             await self._admit(record)
@@ -69,16 +69,16 @@ class RegisteredClients:
             await self._put(known)  # its day begins anew
         return _answer(known or record)
 
-    def _record(self, client_id: str, told: ClientMetadata, method: AuthMethod, secret: str) -> dict[str, Any]:
+    def _record(self, client_id: str, claimed: ClientMetadata, method: AuthMethod, secret: str) -> dict[str, Any]:
         return {
             "format": _FORMAT,
             "client_id": client_id,
-            "name": told.name,
-            "redirect_uris": list(told.redirect_uris),
-            "grant_types": list(told.grant_types),
+            "name": claimed.name,
+            "redirect_uris": list(claimed.redirect_uris),
+            "grant_types": list(claimed.grant_types),
             "auth_method": method,
             "secret_sha256": sha256(secret.encode()).hexdigest() if secret else "",
-            "uri": told.uri,
+            "uri": claimed.uri,
             "issued_at": int(self._platform.clock()),
             "renewed_at": None,
         }
@@ -103,15 +103,15 @@ class RegisteredClients:
         await self._platform.records.put(key, json.dumps(record).encode(), ttl_s=ttl_s)
 
 
-def _default_method(told: ClientMetadata) -> AuthMethod:
+def _default_method(claimed: ClientMetadata) -> AuthMethod:
     """RFC 7591 §2 says `client_secret_basic`, but a native app can keep no secret (RFC 8252 §8.4)."""
-    native = all(redirect_uris.is_native(uri) for uri in told.redirect_uris)
+    native = all(redirect_uris.is_native(uri) for uri in claimed.redirect_uris)
     return "none" if native else "client_secret_basic"
 
 
-def _digest(told: ClientMetadata) -> str:
+def _digest(claimed: ClientMetadata) -> str:
     """The same for the same client, in whatever order it lists its redirect URIs."""
-    same = replace(told, redirect_uris=tuple(sorted(told.redirect_uris)), auth_method="none")
+    same = replace(claimed, redirect_uris=tuple(sorted(claimed.redirect_uris)), auth_method="none")
     members = [same.name, same.redirect_uris, same.grant_types, same.uri]
     return short_hash(json.dumps(members))
 

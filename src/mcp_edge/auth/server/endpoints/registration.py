@@ -25,7 +25,7 @@ async def register(server: AuthorizationServer, request: Request) -> None:
     """
     check_json(request)
     answer = await server.clients.register(_document(await request.body(MAX_BYTES)))
-    decided("register", "allowed", client=answer["client_id"], address=server.limits.address(request))
+    decided("register", "allowed", client=answer["client_id"], address=server.attempts.address(request))
     headers = [(b"cache-control", b"no-store"), (b"pragma", b"no-cache")]
     await request.answer(201, json.dumps(answer).encode(), headers=headers)
 

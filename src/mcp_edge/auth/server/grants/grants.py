@@ -19,7 +19,7 @@ from mcp_edge.auth.server.grants.access_tokens import AccessTokens, ClientNotAcc
 from mcp_edge.auth.server.grants.issuing import Issuing, Tokens, refused
 from mcp_edge.auth.server.grants.record import Grant
 from mcp_edge.auth.server.grants.sign_outs import SignOuts
-from mcp_edge.auth.server.grants.store import GrantStore, Held
+from mcp_edge.auth.server.grants.store import GrantStore, StoredGrant
 from mcp_edge.auth.server.grants.token_format import Code, RefreshToken, digest
 from mcp_edge.auth.server.model import Approval, Client, ConnectedApp, OAuthError
 from mcp_edge.platform import Platform
@@ -94,29 +94,29 @@ class Grants:
         `redirect_uri`, if sent, is the one of the authorization request (RFC 6749 §4.1.3); PKCE does its work where it
         is not (OAuth 2.1 §10.2).
         """
-        given = token_format.parse(code)
-        if not isinstance(given, Code):
+        presented = token_format.parse(code)
+        if not isinstance(presented, Code):
             raise refused("not a code")
         while True:
-            held = await self._store.find(given.grant_id)
-            if held is None or not _same(held.grant.code, given.secret):
+            stored = await self._store.find(presented.grant_id)
+            if stored is None or not _same(stored.grant.code, presented.secret):
                 raise refused("unknown, expired or ended code")
-            grant = held.grant
+            grant = stored.grant
             if grant.client_id != client.id:
                 raise refused(f"a code of the client {grant.client_id}")
             if not hmac.compare_digest(_challenge(verifier), grant.code_challenge.encode()):
                 raise refused("wrong code_verifier")
             if grant.stage == "live":
-                await self._store.finish(held.key, "the code was used again")
+                await self._store.finish(stored.key, "the code was used again")
                 raise refused("the code was used before")
             if redirect_uri is not None and redirect_uri != grant.redirect_uri:
                 raise refused("another redirect_uri than that of the authorization request")
-            await self._check_admitted(held)
+            await self._check_admitted(stored)
             audience = self._audience(grant, resource)
-            first = RefreshToken(given.grant_id, token_format.new_id(), token_format.new_secret())
+            first = RefreshToken(presented.grant_id, token_format.new_id(), token_format.new_secret())
             renewable = "refresh_token" in client.grant_types
-            await self._store.make_room(grant.user.principal, held.key)
-            tokens = await self._issuing.advance(held, first if renewable else None, grant.scopes, audience)
+            await self._store.make_room(grant.user.principal, stored.key)
+            tokens = await self._issuing.advance(stored, first if renewable else None, grant.scopes, audience)
             if tokens is not None:
                 return tokens
 
@@ -127,39 +127,45 @@ class Grants:
 
         `scopes` may be fewer than granted; the grant keeps all (RFC 6749 §6).
         """
-        given = token_format.parse(token)
-        if not isinstance(given, RefreshToken):
+        presented = token_format.parse(token)
+        if not isinstance(presented, RefreshToken):
             raise refused("not a refresh token")
         while True:
-            held = await self._store.find(given.grant_id)
-            if held is None or not _same(held.grant.family, given.family):
+            stored = await self._store.find(presented.grant_id)
+            if stored is None or not _same(stored.grant.family, presented.family):
                 raise refused("unknown, expired or ended refresh token")
-            grant = held.grant
+            grant = stored.grant
             if grant.client_id != client.id:
                 raise refused(f"a refresh token of the client {grant.client_id}")
-            await self._check_admitted(held)
+            await self._check_admitted(stored)
             audience = self._audience(grant, resource)
             declared = await self._scopes()
             if scopes is not None and not scopes <= declared.closure(grant.scopes):
                 raise OAuthError("invalid_scope", "A refresh cannot add scopes to those that were granted.")
-            if _same(grant.refresh, given.secret):
-                successor = replace(given, secret=token_format.new_secret())
-                tokens = await self._issuing.advance(held, successor, scopes or grant.scopes, audience, presented=given)
+            if _same(grant.refresh, presented.secret):
+                successor = replace(presented, secret=token_format.new_secret())
+                tokens = await self._issuing.advance(
+                    stored, successor, scopes or grant.scopes, audience, presented=presented
+                )
                 if tokens is not None:
                     return tokens
-            elif _same(grant.previous, given.secret) and self._clock() < grant.grace_until:
-                return self._issuing.answer_again(held, given, declared.closure(scopes or grant.scopes), audience)
+            elif _same(grant.previous, presented.secret) and self._clock() < grant.grace_until:
+                return self._issuing.answer_again(stored, presented, declared.closure(scopes or grant.scopes), audience)
             else:
-                await self._store.finish(held.key, "an old refresh token was used again")
+                await self._store.finish(stored.key, "an old refresh token was used again")
                 raise refused("the refresh token was used before")
 
     async def revoke(self, token: str, client: Client) -> None:
         """End what this is, if it is this client's: a refresh token's whole grant, or one access token (RFC 7009)."""
-        given = token_format.parse(token)
-        if isinstance(given, RefreshToken):
-            held = await self._store.find(given.grant_id)
-            if held is not None and _same(held.grant.family, given.family) and held.grant.client_id == client.id:
-                await self._store.finish(held.key, "revoked by its client")
+        presented = token_format.parse(token)
+        if isinstance(presented, RefreshToken):
+            stored = await self._store.find(presented.grant_id)
+            if (
+                stored is not None
+                and _same(stored.grant.family, presented.family)
+                and stored.grant.client_id == client.id
+            ):
+                await self._store.finish(stored.key, "revoked by its client")
             return
         found = await self._access.find(token.encode())
         if found is None:
@@ -173,12 +179,16 @@ class Grants:
 
         There is no `sub`, which is optional: a digest of an account's number could be tried out until it fits.
         """
-        given = token_format.parse(token)
-        if isinstance(given, RefreshToken):
-            held = await self._store.find(given.grant_id)
-            if held is None or not _same(held.grant.refresh, given.secret) or held.grant.client_id != client.id:
+        presented = token_format.parse(token)
+        if isinstance(presented, RefreshToken):
+            stored = await self._store.find(presented.grant_id)
+            if (
+                stored is None
+                or not _same(stored.grant.refresh, presented.secret)
+                or stored.grant.client_id != client.id
+            ):
                 return {"active": False}
-            grant = held.grant
+            grant = stored.grant
             if self._fault(grant):
                 return {"active": False}
             return self._members(client, grant.scopes, grant.resource, grant.used_at, grant.expires_at)
@@ -206,45 +216,45 @@ class Grants:
         """The user's live grants, the one used latest first."""
         return [
             ConnectedApp(
-                held.key,
-                held.grant.client_id,
-                held.grant.client_name,
-                held.grant.redirect_uri,
-                held.grant.scopes,
-                held.grant.created_at,
-                held.grant.used_at,
+                stored.key,
+                stored.grant.client_id,
+                stored.grant.client_name,
+                stored.grant.redirect_uri,
+                stored.grant.scopes,
+                stored.grant.created_at,
+                stored.grant.used_at,
             )
-            for held in await self._store.of(principal)
-            if held.grant.stage == "live"
+            for stored in await self._store.of(principal)
+            if stored.grant.stage == "live"
         ]
 
     async def end(self, principal: str, grant_id: str) -> None:
         """End one grant of the user, by its name in `of`; another's is left alone."""
-        held = await self._store.get(grant_id)
-        if held is not None and held.grant.user.principal == principal:
-            await self._store.finish(held.key, "ended by its user")
+        stored = await self._store.get(grant_id)
+        if stored is not None and stored.grant.user.principal == principal:
+            await self._store.finish(stored.key, "ended by its user")
 
     async def end_client(self, principal: str, client_id: str) -> bool:
         """End every grant of the user to a client, and every code: whether there was any."""
-        found = [held for held in await self._store.of(principal) if held.grant.client_id == client_id]
-        for held in found:
-            await self._store.finish(held.key, "ended by its user")
+        found = [stored for stored in await self._store.of(principal) if stored.grant.client_id == client_id]
+        for stored in found:
+            await self._store.finish(stored.key, "ended by its user")
         return bool(found)
 
     async def end_all(self, principal: str) -> None:
         """End every grant of the user, and every code, those too that are being approved."""
         await self._sign_outs.record(principal)
-        for held in await self._store.of(principal):
-            await self._store.finish(held.key, "ended by its user, with all others")
+        for stored in await self._store.of(principal):
+            await self._store.finish(stored.key, "ended by its user, with all others")
 
-    async def _check_admitted(self, held: Held) -> None:
+    async def _check_admitted(self, stored: StoredGrant) -> None:
         """End a grant whose user or client the operator has taken away.
 
         Raises:
             OAuthError: `invalid_grant`.
         """
-        if fault := self._fault(held.grant):
-            await self._store.finish(held.key, fault)
+        if fault := self._fault(stored.grant):
+            await self._store.finish(stored.key, fault)
             raise refused(fault)
 
     def _fault(self, grant: Grant) -> str:

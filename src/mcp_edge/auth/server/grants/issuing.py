@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from mcp_edge.audit import decided
 from mcp_edge.auth.server.grants.access_tokens import AccessTokens
 from mcp_edge.auth.server.grants.record import Issued
-from mcp_edge.auth.server.grants.store import GrantStore, Held
+from mcp_edge.auth.server.grants.store import GrantStore, StoredGrant
 from mcp_edge.auth.server.grants.token_format import RefreshToken, digest
 from mcp_edge.auth.server.model import OAuthError
 from mcp_edge.platform import Platform
@@ -45,20 +45,20 @@ class Issuing:
 
     async def advance(
         self,
-        held: Held,
+        stored: StoredGrant,
         successor: RefreshToken | None,
         scopes: frozenset[str],
         audience: str,
         presented: RefreshToken | None = None,
     ) -> Tokens | None:
         """The next tokens of a grant; None when something else happened to it first."""
-        grant, now, settings = held.grant, self._clock(), self._settings
+        grant, now, settings = stored.grant, self._clock(), self._settings
         alive = tuple(token for token in grant.issued if token.expires_at + _SKEW_S > now)
         for token in alive[: -MOST_ACCESS_TOKENS + 1]:  # first: what is entered nowhere would outlive the grant
             await self._access.remove(token.digest)
         access, access_digest = await self._access.issue(
             grant.user, client=grant.client_id, client_kind=grant.client_kind, redirect_uri=grant.redirect_uri,
-            grant=held.key, scopes=scopes, audience=audience, ttl_s=settings.access_token_ttl_s,
+            grant=stored.key, scopes=scopes, audience=audience, ttl_s=settings.access_token_ttl_s,
         )  # fmt: skip
         expires_at = now + settings.access_token_ttl_s
         life_s = settings.access_token_ttl_s if successor is None else settings.refresh_token_ttl_s
@@ -73,22 +73,24 @@ class Issuing:
             refresh=digest(successor.secret) if successor else "",
             previous=digest(presented.secret) if presented else "",
             grace_until=now + settings.refresh_grace_s if presented else 0,
-            answer=self._seal(held.key, presented, answer) if presented else "",
+            answer=self._seal(stored.key, presented, answer) if presented else "",
             issued=(*alive[-MOST_ACCESS_TOKENS + 1 :], Issued(access_digest, expires_at)),
         )
-        await self._store.enlist(held.key, following, life_s)
-        if not await self._store.replace(held, following):
+        await self._store.enlist(stored.key, following, life_s)
+        if not await self._store.replace(stored, following):
             await self._access.remove(access_digest)
             return None
         what = "refresh" if presented else "code"
         decided(f"token by {what}", "allowed", principal=grant.user.principal, client=grant.client_id)
         return Tokens(access, str(successor or ""), settings.access_token_ttl_s, scopes)
 
-    def answer_again(self, held: Held, presented: RefreshToken, allowed: frozenset[str], audience: str) -> Tokens:
+    def answer_again(
+        self, stored: StoredGrant, presented: RefreshToken, allowed: frozenset[str], audience: str
+    ) -> Tokens:
         """What the previous refresh token got, while it may get it again; never more scopes than are asked for now,
         which are those `allowed`, closure included."""
-        sealed = bytes.fromhex(held.grant.answer)
-        data = self._ring.open(_ANSWER, sealed, context=held.key, secret=str(presented).encode())
+        sealed = bytes.fromhex(stored.grant.answer)
+        data = self._ring.open(_ANSWER, sealed, context=stored.key, secret=str(presented).encode())
         if data is None:
             raise refused("the answer was sealed under a key that is gone")
         kept = json.loads(data)
@@ -96,7 +98,7 @@ class Issuing:
             raise OAuthError("invalid_target", "These tokens are for another resource.")
         if not allowed.issuperset(kept["scopes"]):
             raise OAuthError("invalid_scope", "These tokens were issued with more scopes.")
-        decided("token by refresh", "allowed", principal=held.grant.user.principal, client=held.grant.client_id,
+        decided("token by refresh", "allowed", principal=stored.grant.user.principal, client=stored.grant.client_id,
                 reason="the same answer again")  # fmt: skip
         left_s = max(0, int(kept["expires_at"] - self._clock()))
         return Tokens(kept["access"], kept["refresh"], left_s, frozenset(kept["scopes"]))

@@ -27,7 +27,7 @@ _PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredGrant:
     """A grant that was read, and what its replacement must name."""
 
     key: str
@@ -56,24 +56,24 @@ class GrantStore:
         await self.enlist(key, grant, ttl_s)
         return key
 
-    async def find(self, grant_id: str) -> Held | None:
+    async def find(self, grant_id: str) -> StoredGrant | None:
         """The grant of this id, if it is alive."""
         return await self.get(short_hash(grant_id))
 
-    async def get(self, key: str) -> Held | None:
+    async def get(self, key: str) -> StoredGrant | None:
         """The grant of this key, if it is alive."""
         entry = await self._atomics.get(f"grant/{key}")
         grant = None if entry is None else load(self._ring, key, entry.value)
         if entry is None or grant is None or grant.expires_at <= self._clock():
             return None
-        return Held(key, grant, entry.version)
+        return StoredGrant(key, grant, entry.version)
 
-    async def replace(self, held: Held, grant: Grant | None) -> bool:
+    async def replace(self, stored: StoredGrant, grant: Grant | None) -> bool:
         """Put `grant` (None: its end) in place of what was read; False when something else came first."""
-        value, nonce = dump(self._ring, held.key, grant), mint()
+        value, nonce = dump(self._ring, stored.key, grant), mint()
         ttl_s = ENDED_TTL_S if grant is None else grant.expires_at - self._clock()
         swapped = await _twice(
-            lambda: self._atomics.swap(f"grant/{held.key}", value, version=held.version, nonce=nonce, ttl_s=ttl_s)
+            lambda: self._atomics.swap(f"grant/{stored.key}", value, version=stored.version, nonce=nonce, ttl_s=ttl_s)
         )
         return swapped is not None
 
@@ -83,32 +83,32 @@ class GrantStore:
 
     async def finish(self, key: str, why: str) -> None:
         """End a grant and everything that was handed out for it."""
-        while (held := await self.get(key)) is not None:
-            for token in held.grant.issued:
+        while (stored := await self.get(key)) is not None:
+            for token in stored.grant.issued:
                 await self._access.remove(token.digest)
-            if await self.replace(held, None):
-                principal = held.grant.user.principal
-                decided("end of a grant", "allowed", principal=principal, client=held.grant.client_id, reason=why)
+            if await self.replace(stored, None):
+                principal = stored.grant.user.principal
+                decided("end of a grant", "allowed", principal=principal, client=stored.grant.client_id, reason=why)
                 await self._strike(principal, key)
 
-    async def of(self, principal: str) -> list[Held]:
+    async def of(self, principal: str) -> list[StoredGrant]:
         """The user's grants, the one used latest first; the list forgets those that have ended."""
-        found: list[Held] = []
+        found: list[StoredGrant] = []
         for key in await self._listed(principal):
-            held = await self.get(key)
-            if held is None:
+            stored = await self.get(key)
+            if stored is None:
                 await self._strike(principal, key)
-            elif held.grant.user.principal == principal:
-                found.append(held)
-        return sorted(found, key=lambda held: held.grant.used_at, reverse=True)
+            elif stored.grant.user.principal == principal:
+                found.append(stored)
+        return sorted(found, key=lambda stored: stored.grant.used_at, reverse=True)
 
     async def make_room(self, principal: str, key: str) -> None:
         """Let a user have this grant beside his others."""
         if len(await self._listed(principal)) <= MOST_GRANTS:
             return
-        others = [held for held in await self.of(principal) if held.key != key]
-        for held in others[MOST_GRANTS - 1 :]:
-            await self.finish(held.key, "its user has too many")
+        others = [stored for stored in await self.of(principal) if stored.key != key]
+        for stored in others[MOST_GRANTS - 1 :]:
+            await self.finish(stored.key, "its user has too many")
 
     async def _strike(self, principal: str, key: str) -> None:
         """Take a grant off a user's list."""

@@ -68,13 +68,13 @@ def new(server: AuthorizationServer, **members: Any) -> Flow:
 def begin(
     server: AuthorizationServer,
     client: Client,
-    wanted: AuthorizationRequest,
+    requested: AuthorizationRequest,
     scopes: frozenset[str],
     shown_to: str = "",
 ) -> Flow:
     """An authorization that begins now."""
-    name = naming.called(client, wanted.redirect_uri)
-    return new(server, request=wanted, client_name=name, scopes=scopes, shown_to=shown_to)
+    name = naming.called(client, requested.redirect_uri)
+    return new(server, request=requested, client_name=name, scopes=scopes, shown_to=shown_to)
 
 
 def seal(server: AuthorizationServer, request: Request, flow: Flow) -> str:
@@ -174,16 +174,16 @@ async def take(server: AuthorizationServer, request: Request, state: str) -> Flo
     return flow
 
 
-async def client_of(server: AuthorizationServer, wanted: AuthorizationRequest) -> Client:
+async def client_of(server: AuthorizationServer, requested: AuthorizationRequest) -> Client:
     """The client as it is now: it may have been withdrawn, or its address, while the user was deciding.
 
     Raises:
         BadRequest: nothing may be sent to it any more.
     """
-    client = await server.clients.find(wanted.client_id)
-    if client is None or wanted.client_kind not in ("", client.kind):
+    client = await server.clients.find(requested.client_id)
+    if client is None or requested.client_kind not in ("", client.kind):
         raise BadRequest("This app is no longer known here. Start again from your app.")
-    if not redirect_uris.allowed(wanted.redirect_uri, client.redirect_uris, server.settings.redirect_schemes):
+    if not redirect_uris.allowed(requested.redirect_uri, client.redirect_uris, server.settings.redirect_schemes):
         raise BadRequest("The app has withdrawn the address that the answer goes to. Start again from your app.")
     return client
 
@@ -192,7 +192,7 @@ async def issue(
     server: AuthorizationServer,
     request: Request,
     flow: Flow,
-    wanted: AuthorizationRequest,
+    requested: AuthorizationRequest,
     user: User,
     *,
     decided_before: bool = False,
@@ -210,30 +210,30 @@ async def issue(
         allowed &= (await server.scopes()).closure(user.scopes)
     if not allowed:
         reason = "none of the chosen scopes is the user's to give"
-        await refuse(server, request, wanted, "access_denied", "You may not allow this.", reason=reason)
+        await refuse(server, request, requested, "access_denied", "You may not allow this.", reason=reason)
         return
-    approval = Approval(wanted, flow.client_name, user, allowed)
+    approval = Approval(requested, flow.client_name, user, allowed)
     if not decided_before:
-        await remembered_consent.remember(server, user, wanted, flow.scopes)
+        await remembered_consent.remember(server, user, requested, flow.scopes)
     try:
         code = await server.grants.approve(
             approval,
             since=server.browsers.since(request),
-            stands=lambda: remembered_consent.stands(server, user, wanted),
+            stands=lambda: remembered_consent.stands(server, user, requested),
         )
     except OAuthError:
-        await remembered_consent.forget(server, user.principal, wanted.client_id)
+        await remembered_consent.forget(server, user.principal, requested.client_id)
         raise
-    address = server.limits.address(request)
+    address = server.attempts.address(request)
     what = "remembered consent" if decided_before else "consent"
-    decided(what, "allowed", principal=user.principal, client=wanted.client_id, address=address)
-    await pages.redirect(request, _with(server, wanted.redirect_uri, {"code": code, "state": wanted.state}))
+    decided(what, "allowed", principal=user.principal, client=requested.client_id, address=address)
+    await pages.redirect(request, _with(server, requested.redirect_uri, {"code": code, "state": requested.state}))
 
 
 async def refuse(
     server: AuthorizationServer,
     request: Request,
-    wanted: AuthorizationRequest,
+    requested: AuthorizationRequest,
     error: str,
     description: str,
     *,
@@ -242,28 +242,28 @@ async def refuse(
 ) -> None:
     """Send the client an error (RFC 6749 §4.1.2.1); to one that nobody has trusted yet, only when the user follows a
     link (`ask_first`)."""
-    address = server.limits.address(request)
+    address = server.attempts.address(request)
     decided(
-        "authorize", "refused", client=wanted.client_id, address=address, reason=reason or f"{error}: {description}"
+        "authorize", "refused", client=requested.client_id, address=address, reason=reason or f"{error}: {description}"
     )
     # The characters that RFC 6749 §4.1.2.1 allows.
     plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in description)
-    fields = {"error": error, "error_description": plain, "state": wanted.state}
-    url = _with(server, wanted.redirect_uri, fields)
+    fields = {"error": error, "error_description": plain, "state": requested.state}
+    url = _with(server, requested.redirect_uri, fields)
     if ask_first:
-        page = error_page.way_back(description, url=url, host=redirect_uris.place(wanted.redirect_uri))
-        await pages.show(server, request, page, status=400, keeps_opener=True)
+        page = error_page.way_back(description, url=url, host=redirect_uris.place(requested.redirect_uri))
+        await pages.send_page(server, request, page, status=400, keeps_opener=True)
     else:
         await pages.redirect(request, url)
 
 
 def _with(server: AuthorizationServer, redirect_uri: str, fields: dict[str, str]) -> str:
     """`fields` and the issuer (RFC 9207) behind what the redirect URI's query has already."""
-    told = {**{name: value for name, value in fields.items() if value}, "iss": server.urls.issuer}
+    parameters = {**{name: value for name, value in fields.items() if value}, "iss": server.urls.issuer}
     between = "&" if "?" in redirect_uri else "?"
     if redirect_uri.endswith(("?", "&")):
         between = ""
-    return f"{redirect_uri}{between}{urlencode(told, quote_via=quote)}"
+    return f"{redirect_uri}{between}{urlencode(parameters, quote_via=quote)}"
 
 
 async def _keep(server: AuthorizationServer, request: Request, purpose: str, state: str, flow: Flow) -> None:

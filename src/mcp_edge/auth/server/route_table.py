@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mcp_edge.auth.server.attempts import What
+    from mcp_edge.auth.server.attempts import Attempt
     from mcp_edge.auth.server.server import AuthorizationServer
     from mcp_edge.protocol.request import Request
 
@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """How a path is served."""
+class Route:
+    """One row of the table: how a path is served."""
 
     handler: Callable[[], Handler]
     """Imports the handler."""
-    limit: What | None
-    """None where the handler counts, or nothing is."""
+    counted_as: Attempt | None
+    """The kind of attempt that a request counts as; None where the handler counts, or nobody does."""
     methods: tuple[str, ...]
     any_origin: bool = False
+    """Whether scripts of any site may ask (CORS)."""
     page: bool = False
-    """The handler answers a browser, in pages."""
+    """Whether the handler answers a browser with pages, or a program with JSON."""
 
 
-def place_of(path: str) -> Place | None:
-    """Where `path` is served; None where it is none of the authorization server's."""
-    return _CONNECT if path.startswith("/connect/") else _PLACES.get(path)
+def find_route(path: str) -> Route | None:
+    """The row of `path`, which has no query; None where the path is none of the authorization server's."""
+    return _CONNECT if path.startswith("/connect/") else _ROUTES.get(path)
 
 
 def _token() -> Handler:
@@ -114,19 +115,19 @@ def _connect() -> Handler:
     return connect
 
 
-_PLACES = {
-    "/token": Place(_token, "token", ("POST",), any_origin=True),
-    "/revoke": Place(_revoke, "revoke", ("POST",), any_origin=True),
-    "/introspect": Place(_introspect, "introspect", ("POST",)),
-    "/register": Place(_register, "new-client", ("POST",), any_origin=True),
-    "/authorize": Place(_authorize, "authorize", ("GET",), page=True),
-    "/consent": Place(_consent, "consent", ("GET", "POST"), page=True),
-    "/sign-in": Place(_sign_in, None, ("GET", "POST"), page=True),
-    "/sign-out": Place(_sign_out, "apps", ("POST",), page=True),
-    "/apps": Place(_apps, "apps", ("GET", "POST"), page=True),
-    "/oauth/callback": Place(_callback, "callback", ("GET",), page=True),
-    "/oauth/connected": Place(_connected, "callback", ("GET", "POST"), page=True),
-    "/style.css": Place(_stylesheet, None, ("GET", "HEAD"), page=True),
+_ROUTES = {
+    "/token": Route(_token, "token", ("POST",), any_origin=True),
+    "/revoke": Route(_revoke, "revoke", ("POST",), any_origin=True),
+    "/introspect": Route(_introspect, "introspect", ("POST",)),
+    "/register": Route(_register, "new-client", ("POST",), any_origin=True),
+    "/authorize": Route(_authorize, "authorize", ("GET",), page=True),
+    "/consent": Route(_consent, "consent", ("GET", "POST"), page=True),
+    "/sign-in": Route(_sign_in, None, ("GET", "POST"), page=True),
+    "/sign-out": Route(_sign_out, "apps", ("POST",), page=True),
+    "/apps": Route(_apps, "apps", ("GET", "POST"), page=True),
+    "/oauth/callback": Route(_callback, "callback", ("GET",), page=True),
+    "/oauth/connected": Route(_connected, "callback", ("GET", "POST"), page=True),
+    "/style.css": Route(_stylesheet, None, ("GET", "HEAD"), page=True),
 }
-_CONNECT = Place(_connect, "connect", ("GET", "POST"), page=True)
+_CONNECT = Route(_connect, "connect", ("GET", "POST"), page=True)
 """Every path below /connect/."""
