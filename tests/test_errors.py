@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-import mcp_edge
+import mcp_edge as package
 from mcp_edge import errors
 from mcp_edge.auth.identity.provider import SignInRefused
 from mcp_edge.auth.server.model import OAuthError
@@ -104,7 +104,7 @@ def test_the_operators_mistake_is_logged_without_traceback(caplog: pytest.LogCap
 
 def _below(base: type[E]) -> set[type[E]]:
     """The subclasses of mcp-edge's own."""
-    for module in walk_packages(mcp_edge.__path__, "mcp_edge."):
+    for module in walk_packages(package.__path__, "mcp_edge."):
         if not module.name.startswith("mcp_edge.hosts"):  # a host's own modules are there on that host only
             import_module(module.name)
     return {e for e in _all(base) if e.__module__.startswith("mcp_edge.")}
