@@ -58,7 +58,7 @@ def create_app(create_server: Callable[[Settings], MCPServer[Any]], platform: Pl
 
 
 class App:
-    """See `create_app`."""
+    """One server as an ASGI callable: its routes, and the boundary where an exception becomes an answer."""
 
     def __init__(self, create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> None:
         self._create_server = create_server

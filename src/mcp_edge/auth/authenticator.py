@@ -20,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 
 class Authenticator(Protocol):
-    """Decides whose request it is."""
+    """Finds out who sends a request, by the credential in it."""
 
     async def authenticate(self, request: Request) -> User:
         """The user.
 
         Raises:
             Unauthenticated: there is no credential, or it is not valid here.
-            UpstreamError: who could say so cannot be reached.
+            UpstreamError: the issuer of the credential cannot be reached.
         """
         ...
 
@@ -48,13 +48,13 @@ class Nobody:
         return self._user
 
     def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
-        """Nobody is restricted here; said all the same."""
+        """Never happens with `auth=none`; answered for completeness."""
         return step_up(request, needed)
 
 
 def bearer(request: Request) -> bytes | None:
-    """What follows the scheme Bearer (RFC 6750 §2.1); None without it: a scheme that is not understood here is as good
-    as no credential, and no error (§3.1)."""
+    """The token behind the scheme Bearer (RFC 6750 §2.1). None for any other scheme: an unknown scheme counts as no
+    credential, which is no error (§3.1)."""
     scheme, _, token = request.raw.get(b"authorization", b"").partition(b" ")
     return token if scheme == b"Bearer" or lowered(scheme) == b"bearer" else None
 
@@ -62,8 +62,8 @@ def bearer(request: Request) -> bytes | None:
 def access_keys(keys: Mapping[str, str]) -> dict[bytes, User]:
     """The users of `Settings.keys` (name -> `digest`, or `digest:scope scope`) by the digest of their key.
 
-    Their scopes are the ones that were named, without what those imply. A table of digests leaks nothing: each is that
-    of 256 random bits.
+    A user's scopes are those that the setting names, without what they imply. The table leaks nothing: each digest is
+    that of 256 random bits.
     """
     users: dict[bytes, User] = {}
     for name, value in keys.items():
@@ -74,11 +74,11 @@ def access_keys(keys: Mapping[str, str]) -> dict[bytes, User]:
 
 
 def refuse_undeclared(settings: Settings, scopes: Scopes) -> None:
-    """Refuse settings that limit a key or a client by scopes which the server does not declare: a limit that is
-    misspelt, or was renamed in the server, is not the one that was meant.
+    """Refuse settings that limit a key or a client by a scope which the server does not declare. Such a scope is
+    misspelt, or was renamed in the server.
 
     Raises:
-        ConfigurationError
+        ConfigurationError: the message names the entry and the scope.
     """
     limits: list[tuple[str, str]] = []
     if settings.auth in ("keys", "oauth"):
@@ -125,12 +125,12 @@ class BearerKeys:
         return whole
 
     def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
-        """A key has the scopes that it was made with: there is nowhere to ask for more."""
+        """The challenge of a key. A key keeps the scopes it was made with, so nobody can grant more."""
         return step_up(request, needed)
 
 
 def step_up(request: Request, needed: Collection[str]) -> Mapping[str, str]:
-    """The challenge where no metadata says who could grant more."""
+    """The headers of a 403 where no metadata says who could grant more (RFC 6750 §3.1)."""
     del request
     challenge = f'Bearer error="insufficient_scope", scope="{" ".join(sorted(needed))}"'
     return {"www-authenticate": challenge, "cache-control": "no-store"}
@@ -144,8 +144,7 @@ def refusal_headers(authenticator: Authenticator, problem: Problem, request: Req
 
 
 async def still_valid(authenticator: Authenticator, request: Request, user: User) -> bool:
-    """Whether the credential with which a held stream was opened is still its user's, at the same app, and allows as
-    much as it did."""
+    """Whether the credential that opened a stream still names the same user and app, and still allows as much."""
     try:
         now = await authenticator.authenticate(request)
     except (Unauthenticated, UpstreamError):

@@ -1,7 +1,6 @@
-"""Who may use which tool, prompt or resource: what each one needs, held against the scopes of the caller's credential.
+"""Which tools, prompts and resources a credential may use: their scopes, compared with those of the caller.
 
-A user without scopes (`User.scopes is None`) is not restricted, and nothing of this is asked. It knows no HTTP and no
-token, and runs nothing.
+A user without scopes (`User.scopes is None`) is not restricted. It knows no HTTP and no token, and runs nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _MAX_NAMED = 200
 
 
 class Permissions:
-    """What one server's catalogue needs."""
+    """The scopes that each item of one server's catalogue needs, and the refusals that follow from them."""
 
     def __init__(self, server: MCPServer[Any], schema: Callable[[str], Any]) -> None:
         """`schema` gives a tool's own schema object, or None when there is no such tool."""
@@ -45,7 +44,7 @@ class Permissions:
         self._schema = schema
         self._declared = declared(server)
         self._tools: dict[str, tuple[Any, frozenset[str]]] = {}
-        """Tool -> its schema, by which a tool that was replaced is noticed, and what it needs."""
+        """Tool -> its schema and the scopes that it needs. Another schema object shows that the tool was replaced."""
         self.any = False
         """Whether anything needs a scope, so that callers may see different lists."""
 
@@ -92,12 +91,12 @@ class Permissions:
     async def check(
         self, user: User, method: str, params: Mapping[str, Any] | None, reading: Reading | None = None
     ) -> None:
-        """Refuse a request that the user's credential does not allow. What does not exist needs nothing.
+        """Refuse a request that the user's credential does not allow. An item that does not exist needs no scope.
 
         Several requests at once share a `reading`.
 
         Raises:
-            InsufficientScope
+            InsufficientScope: the credential lacks a scope.
         """
         if user.scopes is None:
             return
@@ -165,7 +164,7 @@ class Permissions:
 
 
 class Reading:
-    """The resources of one server, listed once however many are asked about, and not before the first."""
+    """The scopes that one server's resources need. It lists them once, at the first question."""
 
     def __init__(self, server: MCPServer[Any]) -> None:
         self._server = server

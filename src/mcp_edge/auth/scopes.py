@@ -14,7 +14,7 @@ from mcp_edge.errors import ConfigurationError
 WHOLE_SERVER = "mcp"
 
 NEEDS = "mcp-edge/scopes"
-"""The member of `_meta` in which a tool, resource or template names the scopes that it needs."""
+"""The member of `_meta` that lists the scopes which a tool, resource or template needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,11 @@ class Scope:
     description: str
     """What it allows, as a sentence that completes "It may …"."""
     implies: tuple[str, ...] = ()
-    """Scopes that it includes."""
+    """Names of the scopes that this one includes."""
     read_only: bool = False
-    """Whether it allows no change; the consent page offers to grant only these."""
+    """Whether it allows no change. The consent page offers to grant the read-only scopes alone."""
     on_demand: bool = False
-    """Not part of what a client is told to ask for at first; it is asked for when an operation needs it."""
+    """Whether clients ask for it only when an operation needs it, and not at first."""
 
 
 class Scopes:
@@ -37,15 +37,15 @@ class Scopes:
 
     def __init__(self, declared: Sequence[Scope] = ()) -> None:
         self.declared = bool(declared)
-        """Whether they are a server's own."""
+        """Whether the server has declared them itself."""
         self.all = tuple(declared) or (Scope(WHOLE_SERVER, "use this server on your behalf"),)
         self.by_name = {scope.name: scope for scope in self.all}
         self.baseline = frozenset(scope.name for scope in self.all if not scope.on_demand)
-        """What a client is told to ask for, and gets when it names none."""
+        """Names of the scopes that a client is told to ask for, and gets when it names none."""
         self.read_only = frozenset(scope.name for scope in self.all if scope.read_only)
 
     def closure(self, names: Iterable[str]) -> frozenset[str]:
-        """`names` and everything that they imply."""
+        """`names` and all scopes that they imply, directly or not."""
         found: set[str] = set()
         left = list(names)
         while left:
@@ -58,14 +58,14 @@ class Scopes:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a server has declared."""
+    """Everything that a server declares about scopes."""
 
     scopes: Scopes
     prompts: Mapping[str, frozenset[str]]
-    """Prompt -> what it needs; a prompt that is not named needs nothing."""
+    """Name of a prompt -> the scopes that it needs. A prompt that is missing here needs none."""
 
     def says(self, item: t.Tool | t.Prompt | t.Resource | t.ResourceTemplate) -> bool:
-        """Whether the server says of the item what it needs, be it nothing."""
+        """Whether the server says what the item needs, be it nothing."""
         return item.name in self.prompts if isinstance(item, t.Prompt) else NEEDS in (item.meta or {})
 
 
@@ -90,8 +90,11 @@ def requires_no_scope() -> dict[str, Any]:
 
 
 def declare_scopes(server: object, *scopes: Scope, prompts: Mapping[str, Sequence[str]] | None = None) -> None:
-    """Declare the scopes of a server, once, and what its prompts need, which have no `meta` of their own; `()` is for a
-    prompt that is meant for every credential."""
+    """Declare the scopes of a server, once.
+
+    `prompts` says what prompts need, which have no `meta` of their own: name -> scopes, `()` for a prompt that is meant
+    for every credential.
+    """
     needs = {name: frozenset(needed) for name, needed in (prompts or {}).items()}
     _DECLARED[server] = Declared(Scopes(scopes), needs)
 

@@ -30,12 +30,13 @@ _MAX_SUBJECT = 255
 
 
 class Admission:
-    """One list of users."""
+    """The users whom the operator admits, as one list in the settings names them."""
 
     def __init__(self, entries: Sequence[str]) -> None:
-        """
+        """`entries` are those of the setting, in any order.
+
         Raises:
-            ConfigurationError: an entry is none.
+            ConfigurationError: an entry names nobody.
         """
         known = frozenset(map(_read, entries))
         self._everybody = EVERYBODY in known
@@ -52,7 +53,7 @@ class Admission:
         return bool(self._logins)
 
     def needs_email(self, subject: str, login: str = "") -> bool:
-        """Whether it takes an address to decide."""
+        """Whether an e-mail address is needed to decide about this user."""
         return bool(self._domains or self._addresses) and not self._admits(subject, login, (), None)
 
     def check(
@@ -64,7 +65,7 @@ class Admission:
         empty for none: no entry for another domain lets it in. None where the provider does not tell accounts apart.
 
         Raises:
-            SignInRefused
+            SignInRefused: no entry lets the user in.
         """
         admitted = self._admits(subject, login, emails, member_of)
         if not admitted:
@@ -77,13 +78,13 @@ class Admission:
         return admitted
 
     def still(self, entry: str, *, member_of: str | None = None) -> bool:
-        """Whether whom this entry, an answer of `check`, has let in would still be let in by it, or by one for
-        everybody. It is asked at every call."""
+        """Whether `entry`, an answer of `check`, still lets its user in, or an entry for everybody does. It is asked at
+        every call, so it costs no I/O."""
         return self._everybody or (entry in self._standing and _fits(entry, member_of))
 
     @property
     def asks_for_email(self) -> bool:
-        """Whether addresses may be needed at all."""
+        """Whether any user's admission may need an e-mail address."""
         return bool(self._domains or self._addresses) and not self._everybody
 
     def _admits(self, subject: str, login: str, emails: Collection[str], member_of: str | None) -> str:

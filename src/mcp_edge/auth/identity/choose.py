@@ -1,4 +1,4 @@
-"""The settings -> the provider that they ask for. Only its kind is imported."""
+"""The settings -> the identity provider. Only the module of the provider that they name is imported."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def identity_provider(platform: Platform) -> Provider:
-    """Who says who the user is.
+    """The identity provider that the settings name.
 
     Raises:
-        ConfigurationError: what this way needs is not set.
+        ConfigurationError: a setting that the provider needs is missing.
     """
     settings = platform.settings
     match settings.identity:
@@ -52,7 +52,7 @@ def identity_provider(platform: Platform) -> Provider:
 
 
 def account_provider(platform: Platform, identity: Provider) -> RedirectProvider | None:
-    """Whose accounts users connect for what tools do upstream; None where tools use no account of the user.
+    """The provider of the accounts that users link for what tools do upstream; None where tools use none.
 
     With `upstream_account=identity` it is `identity`, the identity provider.
 

@@ -10,7 +10,7 @@ _MAX_CHARS = 64
 
 
 class Dev:
-    """Everybody is let in under the name that they type."""
+    """Lets everybody in under the name that they type, for development."""
 
     label = "Name"
     secret = False

@@ -14,7 +14,7 @@ from mcp_edge.user import User
 
 
 class GitHub(OAuthProvider):
-    """The user is the account's number, which stays when the login name changes. Tokens of GitHub Apps expire.
+    """GitHub as a `RedirectProvider`. A user's subject is the number of the account, which outlives a new login name.
 
     Its base URL is github.com, TEAM.ghe.com or a server of one's own.
     """

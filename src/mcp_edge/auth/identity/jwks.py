@@ -66,7 +66,7 @@ def claims_of(
 
 
 class Jwks:
-    """The keys at one URL, for one process."""
+    """The keys of an issuer (JWK Set, RFC 7517 §5) at one URL, cached for one process."""
 
     def __init__(self, platform: Platform, url: str) -> None:
         """`url` is https, or http on loopback.
@@ -95,7 +95,7 @@ class Jwks:
         return found
 
     def _may_search(self) -> bool:
-        """Whether it is time to look for an unknown key; those who ask while somebody looks wait for what he finds."""
+        """Whether to fetch the keys again for an unknown key id. While a fetch is under way, others wait for it."""
         now = self._platform.clock()
         if not self._document.renewing and 0 <= now - self._searched_at < UNKNOWN_S:
             return False
@@ -104,7 +104,7 @@ class Jwks:
 
 
 class _Keys:
-    """One set of keys. A key is made of its document when it is first needed."""
+    """One version of a JWK Set. A key is parsed when it is first needed."""
 
     def __init__(self, keys: list[dict[str, Any]]) -> None:
         self._keys = keys

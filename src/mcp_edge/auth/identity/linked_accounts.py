@@ -1,8 +1,9 @@
-"""A user's account at an upstream: its tokens, sealed in the store, refreshed when they expire.
+"""Users' accounts at an upstream: their tokens, sealed in the store, refreshed when they expire. It knows no tool.
 
-One record for each principal, in the `AtomicStore`: a refresh token that rotates may be used once, so whoever refreshes
-takes a lease in the record itself, and everybody else waits for what he gets. It is no `Lease` of `records`: the record
-is sealed, it outlives the lease, and whoever connects the account anew writes it without owning anything.
+Each principal has one record in the `AtomicStore`. A refresh token that rotates may be used once, so whoever refreshes
+takes a lease in the record, and every other request waits for the new tokens.
+It is no `Lease` of `records`: the record is sealed, it outlives the lease, and whoever connects the account anew
+writes it without owning anything.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _PURPOSE = "account"
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """One version of the record."""
+    """One version of an account's record. Times are epoch seconds."""
 
     tokens: TokenSet | None
     """None: forgotten."""
@@ -49,7 +50,7 @@ class _Account:
 
 
 class LinkedAccounts:
-    """One account per principal, at one provider."""
+    """The linked accounts of all users at one provider, one for each principal."""
 
     def __init__(self, platform: Platform, ring: KeyRing, provider: RedirectProvider) -> None:
         self._platform = platform
@@ -65,7 +66,7 @@ class LinkedAccounts:
             pass
 
     async def token(self, principal: str) -> str | None:
-        """A live access token, refreshed if need be; None when no account is connected (any more).
+        """A live access token, refreshed if need be; None when the user has no linked account (any more).
 
         Raises:
             UpstreamError: the provider cannot be reached.
@@ -91,7 +92,7 @@ class LinkedAccounts:
         return await self._refreshed(principal, refused)
 
     async def connected(self, principal: str) -> bool:
-        """Whether there is an account."""
+        """Whether the user has a linked account."""
         account = await self._read(principal)
         return account is not None and account.tokens is not None
 

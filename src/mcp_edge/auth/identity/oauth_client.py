@@ -35,7 +35,7 @@ _ERROR_CODE = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """This server as a client of one provider."""
+    """This server as an OAuth client of one provider: the code flow with PKCE, and refreshes."""
 
     platform: Platform
     label: str

@@ -16,7 +16,8 @@ from mcp_edge.user import User
 
 
 class OAuthProvider:
-    """A `RedirectProvider` but for its way there and back, which each has of its own."""
+    """Base of the plain OAuth providers: a `RedirectProvider` without `depart` and `arrive`, which each writes
+    itself."""
 
     LABEL: ClassVar[str]
     BASE_URL: ClassVar[str]

@@ -49,7 +49,7 @@ class Metadata:
 
 
 class Oidc:
-    """A `RedirectProvider`."""
+    """One OpenID Connect provider, as a `RedirectProvider`."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ class TokenSet:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """Where the browser goes, and what must be remembered until it is back (sealed by the caller)."""
+    """The URL to which the browser goes, and the secrets to keep until it is back. The caller seals them."""
 
     url: str
     secrets: dict[str, str] = field(repr=False)
@@ -30,7 +30,7 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who signed in, and the provider's tokens for what tools do upstream."""
+    """The user who signed in, and the provider's tokens for what tools do upstream."""
 
     user: User
     tokens: TokenSet | None = None
@@ -50,7 +50,7 @@ class RedirectProvider(Protocol):
 
     @property
     def issuer(self) -> str:
-        """The URL by which it is told apart from every other; `User.issuer` of its users."""
+        """The URL that names the provider, and no other; `User.issuer` of its users."""
         ...
 
     @property
@@ -59,7 +59,7 @@ class RedirectProvider(Protocol):
         ...
 
     async def depart(self, *, state: str, callback: str) -> Departure:
-        """Begin.
+        """Begin a sign-in. `state` and `callback` go into the URL.
 
         Raises:
             UpstreamError: the provider cannot be reached.
@@ -83,7 +83,7 @@ class RedirectProvider(Protocol):
         """Fresh tokens.
 
         Raises:
-            SignInRefused: the provider takes the refresh token no more.
+            SignInRefused: the provider does not accept the refresh token any more.
             UpstreamError: the provider cannot be reached.
         """
         ...
@@ -100,14 +100,14 @@ class FormProvider(Protocol):
 
     @property
     def secret(self) -> bool:
-        """Whether what is typed is hidden."""
+        """Whether the field hides what is typed."""
         ...
 
     async def check(self, value: str) -> User:
-        """The user.
+        """The user whom `value` names.
 
         Raises:
-            SignInRefused: nobody is known by this value.
+            SignInRefused: it names nobody.
         """
         ...
 

@@ -14,7 +14,7 @@ from mcp_edge.user import User
 
 
 class Sentry(OAuthProvider):
-    """The user is the account's number."""
+    """Sentry as a `RedirectProvider`. A user's subject is the number of the account."""
 
     LABEL = "Sentry"
     BASE_URL = "https://sentry.io"

@@ -23,10 +23,11 @@ HEADER = b"cf-access-jwt-assertion"
 
 
 class CloudflareAccess:
-    """Authenticates by them."""
+    """Authenticates by the assertions of Cloudflare Access."""
 
     def __init__(self, platform: Platform) -> None:
-        """
+        """The settings name the team and the application.
+
         Raises:
             ConfigurationError: the team or the application is not set.
         """
@@ -42,7 +43,7 @@ class CloudflareAccess:
         self._tokens = TokenCache(platform, issuer, self._keys, self._read)
 
     async def authenticate(self, request: Request) -> User:
-        """The user.
+        """The user whom Access's assertion names.
 
         Raises:
             Unauthenticated: the request did not come through Access, or through another application of it.
@@ -60,7 +61,7 @@ class CloudflareAccess:
             raise refusal("Cloudflare Access's assertion is not valid here.", 'Bearer error="invalid_token"') from e
 
     def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
-        """Nobody is restricted here; said all the same."""
+        """Never happens with `auth=access`; answered for completeness."""
         return step_up(request, needed)
 
     async def _keys(self) -> Jwks:

@@ -27,9 +27,10 @@ class ProxyCertificates:
     """Authenticates by the certificate's name, as the proxy writes it: a subject or a fingerprint."""
 
     def __init__(self, platform: Platform) -> None:
-        """
+        """The settings name the header and the proxy's secret.
+
         Raises:
-            ConfigurationError: there is no secret, or a short one.
+            ConfigurationError: the secret is missing or short.
         """
         settings = platform.settings
         secret = settings.proxy_secret.get_secret_value() if settings.proxy_secret else ""
@@ -42,7 +43,7 @@ class ProxyCertificates:
         self._header = lowered(settings.certificate_header or "").encode()
 
     async def authenticate(self, request: Request) -> User:
-        """The user.
+        """The user whom the verified certificate names.
 
         Raises:
             Unauthenticated: the request did not come through the proxy, or without a certificate.
@@ -61,7 +62,7 @@ class ProxyCertificates:
         return User(issuer="certificate", subject=subject, name=subject)
 
     def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
-        """Nobody is restricted here; said all the same."""
+        """Never happens with client certificates; answered for completeness."""
         return step_up(request, needed)
 
 

@@ -1,5 +1,5 @@
-"""How a request without the right credential is refused: `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1, MCP 2026-07-28
-authorization). Pure: it knows no token and no store."""
+"""The challenges to a request without the right credential: `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1, MCP
+2026-07-28 authorization). Pure: it knows no token and no store."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def missing(urls: Urls, path: str, scopes: Iterable[str]) -> Unauthenticated:
 
 
 def invalid(urls: Urls, path: str, scopes: Iterable[str], description: str = "") -> Unauthenticated:
-    """401 for a credential that is not valid at `path`: unknown, expired, revoked, or for another audience, which all
-    look the same. `description` is public."""
+    """401 for a credential that is not valid at `path`. Unknown, expired, revoked and misdirected ones look the same.
+    `description` is public."""
     description = description or "The access token is not valid here."
     return Unauthenticated(
         description,
@@ -37,8 +37,8 @@ def invalid(urls: Urls, path: str, scopes: Iterable[str], description: str = "")
 
 
 def insufficient(urls: Urls, path: str, scopes: Iterable[str], description: str = "") -> Forbidden:
-    """403 for a credential without all of the scopes of an operation at `path`. `scopes` are those to ask for: every
-    one of the operation (MCP 2026-07-28 authorization, Scope Challenge Handling), and those that the credential has."""
+    """403 for a credential that lacks scopes of an operation at `path`. `scopes` are those to ask for: all scopes of
+    the operation (MCP 2026-07-28 authorization, Scope Challenge Handling), and those that the credential has."""
     description = description or "The access token does not allow this."
     return Forbidden(
         description,
@@ -48,7 +48,8 @@ def insufficient(urls: Urls, path: str, scopes: Iterable[str], description: str 
 
 
 def metadata_url(urls: Urls, path: str) -> str:
-    """Where the resource at `path` describes itself (RFC 9728 §3.1). What is no endpoint is told of /mcp."""
+    """The URL of the metadata of the resource at `path` (RFC 9728 §3.1). A path that is no endpoint gets that of
+    /mcp."""
     endpoint = "/sse" if path in ("/sse", "/messages") else "/mcp"
     return urls.well_known("oauth-protected-resource", endpoint)
 

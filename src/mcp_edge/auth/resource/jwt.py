@@ -36,10 +36,11 @@ _EVERY_CLIENT = "*"
 
 
 class JwtTokens:
-    """Authenticates by them."""
+    """Authenticates by the access tokens of another authorization server (RFC 9068)."""
 
     def __init__(self, platform: Platform, urls: Urls, scopes: Callable[[], Awaitable[Scopes]]) -> None:
-        """
+        """`urls` are this server's own; `scopes` starts the server, which declares the scopes.
+
         Raises:
             ConfigurationError: the issuer is not set, or its keys would not come over https.
         """
@@ -59,7 +60,7 @@ class JwtTokens:
         self._tokens = TokenCache(platform, settings.jwt_issuer, self._keys, self._read)
 
     async def authenticate(self, request: Request) -> User:
-        """The user.
+        """The user whom the bearer token names.
 
         Raises:
             Unauthenticated: no bearer token was sent, or one that is not valid at this path.
@@ -75,7 +76,7 @@ class JwtTokens:
             raise challenges.invalid(self._urls, request.path, (await self._scopes()).baseline) from e
 
     def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
-        """The challenge for what the token does not allow."""
+        """The challenge that names the scopes which the token lacks (RFC 6750 §3.1)."""
         return challenges.insufficient(self._urls, request.path, needed).headers
 
     async def _keys(self) -> Jwks:
@@ -111,11 +112,11 @@ class JwtTokens:
         return VerifiedToken(user, audiences, claims["exp"])
 
     def _refuse_unadmitted(self, claims: dict[str, Any], client: str) -> None:
-        """Refuse what an app got for itself while nobody has let it in: it has no scope of this server, no role here
-        (Entra's app roles are those of the token's audience), and is not in the settings.
+        """Refuse an app's own token if nobody has admitted the app: the token has no scope of this server and no role
+        (Entra's app roles are those of the token's audience), and `MCP_JWT_CLIENTS` does not name the app.
 
         Raises:
-            InvalidToken
+            InvalidToken: the app is not admitted.
         """
         if says_something(claims.get("roles")) or not is_apps_own(claims):
             return
@@ -146,11 +147,11 @@ def _metadata(platform: Platform, issuer: str) -> list[ProviderDocument[str]]:
         return uri
 
     parts = urlsplit(issuer)
-    well_known_paths = (
+    locations = (
         f"{issuer.rstrip('/')}/.well-known/openid-configuration",
         f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}",
     )
-    return [ProviderDocument(platform, place, jwks_uri, whose=_WHOSE) for place in well_known_paths]
+    return [ProviderDocument(platform, url, jwks_uri, whose=_WHOSE) for url in locations]
 
 
 async def _first(documents: list[ProviderDocument[str]]) -> str:

@@ -1,5 +1,7 @@
-"""What a resource says of itself (RFC 9728), for the whole server and for each endpoint; and how any metadata document
-is published. All URLs come from the configured public one, whatever a request's headers say."""
+"""Protected resource metadata (RFC 9728) of the whole server and of each endpoint, and how any metadata is published.
+
+All URLs come from the configured public URL, whatever a request's headers say. It knows no token.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,11 @@ Document = dict[str, Any]
 
 NAME = "oauth-protected-resource"
 _MAX_AGE_S = 300
-"""A deployment that changes its scopes is seen by clients after so many seconds."""
+"""Seconds after which clients see that a deployment has changed its scopes."""
 
 
 class MetadataDocuments:
-    """Documents at fixed paths. They are made when the first is asked for, since the server declares the scopes."""
+    """Publishes metadata documents at fixed paths. A document is made at its first request, which starts the server."""
 
     def __init__(
         self, paths: Sequence[str], scopes: Callable[[], Awaitable[Scopes]], make: Callable[[str, Scopes], Document]
@@ -50,7 +52,8 @@ class MetadataDocuments:
 def resource_metadata(
     urls: Urls, scopes: Callable[[], Awaitable[Scopes]], *, authorization_servers: Sequence[str], name: str = ""
 ) -> MetadataDocuments:
-    """The documents of the server's resources. `authorization_servers` are issuer URLs; `name` is for people."""
+    """The documents of the server's resources (RFC 9728 §2). `authorization_servers` are issuer URLs; `name` is for
+    people, by default the host."""
     resources = well_known_paths(urls, NAME)
 
     def make(path: str, declared: Scopes) -> Document:
@@ -67,9 +70,9 @@ def resource_metadata(
 
 
 def well_known_paths(urls: Urls, name: str) -> dict[str, str]:
-    """The paths at which a well-known document of `name` is asked for, and the resource that each is about.
+    """The path of each well-known document called `name` -> the URL of the resource that it describes.
 
-    Where the public URL has a path of its own, a proxy may take it off or leave it on.
+    Where the public URL has a path, a proxy may strip the path or keep it, so both forms are paths.
     """
     found: dict[str, str] = {}
     for base in dict.fromkeys(("", urls.base_path)):

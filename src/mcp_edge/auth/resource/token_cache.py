@@ -16,9 +16,9 @@ from mcp_edge.platform import Platform
 from mcp_edge.user import User
 
 LEEWAY_S = 30
-"""How far the issuer's clock may be from ours."""
+"""Seconds by which the issuer's clock may differ from ours."""
 KNOWN_S = 600
-"""A token is verified again after so many seconds: a key that its issuer has withdrawn lasts no longer."""
+"""Seconds after which a token is verified again, so that a withdrawn key counts no longer than this."""
 MAX_BYTES = 16 * 1024
 MAX_NAME = 255
 """Most characters of a subject (OpenID Connect Core 1.0 §2) or a tenant."""
@@ -39,7 +39,7 @@ _OPTIONS: Any = {
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """Whose a token is, and for whom."""
+    """What a verified token says: its user, its audiences, its end."""
 
     user: User
     audiences: frozenset[str]
@@ -48,11 +48,11 @@ class VerifiedToken:
 
 
 Read = Callable[[dict[str, Any], dict[str, Any]], Awaitable[VerifiedToken]]
-"""Header and claims -> what they say. Raises `InvalidToken`. `until` is that of the claims."""
+"""Header and claims -> the verified token. It raises `InvalidToken`; its `until` is the `exp` of the claims."""
 
 
 class TokenCache:
-    """The tokens of one issuer, as one process knows them."""
+    """Verifies the tokens of one issuer, and remembers the verified ones for one process."""
 
     def __init__(self, platform: Platform, issuer: str, keys: Callable[[], Awaitable[Jwks]], read: Read) -> None:
         self._clock = platform.clock
@@ -62,10 +62,10 @@ class TokenCache:
         self._known: dict[bytes, VerifiedToken] = {}
 
     async def user(self, token: bytes, audiences: frozenset[str]) -> User:
-        """Whose live token of this issuer this is, if it is for one of `audiences`.
+        """The user of a live token of this issuer that is for one of `audiences`.
 
         Raises:
-            InvalidToken: it is no such token.
+            InvalidToken: the token is not one; the error says why.
             UpstreamError: the issuer's keys cannot be had.
         """
         digest = sha256(token).digest()
@@ -102,7 +102,7 @@ class TokenCache:
         return VerifiedToken(verified.user, verified.audiences, min(until, self._clock() + KNOWN_S))
 
     def _times(self, claims: dict[str, Any]) -> float:
-        """When it ends (RFC 7519 §4.1.4 to §4.1.6)."""
+        """When the token ends, in epoch seconds (RFC 7519 §4.1.4 to §4.1.6)."""
         now = self._clock()
         for name in ("exp", "nbf", "iat"):
             value = claims.get(name, now)

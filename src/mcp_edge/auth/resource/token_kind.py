@@ -29,10 +29,10 @@ _OF_SIGN_INS = frozenset({"auth_time", "amr", "sid"})
 
 
 def refuse_other_kinds(header: dict[str, Any], claims: dict[str, Any], audiences: frozenset[str]) -> None:
-    """Refuse what is not sure to be an access token.
+    """Refuse a token unless its header and claims show that it is an access token.
 
     Raises:
-        InvalidToken: it says why.
+        InvalidToken: the text says what is missing or wrong.
     """
     kind = header.get("typ", "JWT")
     kind = lowered(kind).removeprefix("application/") if isinstance(kind, str) else ""
@@ -52,8 +52,8 @@ def refuse_other_kinds(header: dict[str, Any], claims: dict[str, Any], audiences
 
 
 def _is_auth0s(claims: dict[str, Any], audiences: frozenset[str]) -> bool:
-    """Whether it has what Auth0 writes for a user who was granted permissions and no scope: them, and a client that the
-    token is not for. An ID token is for its client."""
+    """Whether it is Auth0's access token for a user with permissions and no scope. Such a token names a client and is
+    for somebody else; an ID token is for its client."""
     client = text(claims, "azp")
     return bool(client) and client not in audiences and says_something(claims.get("permissions"))
 

@@ -1,6 +1,6 @@
-"""How often an address and its networks may try, on endpoints that anybody can reach. No count, no attempt.
+"""Limits on attempts at endpoints that anybody can reach, for an address and the networks around it.
 
-It knows no user: what a user may do is counted elsewhere, once there is one.
+An attempt that cannot be counted is refused. It knows no user: what a user may do is counted elsewhere.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ PER_WINDOW = MappingProxyType[Attempt, int](
         "client-renewal": 10,
     }
 )
-"""Attempts of one address in any window; of wider networks, so many times as many as `networks` says. What can be
-guessed at, or leaves a record behind, has few.
+"""Attempts of one address in any window of `WINDOW_S` seconds; wider networks have multiples (`networks.around`).
+Endpoints where guessing pays, or that store a record, allow few.
 
 A `new-client` registers or has a document that is not known yet: whoever brings them is counted for both together. A
 `client-renewal` fetches a known document anew, and is counted for the one client that it is of.
@@ -59,8 +59,10 @@ _FORMAT = 1
 
 
 class Attempts:
-    """Counts in the store, so that every instance counts the same. An attempt costs a read and a write, one over the
-    limit the read alone."""
+    """Counts attempts of addresses, in the store, so that all instances count together.
+
+    An attempt costs a read and a write. An attempt over the limit costs the read alone.
+    """
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -100,7 +102,7 @@ class Attempts:
         """Ask the platform's own limiter first, where there is one.
 
         Raises:
-            TooMany
+            TooMany: the limiter does not allow it.
         """
         limiter = self._platform.limiter
         if limiter is not None and not await limiter.allow(key):

@@ -1,6 +1,6 @@
-"""Who calls, by the bearer token of the request: an access token, or an access key made for this server.
+"""The bearer token of a request -> its user. The token is an access token, or an access key made for this server.
 
-Only the header counts (RFC 6750 §2.1): a token in the query or in a body is ignored.
+Only the header counts (RFC 6750 §2.1): a token in the query or in a body is ignored. It knows no grant's record.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _REASON = "unknown, expired or ended token, or one for another resource"
 
 
 class BearerTokens:
-    """`auth=oauth`: what this server's own authorization server has issued."""
+    """Authenticates by the access tokens of this server's own authorization server, and by access keys
+    (`auth=oauth`)."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class BearerTokens:
         self._audiences = {path: urls.accepted_at(path) for path in (*ENDPOINTS, "/messages")}
 
     async def authenticate(self, request: Request) -> User:
-        """The user.
+        """The user of the bearer token.
 
         Raises:
             Unauthenticated: no bearer token was sent, or one that is not valid at this path.
@@ -62,11 +63,11 @@ class BearerTokens:
         raise challenges.invalid(self._urls, request.path, (await self._scopes()).baseline)
 
     def step_up(self, request: Request, needed: Collection[str]) -> Mapping[str, str]:
-        """The headers of a refusal of what the token does not allow."""
+        """The challenge that names the scopes which the token lacks (RFC 6750 §3.1)."""
         return challenges.insufficient(self._urls, request.path, needed).headers
 
     async def _by_key(self, key: bytes) -> User | None:
-        """Whose access key this is. Its digest covers this server's URL, so that it is good nowhere else."""
+        """The user of an access key. The digest covers this server's URL, so that a key is good here alone."""
         user = self._keys.get(sha256(self._urls.issuer.encode() + b"\n" + key).digest())
         if user is None or user.scopes is None:
             return user

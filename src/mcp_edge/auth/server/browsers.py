@@ -1,8 +1,9 @@
-"""The browser at our pages: the cookies that bind it, who is signed in there, and whether a form is truly ours.
+"""The browsers at our pages: their two cookies, their users, and the origin of their forms. It knows no page.
 
-Two cookies of 256 random bits. The binding one names a browser before anybody signs in, so that what is begun in one
-cannot be finished in another. The signed-in one is minted anew at each sign-in, so that no earlier value leads to it.
-Of both only hashes are stored. The records are in the `AtomicStore`: who signs out is out everywhere at once.
+Each cookie holds 256 random bits. The binding cookie names a browser before anybody signs in, so that nobody finishes
+in one browser what was begun in another. The session cookie is new at each sign-in, so that no earlier value leads to
+the user (session fixation). The store has only hashes of both. The records are in the `AtomicStore`: a sign-out holds
+at every instance at once.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ _PURPOSE = "browser"
 _BOUND = "mcp-edge.browser"
 """The member of the ASGI scope that keeps a new binding, so that one answer sets one."""
 _SINCE = "mcp-edge.signed_in_since"
-"""The one that keeps what `since` says."""
+"""The member of the ASGI scope that keeps what `since` answers."""
 _AHEAD = (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose")
-"""What says that a browser fetches a page before its user goes there."""
+"""Headers by which browsers say that they fetch a page before their user goes there."""
 
 
 class Browsers:
-    """See the module."""
+    """Recognizes browsers by their cookies, signs their users in and out, and refuses what other sites' pages send."""
 
     def __init__(self, platform: Platform, ring: KeyRing, urls: Urls, admits: Callable[[User], bool]) -> None:
         """`admits` says whether what once let a user in is still there (`identity.Provider`)."""
@@ -49,7 +50,8 @@ class Browsers:
         self._session = kind.format("mcp-session").encode()
 
     def binding(self, request: Request) -> str:
-        """The hash of this browser's binding cookie, which the answer sets if the browser has none: for what begins."""
+        """The hash of this browser's binding cookie, for a step that begins. The answer sets the cookie if the browser
+        has none."""
         bound = self.bound(request)
         if not bound:
             value = cookies.new_value()
@@ -58,15 +60,16 @@ class Browsers:
         return bound
 
     def bound(self, request: Request) -> str:
-        """The hash of this browser's binding cookie, empty when it has none: for what was begun before.
+        """The hash of this browser's binding cookie, for a step that was begun before; empty when the browser has none.
 
-        It sets nothing: a request from elsewhere, to which browsers add no cookie, must not replace the one there is.
+        The answer sets no cookie: browsers add none to a request from elsewhere, which must not replace the one there
+        is.
         """
         value = cookies.value(request.pairs, self._binding)
         return _hash(value) if value is not None else request.scope.get(_BOUND, "")
 
     async def user(self, request: Request) -> User | None:
-        """Who is signed in."""
+        """The user who is signed in at this browser; None for nobody. It costs one read of the store."""
         value = cookies.value(request.pairs, self._session)
         if value is None:
             return None
@@ -82,7 +85,8 @@ class Browsers:
         return user
 
     def since(self, request: Request) -> str:
-        """The mark (`SignOuts`) that was the latest when whom `user` or `sign_in` has named signed in here."""
+        """The latest mark of `SignOuts` at the sign-in of the user whom `user` or `sign_in` has found for this
+        request."""
         return request.scope[_SINCE]
 
     async def left_since(self, request: Request, user: User) -> bool:
@@ -90,7 +94,7 @@ class Browsers:
         return await self._sign_outs.since(user.principal, self.since(request))
 
     async def sign_in(self, request: Request, user: User) -> None:
-        """Remember the user in this browser, under a new cookie; what the old one led to is over.
+        """Remember the user in this browser under a new cookie. The old cookie leads nowhere any more.
 
         Raises:
             Forbidden: the user has signed out everywhere meanwhile.
@@ -118,7 +122,7 @@ class Browsers:
         self._set(request, self._session, "", max_age_s=0)
 
     async def sign_out_everywhere(self, request: Request, principal: str) -> None:
-        """Forget the user in every browser; in this one last, so that whoever is cut off before can try again."""
+        """Forget the user in every browser. This browser comes last, so that a user who is cut off can try again."""
         await self._sign_outs.record(principal)
         prefix, value = _index(principal), cookies.value(request.pairs, self._session)
         own = "" if value is None else prefix + _hash(value)
@@ -134,11 +138,12 @@ class Browsers:
     def check_visit(self, request: Request) -> None:
         """Refuse a request to a page unless its user may have asked for it: by a form of ours, or by going there.
 
-        A page of another site may lead its user here, in a window of the user's own. All else that it can have a
-        browser do (load, fetch, frame, prefetch) happens without the user, who would pay for it.
+        Another site's page may lead its user here in a top-level window. Whatever else it can have a browser do (load,
+        fetch, frame, prefetch) happens without the user, and would count against that user.
 
         Raises:
-            Forbidden, UnsupportedMedia
+            Forbidden: another site's page asks, and not by a navigation.
+            UnsupportedMedia: the POST is no form.
         """
         if request.method == "POST":
             self.check_form(request)
@@ -146,10 +151,10 @@ class Browsers:
             raise Forbidden("Pages of other sites may lead here by a link, and in no other way.")
 
     def check_program(self, request: Request) -> None:
-        """Refuse another site's page where only programs ask, which send neither Origin nor Sec-Fetch-Site.
+        """Refuse another site's page at an endpoint for programs. Programs send neither Origin nor Sec-Fetch-Site.
 
         Raises:
-            Forbidden
+            Forbidden: a page of another site asks.
         """
         if self._is_foreign(request):
             raise Forbidden("Pages of other sites may not ask for this.")
@@ -164,11 +169,12 @@ class Browsers:
     def check_form(self, request: Request) -> None:
         """Refuse a POST that did not come from a page of ours.
 
-        Every browser of this decade sends Origin with a form; one that sends neither it nor Sec-Fetch-Site is refused,
-        since nothing else would tell our page from another's. Cookies are SameSite=Lax besides.
+        Every browser of this decade sends Origin with a form. A POST with neither Origin nor Sec-Fetch-Site is refused,
+        since nothing else tells our page from another's. Cookies are SameSite=Lax besides.
 
         Raises:
-            Forbidden, UnsupportedMedia
+            Forbidden: the form is another site's.
+            UnsupportedMedia: the POST is no form.
         """
         kind = request.raw.get(b"content-type", b"").split(b";", 1)[0].strip(b" \t").lower()
         if kind != b"application/x-www-form-urlencoded":
@@ -183,7 +189,8 @@ class Browsers:
             raise Forbidden(f"This form was not sent from a page of {self._urls.origin}.")
 
     def _context(self, key: str) -> str:
-        """What a record is sealed for: who signed in as nobody in particular (`dev`) is not let in by GitHub."""
+        """What a record is sealed for. A sign-in counts for one identity provider: a user of `dev` is none of
+        GitHub's."""
         return f"{self._platform.settings.identity}|{key}"
 
     async def _end(self, request: Request) -> None:

@@ -14,11 +14,11 @@ AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
 Kind = Literal["static", "cimd", "dcr"]
 """How a client became known: settings, its own document, or registration."""
 DOCUMENT_SCHEME = "https://"
-"""What the id of a client with a document of its own begins with."""
+"""The beginning of the id of a client with a document of its own."""
 REGISTERED_ID = re.compile(r"dcr_[0-9a-f]{32}")
 """The id of a client that registered itself."""
 CLIENT_TTL_S = 90 * 86400
-"""For so long a client is kept that got tokens, renewed when half of it is gone."""
+"""Seconds for which a client that got tokens is kept; renewed when half of them are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Client:
 
     @property
     def recorded_kind(self) -> str:
-        """What a record says of the client's kind: nothing where the form of the id says the same."""
+        """The kind as records have it: empty where the form of the id says the same."""
         return "" if self.kind == kind_by_form(self.id) else self.kind
 
 

@@ -12,7 +12,7 @@ _MOST = 100
 
 
 class Parameters:
-    """RFC 6749 §3.1: a parameter without a value counts as absent, and none may be repeated."""
+    """The parameters of one request. One without a value counts as absent, and none may be repeated (RFC 6749 §3.1)."""
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         self._pairs = [(name, value) for name, value in pairs if value]

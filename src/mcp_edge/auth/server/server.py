@@ -1,4 +1,4 @@
-"""The authorization server of one app: its parts, and which of them answers which path."""
+"""The parts of one app's authorization server, for its handlers. It knows none of the handlers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from mcp_edge.protocol.urls import Urls
 
 
 class AuthorizationServer:
-    """See the module. Made at the first request, because a Worker allows no randomness before it."""
+    """What every handler of the authorization server works with.
+
+    It is made at the first request, because a Worker allows no randomness before that.
+    """
 
     def __init__(
         self,
@@ -34,15 +37,15 @@ class AuthorizationServer:
         self.settings = platform.settings
         self.urls = urls
         self.ring = ring
-        """What seals."""
+        """Seals and opens what browsers and the store keep."""
         self.grants = grants
         """What users have granted."""
         self.scopes = scopes
-        """The scopes of the server, which is made at the first request."""
+        """Gives the scopes that the MCP server declares; the first call starts it."""
         self.provider = provider
         self.linked_accounts = linked_accounts
-        """Where tools' upstream tokens are kept; None when tools have none from users."""
+        """Users' accounts at the upstream; None where tools use none."""
         self.attempts = Attempts(platform)
         self.clients = Clients(platform, self.attempts)
         self.browsers = Browsers(platform, ring, urls, provider.admits)
-        """The browsers at the pages."""
+        """Recognizes the browsers at the pages."""

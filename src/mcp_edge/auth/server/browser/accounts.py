@@ -1,4 +1,4 @@
-"""Users' accounts at the upstream, as tools reach them: `Platform.accounts` of `auth=oauth`."""
+"""Users' accounts at the upstream, as tools reach them: `Platform.accounts` of `auth=oauth`. It knows no tool."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mcp_edge.auth.server.server import AuthorizationServer
 
 
 class UserAccounts:
-    """See `platform.Accounts`."""
+    """The port `platform.Accounts` over the linked accounts of one authorization server."""
 
     def __init__(self, provider: RedirectProvider, server: Callable[[], AuthorizationServer]) -> None:
-        """`server` makes the authorization server at the first use; it has connections to `provider`."""
+        """`server` makes the authorization server at the first use. Its linked accounts are those at `provider`."""
         self._provider = provider
         self._server = server
 
@@ -37,7 +37,8 @@ class UserAccounts:
         await self._linked_accounts().forget(principal, refused=refused)
 
     async def invite(self, principal: str, grant: str) -> str:
-        """The URL at which an account is connected; or the end of the grant, when the next sign-in brings one."""
+        """The URL at which the user links an account. Empty where a sign-in links one: then the grant ends here, so
+        that the app asks for the next sign-in."""
         server = self._server()
         if server.settings.upstream_account == "connect":
             return await link_account.invite(server, principal)

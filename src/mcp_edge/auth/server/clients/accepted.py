@@ -1,7 +1,7 @@
-"""Which clients' tokens and grants still count, by what the settings say: no store is asked.
+"""Whether the settings still accept a client. It knows no store.
 
-It is asked of every access token, so it does not know the clients that are stored: one whose record is gone gets no new
-token, and keeps the access tokens that it has.
+The question is asked for every access token, so it must cost no read. A client whose stored record is gone therefore
+keeps its access tokens until they expire, and gets no new ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mcp_edge.settings import Settings
 
 
 class AcceptedClients:
-    """The clients of the settings, and the kinds that are switched on."""
+    """Which clients the settings accept: those they list, and the kinds that they switch on."""
 
     def __init__(self, settings: Settings, static: Mapping[str, Client]) -> None:
         """`static` are the clients of the settings, by id."""
@@ -23,7 +23,7 @@ class AcceptedClients:
         self._static = static
 
     def refusal(self, client_id: str, kind: str, redirect_uri: str) -> str:
-        """Why nothing counts any more that this client was granted; empty while it does.
+        """Why this client's tokens and grants do not count any more; empty while they do.
 
         `kind` is `Client.recorded_kind` at the grant, `redirect_uri` where its code went (empty: not recorded). The two
         keep apart what bears one id: an app that got the id of another one has neither its redirect URIs, nor, where

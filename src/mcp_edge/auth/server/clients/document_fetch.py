@@ -1,6 +1,6 @@
 """The fetch of a client's document, and what is believed of it (draft-ietf-oauth-client-id-metadata-document-01 §4).
 
-It knows no store: what is kept, and for how long, is `client_documents`' affair.
+It knows no store: `clients.documents` decides what is kept, and for how long.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _AGE = re.compile(r"[0-9]{1,9}")
 
 
 class DocumentUnavailable(EdgeError):
-    """The document's server said neither yes nor no."""
+    """The document's server cannot be reached, or fails: it has said neither yes nor no."""
 
 
 async def fetch(
     http: Callable[[], httpx.AsyncClient], url: str, schemes: Collection[str]
 ) -> tuple[ClientMetadata, float]:
     """What the document at `url` says, and for how many seconds it is fresh. `http` gives `Platform.http_public`;
-    `schemes` as `client_metadata.read` takes them.
+    `schemes` are those of `clients.metadata.read`.
 
     Raises:
         OAuthError: `invalid_client`: the server answered, but with no document that can be used.
@@ -137,5 +137,5 @@ def _fresh_s(headers: httpx.Headers) -> float:
 
 
 def refusal(client_id: str, description: str, reason: str = "") -> OAuthError:
-    """The error that the client, or its user, is told."""
+    """The refusal of a client for what is wrong with its document. `reason` is for the log."""
     return OAuthError("invalid_client", description, reason=f"{client_id[:200]}: {reason or description}")

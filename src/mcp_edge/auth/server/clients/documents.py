@@ -38,16 +38,17 @@ MOST_FETCHES = 16
 MOST_OF_A_NETWORK = 2
 """Of those, for one network, whatever clients it asks for."""
 STALE_S = 7 * 86400
-"""Since it was fetched: so long a document lets its client ask for more while its server does not answer at all."""
+"""Seconds since its fetch for which a document counts while its server does not answer."""
 NEW_TTL_S = LEAST_FRESH_S + 2100
-"""Life of a document whose client got no tokens yet: from any /authorize that it is fresh for, the user has ten minutes
-to decide and ten to sign in, and the client at most ten to redeem the code; and instances' clocks differ."""
+"""Seconds that a document lives whose client got no tokens yet. After an /authorize for which the document is fresh,
+the user has ten minutes to decide and ten to sign in, and the client has ten to redeem the code; instances' clocks
+differ."""
 _FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is kept of a document. Times are epoch seconds."""
+    """A document as it is stored. Times are epoch seconds."""
 
     claimed: ClientMetadata
     fetched_at: float
@@ -59,7 +60,7 @@ class _Kept:
 
 
 class ClientDocuments:
-    """See the module."""
+    """Clients that are known by a document of their own: fetched within limits, kept while they are fresh or in use."""
 
     def __init__(self, platform: Platform, attempts: Attempts, unused: UnusedClients) -> None:
         self._platform = platform
@@ -70,7 +71,7 @@ class ClientDocuments:
         self._own_host = urlsplit(public_url).hostname if public_url else None
 
     async def find(self, client_id: str) -> Client | None:
-        """The client as its document is kept, fresh or not."""
+        """The client as its stored document says, fresh or not; None where no document is stored."""
         kept = await self._kept(client_id)
         return None if kept is None else _client(client_id, kept)
 
@@ -135,8 +136,8 @@ class ClientDocuments:
         return None
 
     async def _put(self, client_id: str, kept: _Kept) -> None:
-        """Keep the document of a new client apart: whoever fetches one takes nothing from a client that just got its
-        first tokens."""
+        """Store the document. A new client's document has a key of its own, so that a fetch cannot overwrite the
+        document of a client that has just got its first tokens."""
         record = {
             "format": _FORMAT,
             "name": kept.claimed.name,
@@ -154,7 +155,7 @@ class ClientDocuments:
         await self._platform.records.put(key, json.dumps(record).encode(), ttl_s=ttl_s)
 
     async def _renewed(self, client_id: str, kept: _Kept, request: Request) -> _Kept:
-        """The document as it is now; or `kept`, while its server does not answer."""
+        """The document as it is now; or `kept`, while the document's server does not answer."""
         try:
             await self._attempts.count("client-renewal", client_id)
             return await self._fetched(client_id, kept, request)
@@ -196,7 +197,7 @@ class ClientDocuments:
 
 
 class _Places:
-    """The documents that are being fetched."""
+    """Counts the documents that this process fetches right now, so that a place is left for clients it knows."""
 
     def __init__(self) -> None:
         self._all = self._new = 0
@@ -204,10 +205,10 @@ class _Places:
 
     @contextmanager
     def one(self, asker: Asker) -> Generator[None]:
-        """Hold a place, and say for whom names are looked up.
+        """Take a place for one fetch, and name the asker for whom its names are looked up.
 
         Raises:
-            TooMany: there is none.
+            TooMany: every place is taken.
         """
         new = not asker.known
         if self._new >= MOST_FETCHES if new else self._all >= 2 * MOST_FETCHES:

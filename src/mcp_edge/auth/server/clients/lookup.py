@@ -1,4 +1,5 @@
-"""Clients, however they became known: settings, their own document (CIMD), or registration (RFC 7591)."""
+"""Clients, however they became known: settings, a document of their own, or registration (RFC 7591). It knows no
+grant."""
 
 from __future__ import annotations
 
@@ -23,10 +24,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Clients:
-    """Finds clients."""
+    """Finds a client by its id, in the settings, by its document, or by its registration."""
 
     def __init__(self, platform: Platform, attempts: Attempts) -> None:
-        """
+        """`attempts` counts who brings new clients.
+
         Raises:
             ConfigurationError: a client of the settings cannot be used.
         """
@@ -38,8 +40,8 @@ class Clients:
         self._registered = RegisteredClients(platform, unused) if "dcr" in ways else None
 
     async def find(self, client_id: str) -> Client | None:
-        """The client as it is known here, or None. Nothing is fetched: whoever has a grant of it does not depend on
-        the server of its document."""
+        """The client as it is stored here, or None. Nothing is fetched, so that a client with a grant does not depend
+        on the server of its document."""
         if client_id in self._static:
             return self._static[client_id]
         if client_id.startswith(DOCUMENT_SCHEME):
@@ -58,7 +60,7 @@ class Clients:
         return await self._documents.find_or_fetch(client_id, request)
 
     async def used(self, client: Client) -> None:
-        """Keep a client that has just got tokens."""
+        """Prolong the life of a client that has just got tokens."""
         if client.used_at is not None and self._clock() - client.used_at < CLIENT_TTL_S / 2:
             return
         if client.kind == "cimd" and self._documents:
@@ -67,7 +69,7 @@ class Clients:
             await self._registered.used(client.id)
 
     async def register(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Register a client (RFC 7591 §3.2.1): the answer's document.
+        """Register a client, and return the document that answers it (RFC 7591 §3.2.1).
 
         Raises:
             OAuthError: `invalid_redirect_uri` or `invalid_client_metadata`.

@@ -27,7 +27,7 @@ _LINK = re.compile(r"https?://[A-Za-z0-9._~%!$&()*+,;=:-]+(?:[/?#][!-~]*)?")
 
 @dataclass(frozen=True, slots=True)
 class ClientMetadata:
-    """What is kept of it."""
+    """The part of a client's metadata that is used here (RFC 7591 §2)."""
 
     name: str
     """Empty where the client gave none."""

@@ -1,9 +1,9 @@
-"""Clients that registered themselves (RFC 7591), and their records.
+"""Clients that registered themselves (RFC 7591). It knows no endpoint.
 
-Anybody may register, so a registration is worth little: until it gets tokens it is kept for a day, and no longer than
-there is room (`unused_clients`). What got tokens is kept apart, where nothing that strangers do reaches it. A public
-client's id is a digest of what it said, so the same registration twice makes one record; a confidential one gets an id
-and a secret of its own each time, because a new secret must not take an older one's place.
+Anybody may register, so a registration is worth little: until its client gets tokens it is kept for a day, and only
+while there is room (`clients.unused`). A client that got tokens has a record apart, which no stranger reaches. A public
+client's id is a digest of its registration, so that registering twice makes one record. A confidential client gets a
+new id and secret each time, because a new secret must not replace an older one.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _FORMAT = 1
 
 
 class RegisteredClients:
-    """See the module."""
+    """The records of clients that registered themselves."""
 
     def __init__(self, platform: Platform, unused: UnusedClients) -> None:
         self._platform = platform
         self._unused = unused
 
     async def find(self, client_id: str) -> Client | None:
-        """The client, or None. To be asked for is no use of it: anybody can ask."""
+        """The client, or None. Finding a client does not prolong its life: anybody can ask."""
         record = await self._get(client_id)
         return None if record is None else _client(record)
 
@@ -46,7 +46,7 @@ class RegisteredClients:
                 await self._platform.records.delete(_new_key(client_id))
 
     async def add(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Register, and the document of the answer (RFC 7591 §3.2.1).
+        """Register a client, and return the document that answers it (RFC 7591 §3.2.1).
 
         Raises:
             OAuthError: `invalid_redirect_uri` or `invalid_client_metadata`.

@@ -22,14 +22,15 @@ _LIFE_S = 2 * 86400
 
 
 class UnusedClients:
-    """The ring, which clients that register and those with documents share."""
+    """The ring of places for clients without tokens, whether they registered or have documents."""
 
     def __init__(self, platform: Platform) -> None:
         self._records = platform.records
         self._atomics = platform.atomics
 
     async def admit(self, key: str, size: int) -> int:
-        """The number of the first place for a record of `size` bytes under `key`, which has to name it as `place`.
+        """Take places for a record of `size` bytes under `key`: the number of the first place. The record must name it
+        as `place`.
 
         Raises:
             TooMany: so many come at the same time that it cannot be counted.

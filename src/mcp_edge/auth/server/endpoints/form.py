@@ -14,7 +14,7 @@ _REPEATABLE = frozenset({"resource"})
 
 
 class Form:
-    """The parameters of a POST of a client's."""
+    """The parameters that a client has posted to an endpoint."""
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters

@@ -31,12 +31,12 @@ class AccessToken:
     user: User
     """With the scopes, their closure, the client and the grant."""
     scopes: frozenset[str]
-    """As granted, without what they imply."""
+    """As granted, without the scopes that these imply."""
     audience: str
     issued_at: float
     expires_at: float
     refusal: str
-    """Why its client counts no more; empty while it does."""
+    """Why its client is not accepted any more; empty while the client is."""
 
 
 class ClientNotAccepted(EdgeError):
@@ -48,7 +48,7 @@ class ClientNotAccepted(EdgeError):
 
 
 class AccessTokens:
-    """Issues, finds and removes them."""
+    """Issues, finds and removes access tokens."""
 
     def __init__(
         self,
@@ -79,7 +79,8 @@ class AccessTokens:
         audience: str,
         ttl_s: int,
     ) -> tuple[str, str]:
-        """A new token, kept, and its digest. `client_kind` and `redirect_uri` are the grant's."""
+        """Issue and store a new token that lives for `ttl_s` seconds: the token, and its digest. `client_kind` and
+        `redirect_uri` are the grant's."""
         secret = (token_format.ACCESS + token_format.new_secret()).encode()
         token = (secret + self._ring.tag(_PURPOSE, secret)).decode()
         digest = token_format.digest(token)
@@ -102,7 +103,8 @@ class AccessTokens:
         return token, digest
 
     async def find(self, token: bytes) -> AccessToken | None:
-        """The live token of these bytes. One read of the store; none for what this server cannot have issued."""
+        """The live token of these bytes, or None. It costs one read of the store, or none if this server cannot have
+        issued the token."""
         parts = token_format.parse_access_token(token)
         if parts is None:
             return None
@@ -122,7 +124,7 @@ class AccessTokens:
         self._opened.pop(f"token/{digest}", None)
 
     async def remove_rest(self, token: bytes) -> None:
-        """End what `find` does not know any more: a removal that broke off may have left it elsewhere."""
+        """Remove a token that `find` does not know any more. A removal that broke off may have left parts of it."""
         parts = token_format.parse_access_token(token)
         if parts is not None and self._ring.tagged(_PURPOSE, *parts):
             await self.remove(sha256(token).hexdigest())

@@ -29,7 +29,10 @@ from mcp_edge.user import User
 
 
 class Grants:
-    """All grants. Errors are `OAuthError`s."""
+    """What users have granted to clients, and what becomes of it: codes, tokens, revocation, introspection.
+
+    Whatever a client does wrong is an `OAuthError`.
+    """
 
     def __init__(
         self,
@@ -91,8 +94,11 @@ class Grants:
     ) -> Tokens:
         """Tokens for a code, once. A replay ends the family (RFC 6749 §4.1.2, RFC 7636 §4.6).
 
-        `redirect_uri`, if sent, is the one of the authorization request (RFC 6749 §4.1.3); PKCE does its work where it
-        is not (OAuth 2.1 §10.2).
+        `redirect_uri`, if sent, must be that of the authorization request (RFC 6749 §4.1.3). If it is not sent, PKCE
+        protects the code (OAuth 2.1 §10.2).
+
+        Raises:
+            OAuthError: `invalid_grant`, `invalid_target`.
         """
         presented = token_format.parse(code)
         if not isinstance(presented, Code):
@@ -126,6 +132,9 @@ class Grants:
         """The next tokens. Reuse within the grace window gets the same answer, after it the family ends.
 
         `scopes` may be fewer than granted; the grant keeps all (RFC 6749 §6).
+
+        Raises:
+            OAuthError: `invalid_grant`, `invalid_scope`, `invalid_target`.
         """
         presented = token_format.parse(token)
         if not isinstance(presented, RefreshToken):
@@ -156,7 +165,8 @@ class Grants:
                 raise refused("the refresh token was used before")
 
     async def revoke(self, token: str, client: Client) -> None:
-        """End what this is, if it is this client's: a refresh token's whole grant, or one access token (RFC 7009)."""
+        """End a token of this client (RFC 7009): with a refresh token its whole grant ends, an access token ends
+        alone."""
         presented = token_format.parse(token)
         if isinstance(presented, RefreshToken):
             stored = await self._store.find(presented.grant_id)
@@ -199,11 +209,11 @@ class Grants:
         return {**members, "token_type": "Bearer"}
 
     async def user(self, access_token: str, audiences: frozenset[str]) -> User | None:
-        """Whose live access token this is, if it is for one of `audiences` and its user is still admitted. One store
-        read.
+        """The user of a live access token that is for one of `audiences`; None for any other token, or for a user who
+        is no longer admitted. It costs one read of the store.
 
         Raises:
-            ClientNotAccepted: its client is not accepted any more.
+            ClientNotAccepted: the token's client is not accepted any more.
         """
         found = await self._access.find(access_token.encode())
         if found is None or found.audience not in audiences or not self._admits(found.user):
@@ -213,7 +223,7 @@ class Grants:
         return found.user
 
     async def of(self, principal: str) -> list[ConnectedApp]:
-        """The user's live grants, the one used latest first."""
+        """The user's live grants as apps, the one used latest first."""
         return [
             ConnectedApp(
                 stored.key,
@@ -229,20 +239,20 @@ class Grants:
         ]
 
     async def end(self, principal: str, grant_id: str) -> None:
-        """End one grant of the user, by its name in `of`; another's is left alone."""
+        """End one grant of the user, by its `ConnectedApp.grant_id`. Another user's grant is left alone."""
         stored = await self._store.get(grant_id)
         if stored is not None and stored.grant.user.principal == principal:
             await self._store.finish(stored.key, "ended by its user")
 
     async def end_client(self, principal: str, client_id: str) -> bool:
-        """End every grant of the user to a client, and every code: whether there was any."""
+        """End every grant of the user to a client, codes included. Whether there was any."""
         found = [stored for stored in await self._store.of(principal) if stored.grant.client_id == client_id]
         for stored in found:
             await self._store.finish(stored.key, "ended by its user")
         return bool(found)
 
     async def end_all(self, principal: str) -> None:
-        """End every grant of the user, and every code, those too that are being approved."""
+        """End every grant of the user, codes included, and those that are being approved right now."""
         await self._sign_outs.record(principal)
         for stored in await self._store.of(principal):
             await self._store.finish(stored.key, "ended by its user, with all others")
@@ -258,13 +268,13 @@ class Grants:
             raise refused(fault)
 
     def _fault(self, grant: Grant) -> str:
-        """Why the operator's settings let the grant count no more; empty while they do."""
+        """Why the operator's settings do not accept the grant any more; empty while they do."""
         if not self._admits(grant.user):
             return "its user is no longer admitted"
         return self._refusal(grant.client_id, grant.client_kind, grant.redirect_uri)
 
     def _audience(self, grant: Grant, resource: str | None) -> str:
-        """What the tokens are for: what was granted, or one endpoint of the whole server (RFC 8707 §2.2)."""
+        """The audience of the next tokens: the resource that was granted, or one endpoint of it (RFC 8707 §2.2)."""
         asked = grant.resource if resource is None else self._urls.resource(resource)
         if asked is not None and grant.resource in (asked, self._urls.issuer):
             return asked

@@ -1,4 +1,4 @@
-"""The next tokens of a grant, and the same ones again for whom the answer was lost. It knows no client and no HTTP."""
+"""The next tokens of a grant, and the same tokens again for a client that lost the answer. It knows no HTTP."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mcp_edge.platform import Platform
 from mcp_edge.protocol.keyring import KeyRing
 
 MOST_ACCESS_TOKENS = 16
-"""Access tokens of one grant that may be alive; the oldest gives way."""
+"""Live access tokens of one grant. The oldest is removed for the next."""
 _SKEW_S = 60
-"""Another instance's clock may take a token for alive so long after ours."""
+"""Seconds by which another instance's clock may be late, and take a token for alive."""
 _ANSWER = "answer kept for the grace window"
 
 
@@ -34,7 +34,7 @@ class Tokens:
 
 
 class Issuing:
-    """See the module."""
+    """Issues the tokens of a grant, one swap of its record for each answer."""
 
     def __init__(self, platform: Platform, ring: KeyRing, store: GrantStore, access: AccessTokens) -> None:
         self._settings = platform.settings
@@ -51,7 +51,7 @@ class Issuing:
         audience: str,
         presented: RefreshToken | None = None,
     ) -> Tokens | None:
-        """The next tokens of a grant; None when something else happened to it first."""
+        """The next tokens of a grant; None when another writer changed the grant first."""
         grant, now, settings = stored.grant, self._clock(), self._settings
         alive = tuple(token for token in grant.issued if token.expires_at + _SKEW_S > now)
         for token in alive[: -MOST_ACCESS_TOKENS + 1]:  # first: what is entered nowhere would outlive the grant
@@ -87,8 +87,8 @@ class Issuing:
     def answer_again(
         self, stored: StoredGrant, presented: RefreshToken, allowed: frozenset[str], audience: str
     ) -> Tokens:
-        """What the previous refresh token got, while it may get it again; never more scopes than are asked for now,
-        which are those `allowed`, closure included."""
+        """The answer that the previous refresh token got, within the grace window. Its scopes are at most `allowed`:
+        the scopes of the present request, with all that they imply."""
         sealed = bytes.fromhex(stored.grant.answer)
         data = self._ring.open(_ANSWER, sealed, context=stored.key, secret=str(presented).encode())
         if data is None:

@@ -11,7 +11,7 @@ from mcp_edge.user import User
 
 FORMAT = 1
 _WITH_KIND = 2
-"""With `client_kind`: for a release that does not know it the grant has ended."""
+"""The format with `client_kind`. For a release that does not know this format the grant has ended."""
 _PURPOSE = "grant"
 
 
@@ -40,12 +40,12 @@ class Grant:
     used_at: float
     expires_at: float
     code: str
-    """Stays after the redemption: it is how a replay is known."""
+    """The code's secret. It stays after the redemption, so that a replay is recognized."""
     family: str = ""
     refresh: str = ""
     """The present refresh token's secret; empty where the client gets none."""
     previous: str = ""
-    """The secret of the refresh token before it, which until `grace_until` gets `answer` again."""
+    """The secret of the previous refresh token. Until `grace_until` that token gets `answer` again."""
     grace_until: float = 0
     answer: str = ""
     """The answer that the previous refresh token got, sealed under that token and the key ring, in hex."""

@@ -1,8 +1,8 @@
-"""When a user last signed out everywhere: a mark, by which what is written at that moment knows that it came too late.
+"""Marks of sign-outs everywhere, so that a sign-in or grant that is being written meanwhile ends as well.
 
-Signing out ends what is on the user's lists. What another request is writing just then may not be on them yet: it reads
-the mark again once it is on its list, and what began before the mark is taken back before anybody has seen it. The mark
-is random, so no clock decides. Nothing that is read for each call reads it.
+Signing out ends what is on the user's lists. A concurrent request may not be listed yet, so it reads the mark again
+after it has listed itself: if the mark is new, the request takes back what it wrote before anybody has seen it. The
+mark is random, so no clock decides. No call to a tool reads it. It knows no browser and no grant.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mcp_edge.text.hashing import short_hash
 
 _FORMAT = 1
 _UNDER_WAY_S = 86400
-"""More than any request takes."""
+"""Seconds; longer than any request takes."""
 
 
 class SignOuts:
-    """See the module."""
+    """The latest mark of each user."""
 
     def __init__(self, platform: Platform) -> None:
         self._store = platform.atomics
@@ -28,19 +28,19 @@ class SignOuts:
         self._ttl_s = platform.settings.sign_in_ttl_s + _UNDER_WAY_S
 
     async def record(self, principal: str) -> None:
-        """The user signs out everywhere, now. It comes before the lists are read."""
+        """Set a new mark: the user signs out everywhere, now. Call it before the user's lists are read."""
         key, value = _key(principal), json.dumps({"v": _FORMAT, "mark": mint()}).encode()
         # Until this very mark was the latest: another's may be older than what it has to end.
         while not await upsert(self._store, key, lambda _: value, ttl_s=self._ttl_s):
             pass
 
     async def latest(self, principal: str) -> str:
-        """The mark of the last time; empty when that is too long ago to matter."""
+        """The mark of the latest sign-out; empty for none, or for one too long ago to matter."""
         entry = await self._store.get(_key(principal))
         return "" if entry is None else json.loads(entry.value)["mark"]
 
     async def since(self, principal: str, mark: str) -> bool:
-        """Whether the user has signed out everywhere since `mark` was the latest."""
+        """Whether the user has signed out everywhere after `mark` was the latest."""
         return await self.latest(principal) not in ("", mark)
 
 

@@ -1,6 +1,6 @@
-"""Where grants are kept: one record each, the list of a user's, and how they end.
+"""The records of grants, and the list of each user's grants. It knows no client and no HTTP.
 
-A write whose answer was lost is repeated once under the same nonce, so that it answers as it did the first time.
+A write whose answer was lost is repeated once under the same nonce, so it answers as the first did.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from mcp_edge.text.hashing import short_hash
 T = TypeVar("T")
 
 MOST_GRANTS = 50
-"""Grants of one user; the one used least lately gives way."""
+"""Grants of one user. For the next one, the grant that was used longest ago ends."""
 ENDED_TTL_S = 3600
 _PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class StoredGrant:
-    """A grant that was read, and what its replacement must name."""
+    """A live grant as it was read, with the version that a replacement must name."""
 
     key: str
     """The hash of its id."""
@@ -37,7 +37,7 @@ class StoredGrant:
 
 
 class GrantStore:
-    """See the module."""
+    """Creates, finds, replaces and ends grants. One swap of the record decides who changed it."""
 
     def __init__(self, platform: Platform, ring: KeyRing, access: AccessTokens) -> None:
         self._access = access
@@ -47,8 +47,8 @@ class GrantStore:
         self._ring = ring
 
     async def create(self, grant_id: str, grant: Grant) -> str:
-        """Keep a new grant, on its user's list as well: who ends all of his grants ends those to come of his codes. Its
-        key."""
+        """Store a new grant, list it for its user, and return its key. Listing it now lets a sign-out everywhere end a
+        grant whose code is not redeemed yet."""
         key = short_hash(grant_id)
         value, nonce, ttl_s = dump(self._ring, key, grant), mint(), grant.expires_at - self._clock()
         if not await _twice(lambda: self._atomics.create(f"grant/{key}", value, nonce=nonce, ttl_s=ttl_s)):
@@ -69,7 +69,7 @@ class GrantStore:
         return StoredGrant(key, grant, entry.version)
 
     async def replace(self, stored: StoredGrant, grant: Grant | None) -> bool:
-        """Put `grant` (None: its end) in place of what was read; False when something else came first."""
+        """Put `grant` (None: its end) in place of what was read. False when another writer came first."""
         value, nonce = dump(self._ring, stored.key, grant), mint()
         ttl_s = ENDED_TTL_S if grant is None else grant.expires_at - self._clock()
         swapped = await _twice(
@@ -78,7 +78,7 @@ class GrantStore:
         return swapped is not None
 
     async def enlist(self, key: str, grant: Grant, ttl_s: float) -> None:
-        """Put the grant on its user's list."""
+        """List the grant for its user, for `ttl_s` seconds."""
         await self._records.put(_roll(grant.user.principal, key), b"", ttl_s=ttl_s)
 
     async def finish(self, key: str, why: str) -> None:
@@ -92,7 +92,7 @@ class GrantStore:
                 await self._strike(principal, key)
 
     async def of(self, principal: str) -> list[StoredGrant]:
-        """The user's grants, the one used latest first; the list forgets those that have ended."""
+        """The user's live grants, the one used latest first. The list drops those that have ended."""
         found: list[StoredGrant] = []
         for key in await self._listed(principal):
             stored = await self.get(key)
@@ -103,7 +103,7 @@ class GrantStore:
         return sorted(found, key=lambda stored: stored.grant.used_at, reverse=True)
 
     async def make_room(self, principal: str, key: str) -> None:
-        """Let a user have this grant beside his others."""
+        """End a user's oldest grants beyond `MOST_GRANTS`, so that the grant under `key` can stay."""
         if len(await self._listed(principal)) <= MOST_GRANTS:
             return
         others = [stored for stored in await self.of(principal) if stored.key != key]
