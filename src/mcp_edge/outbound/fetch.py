@@ -6,7 +6,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -72,10 +72,7 @@ def json_object(response: httpx.Response, whose: str) -> dict[str, Any]:
     Raises:
         UpstreamError: there is none.
     """
-    document = _json(response, whose)
-    if not isinstance(document, dict):
-        raise UpstreamError(f"{whose}'s answer does not have the expected form.")
-    return cast("dict[str, Any]", document)
+    return _json(response, dict, whose)
 
 
 def json_list(response: httpx.Response, whose: str) -> list[Any]:
@@ -84,17 +81,17 @@ def json_list(response: httpx.Response, whose: str) -> list[Any]:
     Raises:
         UpstreamError: there is none.
     """
-    document = _json(response, whose)
-    if not isinstance(document, list):
-        raise UpstreamError(f"{whose}'s answer does not have the expected form.")
-    return cast("list[Any]", document)
+    return _json(response, list, whose)
 
 
-def _json(response: httpx.Response, whose: str) -> Any:
+def _json(response: httpx.Response, kind: type[Any], whose: str) -> Any:
     try:
-        return json.loads(response.content)
+        document = json.loads(response.content)
     except (ValueError, RecursionError) as e:
         raise UpstreamError(f"{whose}'s answer is not JSON.") from e
+    if not isinstance(document, kind):
+        raise UpstreamError(f"{whose}'s answer does not have the expected form.")
+    return document
 
 
 def is_protected(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a form has besides its buttons where one of them gives something away: the button that Enter presses."""
+"""The first button of a form that grants or revokes: Enter presses it, and it only shows the page again. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mcp_edge.pages.html import Html, html
 AGAIN = "again"
 """The value of a button that has the page shown again, and nothing else."""
 NOTHING_YET = "Nothing has been decided yet. Look at this page, then press one of its buttons."
-"""What is said above a page that is shown again."""
+"""The notice above a page that is shown again."""
 
 
 def first(name: Literal["choice", "do"]) -> Html:

@@ -1,4 +1,4 @@
-"""The pages on which a user connects an account elsewhere, for what the server's tools do there."""
+"""The pages on which a user links an account elsewhere, for what the server's tools do there. They decide nothing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def page(
     shown: tuple[str, str],
     notice: str = "",
 ) -> Page:
-    """What will be connected, for whom, and why. `apps` is the page on which it is taken back; `shown` the hidden field
-    that says when this page was made."""
+    """The page that says what will be linked, for whom, and why. `apps` is the URL of the page that unlinks it; `shown`
+    is the hidden field with the time of this page."""
     body = html(
         "<h1>Connect your {provider} account?</h1>\n{notice}"
         "<p>An app that you use with this server has called a tool that needs your account at {provider}, and it will "
@@ -59,7 +59,7 @@ def arrived(
     shown: tuple[str, str],
     notice: str = "",
 ) -> Page:
-    """Whose account would be used under whose name: its owner may never have seen the first page."""
+    """The page that asks the account's owner to confirm the user: the owner may never have seen the first page."""
     name = plain(provider, 40)
     body = html(
         "<h1>Use this {provider} account here?</h1>\n{notice}"
@@ -86,7 +86,7 @@ def arrived(
 
 
 def left(*, provider: str, account: str) -> Page:
-    """Its owner did not want it here."""
+    """The page after the owner has declined."""
     body = html(
         "<h1>Not connected</h1>\n"
         '<p role="status">Your {provider} account <strong>{account}</strong> is not connected. '
@@ -98,7 +98,7 @@ def left(*, provider: str, account: str) -> Page:
 
 
 def done(*, provider: str, account: str) -> Page:
-    """It worked."""
+    """The page after the account was linked."""
     body = html(
         "<h1>Connected</h1>\n"
         '<p role="status">Your {provider} account <strong>{account}</strong> is connected. '

@@ -45,10 +45,10 @@ class Consent:
     provider: str
     """Where the user signs in next, when there is a place for it."""
     client_named: bool = True
-    """Whether the name is the client's own word."""
+    """Whether the client has given its name itself."""
     problem: str = ""
     notice: str = ""
-    """What has just happened, as sentences."""
+    """Sentences about what has just happened."""
 
 
 def page(view: Consent) -> Page:
@@ -84,7 +84,7 @@ def page(view: Consent) -> Page:
 
 
 def _kind(view: Consent, name: str) -> Html:
-    """Why it may be believed to be what it says, first; then what it says."""
+    """How the app is known, and then what it says of itself: a reader must not take the one for the other."""
     shown = html("<q>{name}</q>", name=link(view.client_uri, name) if view.client_uri else name)
     match view.client_kind:
         case "static":

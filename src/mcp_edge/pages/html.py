@@ -12,7 +12,7 @@ from typing import LiteralString
 from urllib.parse import urlsplit
 
 _QUOTES = str.maketrans(dict.fromkeys('"\u201c\u201d\u201e\u201f\u00ab\u00bb', "'"))
-"""What would end the quotation marks around a name, and let it go on as if we had said the rest."""
+"""Characters that would end the quotation marks around a name, so that its rest would look like our words."""
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that a reader does not see, or that turn the direction of what follows (Trojan Source)."""
 _BLANK = frozenset(
@@ -63,7 +63,7 @@ def is_web_url(url: str) -> bool:
 
 
 def plain(text: str, max_chars: int = 80) -> str:
-    """What a stranger calls himself, on one line and of bounded length, without what would hide or turn the rest."""
+    """A stranger's text on one line of at most `max_chars`, without characters that hide or turn the text after it."""
     one_line = " ".join("".join(_seen(text)).split())
     return one_line if len(one_line) <= max_chars else one_line[: max_chars - 1].rstrip() + "…"
 

@@ -1,8 +1,8 @@
 """The one stylesheet, light and dark. Contrast: 4.5:1 for text, 3:1 for edges of controls (WCAG 2.2 AA).
 
-Buttons take no pointer for the first second of a page, so that a click that was meant for what was there before, the
-second of a double-click say, presses none. Nothing moves by it: it holds for who prefers reduced motion, too. No style
-keeps a key from a button; the server does (`oauth.arming`).
+Buttons take no pointer for the first second of a page, so that a click meant for the page before, such as the second of
+a double-click, presses none. Nothing moves, so the rule holds with reduced motion as well. A style cannot keep a key
+from a button; the server does (`auth.server.browser.arming`).
 """
 
 from __future__ import annotations

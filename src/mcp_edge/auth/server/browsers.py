@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from hashlib import sha256
 
 from mcp_edge.auth.server import cookies
 from mcp_edge.auth.server.grants.sign_outs import SignOuts
@@ -21,6 +20,7 @@ from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.protocol.request import Request
 from mcp_edge.protocol.signing import mint
 from mcp_edge.protocol.urls import Urls
+from mcp_edge.text.hashing import long_hash, short_hash
 from mcp_edge.user import User
 
 _PURPOSE = "browser"
@@ -56,7 +56,7 @@ class Browsers:
         if not bound:
             value = cookies.new_value()
             self._set(request, self._binding, value)
-            request.scope[_BOUND] = bound = _hash(value)
+            request.scope[_BOUND] = bound = long_hash(value)
         return bound
 
     def bound(self, request: Request) -> str:
@@ -66,14 +66,14 @@ class Browsers:
         is.
         """
         value = cookies.value(request.pairs, self._binding)
-        return _hash(value) if value is not None else request.scope.get(_BOUND, "")
+        return long_hash(value) if value is not None else request.scope.get(_BOUND, "")
 
     async def user(self, request: Request) -> User | None:
         """The user who is signed in at this browser; None for nobody. It costs one read of the store."""
         value = cookies.value(request.pairs, self._session)
         if value is None:
             return None
-        key = f"browser/{_hash(value)}"
+        key = f"browser/{long_hash(value)}"
         entry = await self._store.get(key)
         if entry is None:
             return None
@@ -103,10 +103,10 @@ class Browsers:
         since = await self._sign_outs.latest(user.principal)
         ttl_s = self._platform.settings.sign_in_ttl_s
         value = cookies.new_value()
-        key = f"browser/{_hash(value)}"
+        key = f"browser/{long_hash(value)}"
         sealed = self._ring.seal(_PURPOSE, _document(user, since), context=self._context(key), secret=value.encode())
         # The index comes first: what is not in it could not be signed out from elsewhere.
-        index = f"{_index(user.principal)}{_hash(value)}"
+        index = f"{_index(user.principal)}{long_hash(value)}"
         await self._store.create(index, b"1", nonce=mint(), ttl_s=ttl_s)
         await self._store.create(key, sealed, nonce=mint(), ttl_s=ttl_s)
         if await self._sign_outs.since(user.principal, since):
@@ -125,7 +125,7 @@ class Browsers:
         """Forget the user in every browser. This browser comes last, so that a user who is cut off can try again."""
         await self._sign_outs.record(principal)
         prefix, value = _index(principal), cookies.value(request.pairs, self._session)
-        own = "" if value is None else prefix + _hash(value)
+        own = "" if value is None else prefix + long_hash(value)
         after = ""
         while entries := await self._store.read(prefix, after=after):
             for entry in entries:
@@ -197,8 +197,8 @@ class Browsers:
         user = await self.user(request)
         value = cookies.value(request.pairs, self._session)
         if user is not None and value is not None:
-            await self._store.delete(f"browser/{_hash(value)}")
-            await self._store.delete(f"{_index(user.principal)}{_hash(value)}")
+            await self._store.delete(f"browser/{long_hash(value)}")
+            await self._store.delete(f"{_index(user.principal)}{long_hash(value)}")
 
     def _set(self, request: Request, name: bytes, value: str, *, max_age_s: int | None = None) -> None:
         parts = [f"{name.decode()}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
@@ -222,12 +222,8 @@ def _navigates(request: Request) -> bool:
     )
 
 
-def _hash(value: str) -> str:
-    return sha256(value.encode()).hexdigest()
-
-
 def _index(principal: str) -> str:
-    return f"browsers/{_hash(principal)[:32]}/"
+    return f"browsers/{short_hash(principal)}/"
 
 
 def _document(user: User, since: str) -> bytes:

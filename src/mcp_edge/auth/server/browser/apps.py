@@ -1,4 +1,4 @@
-"""/apps: what a user has connected, and how it is taken back."""
+"""/apps: the apps and the account that a user has connected, and how the user revokes them. It knows no token."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def apps(server: AuthorizationServer, request: Request) -> None:
 
 
 async def _do(server: AuthorizationServer, request: Request, user: User, answer: Parameters) -> str:
-    """Do what a button says: the path to show then."""
+    """Do what a button says, and return the path to show afterwards."""
     action, address = answer.one("do"), server.attempts.address(request)
     match action:
         case "revoke":
@@ -62,8 +62,8 @@ async def _do(server: AuthorizationServer, request: Request, user: User, answer:
 
 
 async def _revoke(server: AuthorizationServer, user: User, client_id: str) -> str:
-    """End all that the user has granted to a client, codes that it still holds too, and forget the consent: the
-    client's id, empty when there was nothing."""
+    """End every grant of the user to a client, codes included, and forget the consent: the client's id, or empty when
+    there was no grant."""
     if not client_id:
         return ""
     await remembered_consent.forget(server, user.principal, client_id)

@@ -1,9 +1,8 @@
-"""When a page was shown, and whether its answer came too early to be one.
+"""Refuses an answer that comes within a second of its page. It knows no page's content.
 
-A key that is held or struck again goes to whatever window has come to the front meanwhile: what arrives within a second
-of the page was meant for something else. The stylesheet keeps pointers from buttons for as long; here it holds for the
-keyboard as well. The time is the server's, of the instance that made the page: one whose clock is behind shows the page
-again, and it takes what that page brings.
+A key that is held down, or struck again, goes to the window that has just come to the front, though it was meant for
+another. The stylesheet keeps pointers from buttons for that second; this module does so for the keyboard. The time is
+that of the instance that made the page. An instance whose clock is behind shows the page again, and takes its answer.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ FIELD = "shown"
 
 
 def field(server: AuthorizationServer) -> tuple[str, str]:
-    """The hidden field of a page that is made now, where no sealed flow tells its time. A form comes from our own pages
-    alone (`Browsers.check_form`), and no key or click alters what is hidden in it."""
+    """The hidden field with the time of a page that is made now and has no sealed flow. The field needs no seal: forms
+    come from our own pages alone (`Browsers.check_form`), and no key or click alters a hidden field."""
     return FIELD, str(server.platform.clock())
 
 
 def too_early(server: AuthorizationServer, answer: Parameters) -> bool:
-    """Whether this form was sent as soon as it was shown, or does not say when that was."""
+    """Whether the form was sent within a second of its page, or lacks the page's time."""
     try:
         shown_at = float(answer.one(FIELD))
     except ValueError:
@@ -34,5 +33,5 @@ def too_early(server: AuthorizationServer, answer: Parameters) -> bool:
 
 
 def early(server: AuthorizationServer, shown_at: float) -> bool:
-    """Whether a page of this time has not been there for a second."""
+    """Whether the page was shown (epoch seconds) less than a second ago."""
     return not server.platform.clock() - shown_at >= ARM_S  # NaN is early, too

@@ -1,7 +1,7 @@
-"""What comes after a sign-in: the user is signed in at this browser, and sees what the sign-in was for.
+"""After a sign-in: the browser gets its user, and goes on to what the sign-in was for. It knows no provider.
 
-No sign-in ends an authorization by itself. The one exception is a user who was signed in when the page was shown, and
-whom the identity provider has named again: that user has decided by a page that bore that user's name.
+A sign-in alone never issues a code. It does only for a user whom the consent page has named and whom the identity
+provider has named again: that user has decided on a page with that user's name.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mcp_edge.protocol.request import Request
 
 
 async def finish(server: AuthorizationServer, request: Request, flow: Flow, identity: Identity) -> None:
-    """Sign the user in, and go on.
+    """Sign the user in at this browser, and send the browser on.
 
     Raises:
         Forbidden: the user has signed out everywhere meanwhile.
-        BadRequest: the client is gone.
+        BadRequest: the client or its redirect URI was withdrawn meanwhile.
         OAuthError: as `flows.issue`.
     """
     user = identity.user

@@ -1,4 +1,4 @@
-"""GET /authorize (RFC 6749 §4.1.1 with PKCE, resource indicators and RFC 9207). It stores nothing."""
+"""GET /authorize (RFC 6749 §4.1.1, RFC 7636, RFC 8707, RFC 9207): checks the request. It stores nothing itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ _ONCE = frozenset(
 
 
 async def authorize(server: AuthorizationServer, request: Request) -> None:
-    """GET /authorize: a page to decide on, a code where that was decided before, or an error for the client."""
+    """GET /authorize: answer with the consent page, with a code if consent is remembered, or with an error for the
+    client.
+
+    Raises:
+        OAuthError: the client or its redirect URI is not known, so that only a page can say so.
+        BadRequest: the request is too long, or cannot be read.
+    """
     request.only("GET")
     if len(request.query) > MAX_QUERY_BYTES:
         raise BadRequest(f"The request is over {MAX_QUERY_BYTES} bytes.")
@@ -43,7 +49,7 @@ async def authorize(server: AuthorizationServer, request: Request) -> None:
 
 
 async def _trusted(server: AuthorizationServer, request: Request, client: Client, redirect_uri: str) -> bool:
-    """Whether a browser may be sent there although its user has pressed no button.
+    """Whether a browser may be sent to the redirect URI although its user has pressed no button.
 
     Anybody can register an address, and let a link to this server lead there by a wrong request (RFC 9700 §4.11.2).
     """
@@ -70,10 +76,10 @@ async def _proceed(
 
 
 async def _destination(server: AuthorizationServer, request: Request, parameters: Parameters) -> tuple[Client, str]:
-    """The client, and where its answers may go. Nothing is ever sent anywhere else (RFC 9700 §4.1).
+    """The client and the redirect URI of its answers. Nothing is ever sent anywhere else (RFC 9700 §4.1).
 
     Raises:
-        OAuthError: a page must say it, because nobody else can be trusted with it.
+        OAuthError: one of the two is missing or not registered. Only a page may say so.
         BadRequest: a parameter is repeated.
     """
     client_id, redirect_uri = parameters.one("client_id"), parameters.one("redirect_uri")
@@ -100,10 +106,10 @@ async def _destination(server: AuthorizationServer, request: Request, parameters
 async def _requested(
     server: AuthorizationServer, parameters: Parameters, client: Client, redirect_uri: str
 ) -> AuthorizationRequest:
-    """The request, checked.
+    """The request, if all of its parameters are valid.
 
     Raises:
-        OAuthError: for the client.
+        OAuthError: the client is told what is wrong.
     """
     if repeated := sorted(parameters.repeated & _ONCE):
         raise OAuthError("invalid_request", f"{repeated[0]} appears more than once.")

@@ -1,4 +1,4 @@
-"""GET /oauth/callback: the browser is back from the identity provider."""
+"""GET /oauth/callback: the browser is back from the identity provider. It knows no provider's protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _READ = ("code", "iss", "error")
 
 
 def returned(request: Request) -> tuple[str, dict[str, str]]:
-    """The `state` with which a provider sent the browser back, and what it told.
+    """The `state` and the other parameters with which a provider sent the browser back.
 
     Raises:
         BadRequest: a parameter is repeated.

@@ -1,7 +1,8 @@
-"""The consent page, and /consent: the page again after a sign-in (GET), and what the user answers (POST).
+"""The consent page, and /consent: the page again after a sign-in (GET), and the user's answer (POST).
 
-The page comes before the sign-in, because nobody is sent to an identity provider for an app that he has not agreed to
-(MCP security best practices, Confused Deputy); and after it, because a code is given by a page that names its user.
+The page comes before the sign-in: nobody is sent to an identity provider for an app that the user has not agreed to
+(MCP security best practices, Confused Deputy). It comes again after the sign-in: only a page that names its user may
+lead to a code. It knows no token.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ async def send_consent_page(
     problem: str = "",
     notice: str = "",
 ) -> None:
-    """Answer with the page, which offers `flow.scopes`, of which those in `ticked` are chosen, or all. Who is signed in
-    and what time it is are sealed into it: that user decides, and not at once."""
+    """Answer with the page that offers `flow.scopes`. Those in `ticked` are chosen, by default all. The user and the
+    time are sealed into the page: only that user may answer it, and not at once (`arming`)."""
     scopes = await server.scopes()
     flow = replace(flow, shown_to=shown_to(user), shown_at=server.platform.clock())
     target = urlsplit(requested.redirect_uri)
@@ -134,7 +135,7 @@ async def _show_as_it_was(
     user: User | None,
     answer: Parameters,
 ) -> None:
-    """The page for who has not decided yet, with what is ticked; the flow is not used by that."""
+    """Show the page again to a user who has not decided yet, with the same boxes ticked. The flow stays usable."""
     if shown_to(user) != flow.shown_to:
         flow = replace(flow, scopes=requested.scopes)
         await send_consent_page(server, request, client, flow, requested, user, problem=ANOTHER_USER)
@@ -144,7 +145,7 @@ async def _show_as_it_was(
 
 
 async def _show_again(server: AuthorizationServer, request: Request) -> None:
-    """The page for who has just signed in."""
+    """Show the page to a user who has just signed in."""
     flow = await flows.asked(server, request, Parameters.parse(request.query).one("flow"))
     requested = flow.request
     if requested is None:
@@ -157,7 +158,7 @@ async def _show_again(server: AuthorizationServer, request: Request) -> None:
 
 
 def _chosen(scopes: Scopes, flow: Flow, answer: Parameters, choice: str) -> frozenset[str]:
-    """What the user has chosen, never more than what the page has offered.
+    """The scopes that the user has chosen, which the page has offered.
 
     Raises:
         BadRequest: no button of the page sends this.
@@ -169,7 +170,7 @@ def _chosen(scopes: Scopes, flow: Flow, answer: Parameters, choice: str) -> froz
 
 
 def _read_only(scopes: Scopes, names: frozenset[str]) -> frozenset[str]:
-    """What of `names`, and of all that they include, allows no change."""
+    """The read-only scopes among `names` and all that they imply."""
     return scopes.closure(names) & scopes.read_only
 
 

@@ -1,9 +1,9 @@
-"""One authorization on its way through a browser: the consent page, the sign-in, the page again, and the code.
+"""Authorizations under way in a browser: the consent page, the sign-in, the page again, and the code.
 
-Until the user has said yes it travels in the page's form, sealed, and nothing is stored. While the user signs in, and
-for the page after that, it is stored, sealed under its `state`. Either way it is bound to the browser's cookie, lives
-for ten minutes and is used once, so that nobody finishes in one browser what was begun in another
-(GHSA-rww4-4w9c-7733).
+Until the user has said yes, a flow travels in the page's form, sealed, and nothing is stored. While the user signs in,
+and for the page after that, the flow is a sealed step in the store. In both forms it is bound to the browser's cookie,
+lives for ten minutes and is used once, so that nobody finishes in one browser what was begun in another
+(GHSA-rww4-4w9c-7733). It knows no provider's protocol.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -19,7 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from mcp_edge.audit import decided
 from mcp_edge.auth.identity.provider import FormProvider
-from mcp_edge.auth.server.browser import naming, pages, remembered_consent
+from mcp_edge.auth.server.browser import naming, pages, remembered_consent, sealed_steps
+from mcp_edge.auth.server.browser.sealed_steps import LIFE_S
 from mcp_edge.auth.server.clients import redirect_uris
 from mcp_edge.auth.server.model import Approval, AuthorizationRequest, Client, OAuthError
 from mcp_edge.auth.server.server import AuthorizationServer
@@ -29,7 +29,6 @@ from mcp_edge.protocol.request import Request
 from mcp_edge.protocol.signing import mint
 from mcp_edge.user import User
 
-LIFE_S = 600
 CALLBACK = "/oauth/callback"
 _IN_FORM, _AT_SIGN_IN, _SIGNED_IN = "flow-in-form", "flow-at-sign-in", "flow-signed-in"
 _ELSEWHERE = "This was begun in another browser, or is no longer valid. Start again from your app."
@@ -46,14 +45,15 @@ class Flow:
     request: AuthorizationRequest | None = None
     client_name: str = ""
     scopes: frozenset[str] = frozenset()
-    """What the user has chosen, once it is chosen; what is asked for before. The page offers no more."""
+    """The scopes that the user has chosen; before that, the requested ones. The page offers no others."""
     shown_to: str = ""
-    """Hash of the principal whom the consent page named; empty when nobody was signed in. `shown_at` is its time."""
+    """Hash of the principal whom the consent page named; empty when nobody was signed in. `shown_at` is the page's time
+    in epoch seconds."""
     shown_at: float = 0
     return_to: str = ""
-    """The path of ours to show after a mere sign-in."""
+    """The path of our own page to show after a mere sign-in."""
     secrets: dict[str, str] = field(default_factory=dict[str, str], repr=False)
-    """What the identity provider wants to have back (`Departure.secrets`)."""
+    """`Departure.secrets` of the identity provider."""
     format: Literal[1] = 1
 
 
@@ -88,8 +88,8 @@ def opened(server: AuthorizationServer, request: Request, sealed: str) -> Flow:
     """The flow that the consent page has sent back.
 
     Raises:
-        Forbidden: it is from another browser, altered, or sealed by nobody.
-        BadRequest: it is too old.
+        Forbidden: the flow is from another browser, altered, or not sealed here.
+        BadRequest: the flow is too old.
     """
     try:
         data = base64.b64decode(sealed.encode(), altchars=b"-_", validate=True)
@@ -104,9 +104,8 @@ async def use(server: AuthorizationServer, flow: Flow) -> None:
     Raises:
         BadRequest: it was answered before.
     """
-    key = _key(flow.id)
     # It outlives the flow by a whole life, for instances whose clocks differ.
-    if not await server.platform.atomics.create(key, b"1", nonce=mint(), ttl_s=2 * LIFE_S):
+    if not await sealed_steps.use(server, sealed_steps.key_of(flow.id), ttl_s=2 * LIFE_S):
         raise BadRequest(_USED)
 
 
@@ -119,7 +118,7 @@ async def depart(server: AuthorizationServer, request: Request, flow: Flow) -> N
         BadRequest: the flow was answered before.
         UpstreamError: the identity provider cannot be reached.
     """
-    state = mint() + mint()
+    state = sealed_steps.new_name()
     departure = None
     if not isinstance(server.provider, FormProvider):
         departure = await server.provider.depart(state=state, callback=server.urls.at(CALLBACK))
@@ -138,7 +137,7 @@ async def ask(server: AuthorizationServer, request: Request, flow: Flow) -> None
 
     The page has an address of its own, so that it can be loaded again: a sign-in cannot.
     """
-    state = mint() + mint()
+    state = sealed_steps.new_name()
     await _keep(server, request, _SIGNED_IN, state, flow)
     await pages.redirect(request, server.urls.at(f"/consent?{urlencode({'flow': state})}"))
 
@@ -153,29 +152,29 @@ async def asked(server: AuthorizationServer, request: Request, state: str) -> Fl
 
 
 async def peek(server: AuthorizationServer, request: Request, state: str) -> Flow:
-    """The flow that waits for this sign-in, which is not used by it.
+    """The flow that waits for the sign-in of this `state`. The flow stays usable.
 
     Raises:
-        Forbidden: it was begun in another browser, is not known, or too old to be.
-        BadRequest: it is too old.
+        Forbidden: the flow was begun in another browser, or is not stored (any more).
+        BadRequest: the flow is too old.
     """
     return await _kept(server, request, _AT_SIGN_IN, state)
 
 
 async def take(server: AuthorizationServer, request: Request, state: str) -> Flow:
-    """The flow that waits for this sign-in, once. /oauth/callback calls it before it asks the provider anything.
+    """The flow that waits for the sign-in of this `state`, once. /oauth/callback takes it before it asks the provider.
 
     Raises:
         Forbidden, BadRequest: as `peek`; or it was taken before.
     """
     flow = await peek(server, request, state)
     await use(server, flow)
-    await server.platform.atomics.delete(_key(state))
+    await sealed_steps.remove(server, state)
     return flow
 
 
 async def client_of(server: AuthorizationServer, requested: AuthorizationRequest) -> Client:
-    """The client as it is now: it may have been withdrawn, or its address, while the user was deciding.
+    """The client as it is now. The client or its redirect URI may have been withdrawn while the user was deciding.
 
     Raises:
         BadRequest: nothing may be sent to it any more.
@@ -199,11 +198,11 @@ async def issue(
 ) -> None:
     """Send the code of a new grant to the client. A user's own limits (`User.scopes`) are those of the grant, too.
 
-    What was `decided_before` is not remembered for longer by being used. The consent is there before the code: who
-    takes it back ends what is on the list, and what is not on it yet finds the consent gone.
+    Consent that was `decided_before` does not live longer by being used. The consent is stored before the code:
+    revoking ends every listed grant, and a grant that is not listed yet finds the consent missing and ends itself.
 
     Raises:
-        OAuthError: `access_denied`: the user has taken it back, or signed out everywhere, meanwhile.
+        OAuthError: `access_denied`: the user has withdrawn the consent, or signed out everywhere, meanwhile.
     """
     allowed = flow.scopes
     if user.scopes is not None:
@@ -240,8 +239,8 @@ async def refuse(
     reason: str = "",
     ask_first: bool = False,
 ) -> None:
-    """Send the client an error (RFC 6749 §4.1.2.1); to one that nobody has trusted yet, only when the user follows a
-    link (`ask_first`)."""
+    """Send the client an error (RFC 6749 §4.1.2.1). With `ask_first`, for a client that nobody has trusted yet, the
+    browser goes there only if the user follows a link."""
     address = server.attempts.address(request)
     decided(
         "authorize", "refused", client=requested.client_id, address=address, reason=reason or f"{error}: {description}"
@@ -258,7 +257,7 @@ async def refuse(
 
 
 def _with(server: AuthorizationServer, redirect_uri: str, fields: dict[str, str]) -> str:
-    """`fields` and the issuer (RFC 9207) behind what the redirect URI's query has already."""
+    """The redirect URI with `fields` and the issuer (RFC 9207) added to its query."""
     parameters = {**{name: value for name, value in fields.items() if value}, "iss": server.urls.issuer}
     between = "&" if "?" in redirect_uri else "?"
     if redirect_uri.endswith(("?", "&")):
@@ -267,18 +266,11 @@ def _with(server: AuthorizationServer, redirect_uri: str, fields: dict[str, str]
 
 
 async def _keep(server: AuthorizationServer, request: Request, purpose: str, state: str, flow: Flow) -> None:
-    key = _key(state)
-    context = f"{key}|{server.browsers.binding(request)}"
-    sealed = server.ring.seal(purpose, _FLOW.dump_json(flow), context=context, secret=state.encode())
-    await server.platform.atomics.create(key, sealed, nonce=mint(), ttl_s=LIFE_S)
+    await sealed_steps.put(server, purpose, state, server.browsers.binding(request), _FLOW.dump_json(flow))
 
 
 async def _kept(server: AuthorizationServer, request: Request, purpose: str, state: str) -> Flow:
-    key = _key(state)
-    entry = await server.platform.atomics.get(key)
-    context, secret = f"{key}|{server.browsers.bound(request)}", state.encode("utf-8", "surrogatepass")
-    data = entry and server.ring.open(purpose, entry.value, context=context, secret=secret)
-    return _checked(server, data or None)
+    return _checked(server, await sealed_steps.get(server, purpose, state, server.browsers.bound(request)))
 
 
 def _checked(server: AuthorizationServer, data: bytes | None) -> Flow:
@@ -288,10 +280,6 @@ def _checked(server: AuthorizationServer, data: bytes | None) -> Flow:
     if flow.expires_at <= server.platform.clock():
         raise BadRequest(_LATE)
     return flow
-
-
-def _key(state: str) -> str:
-    return f"flow/{sha256(state.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _flow(data: bytes) -> Flow | None:

@@ -1,25 +1,24 @@
-"""/connect/<handle>: the page to which a tool sends a user whose account elsewhere it needs (URL-mode elicitation).
+"""/connect/<handle>: the page on which a user links an account that a tool needs (URL-mode elicitation).
 
-The link carries no user and opens nothing by itself: whoever opens it must be signed in here as the user for whom it
-was made, so that nobody connects his account to somebody else's name (MCP 2026-07-28 elicitation, Phishing). What the
-provider sends back is bound to the browser that left for it, as at a sign-in, and comes to an address of its own: the
-identity provider's answer is never taken to this one (mix-up, RFC 9700 §4.4.2.2). An account is kept once its owner,
-back from the provider, has seen under whose name, and has said so: until then nothing but cookies says that whoever is
-back is whoever left.
+The link opens nothing by itself. Whoever opens it must be signed in here as the user for whom the link was made, so
+that nobody links an account to somebody else's name (MCP 2026-07-28 elicitation, Phishing). The provider's answer is
+bound to the browser that left, as at a sign-in. It comes to an address of its own, so that it is never mistaken for the
+identity provider's (mix-up, RFC 9700 §4.4.2.2). The account is kept once its owner has confirmed the user's name after
+coming back: until then only cookies show that the browser which came back is the one that left. It knows no tool.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from typing import Any
 
 from mcp_edge.audit import decided
 from mcp_edge.auth.identity.linked_accounts import LinkedAccounts
 from mcp_edge.auth.identity.provider import Identity, SignInRefused, TokenSet
-from mcp_edge.auth.server.browser import arming, pages, sign_in
+from mcp_edge.auth.server.browser import arming, pages, sealed_steps, sign_in
 from mcp_edge.auth.server.browser.callback import returned
+from mcp_edge.auth.server.browser.sealed_steps import LIFE_S
 from mcp_edge.auth.server.parameters import Parameters
 from mcp_edge.auth.server.server import AuthorizationServer
 from mcp_edge.errors import BadRequest, Forbidden, NotFound, UpstreamError
@@ -27,12 +26,10 @@ from mcp_edge.pages import again
 from mcp_edge.pages import connect as web
 from mcp_edge.pages.layout import source
 from mcp_edge.protocol.request import Request
-from mcp_edge.protocol.signing import mint
 from mcp_edge.records.upsert import upsert
 from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 
-LIFE_S = 600
 PATH = "/connect/"
 CALLBACK = "/oauth/connected"
 
@@ -44,7 +41,7 @@ _ELSEWHERE = "This was begun in another browser or by another user, or is no lon
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is remembered under a handle or a `state`."""
+    """What is stored under a handle or a `state`. `expires_at` is epoch seconds."""
 
     principal: str
     expires_at: float
@@ -52,13 +49,13 @@ class _Kept:
 
 
 async def invite(server: AuthorizationServer, principal: str) -> str:
-    """The URL at which this user, and nobody else, connects an account within the next minutes.
+    """The URL at which this user, and nobody else, can link an account for the next five to ten minutes.
 
-    It stays the same for five minutes unless it was used, so that asking again and again stores nothing.
+    The URL stays the same for five minutes unless it was used, so that repeated invitations store nothing.
     """
     handle = await _last_invitation(server, principal)
     if handle is None:
-        handle = mint() + mint()
+        handle = sealed_steps.new_name()
         await _keep(server, _INVITED, handle, "", principal, {})
         sealed = server.ring.seal(_INVITED, handle.encode(), context=_last_key(principal))
         await upsert(server.platform.atomics, _last_key(principal), lambda _: sealed, ttl_s=LIFE_S)
@@ -107,7 +104,9 @@ async def connected(server: AuthorizationServer, request: Request) -> None:
     """GET /oauth/connected: the browser is back from the provider. POST: what its user makes of that.
 
     Raises:
-        Forbidden, SignInRefused, UpstreamError: the account is not kept, and why.
+        Forbidden: another user or browser came back.
+        SignInRefused: the provider or its user denied.
+        UpstreamError: the provider cannot be reached.
     """
     if request.method == "POST":
         await _answered(server, request)
@@ -128,9 +127,10 @@ async def connected(server: AuthorizationServer, request: Request) -> None:
 async def _ask(
     server: AuthorizationServer, request: Request, linked_accounts: LinkedAccounts, user: User, identity: Identity
 ) -> None:
-    """Show whose account it is and under whose name it would be kept; the page has no more than the tokens' handle."""
+    """Show whose account it is, and for which user it would be kept. The page has the tokens' handle, not the
+    tokens."""
     assert identity.tokens is not None  # every provider that a browser is sent to has them
-    handle, account = mint() + mint(), identity.user.name or identity.user.subject
+    handle, account = sealed_steps.new_name(), identity.user.name or identity.user.subject
     brought = {"account": account, "tokens": json.dumps(asdict(identity.tokens))}
     await _keep(server, _BROUGHT, handle, server.browsers.bound(request), user.principal, brought)
     await _show_brought(server, request, linked_accounts, user, handle, account)
@@ -160,7 +160,7 @@ async def _show_brought(
 
 
 async def _answered(server: AuthorizationServer, request: Request) -> None:
-    """Keep the account, or forget what was brought."""
+    """Keep the account, or forget it, as its owner answers."""
     answer = await pages.form(server, request)
     linked_accounts = _linked_accounts(server)
     handle, choice = answer.one("handle"), answer.one("choice")
@@ -232,7 +232,7 @@ async def _depart(
     server: AuthorizationServer, request: Request, linked_accounts: LinkedAccounts, handle: str, user: User
 ) -> None:
     """Send the browser to the provider. The link is used up only once that is possible."""
-    state = mint() + mint()
+    state = sealed_steps.new_name()
     departure = await linked_accounts.provider.depart(state=state, callback=server.urls.at(CALLBACK))
     await _use(server, handle)
     await _keep(server, _AWAY, state, server.browsers.binding(request), user.principal, departure.secrets)
@@ -253,20 +253,15 @@ def _decided(server: AuthorizationServer, request: Request, user: User, outcome:
 async def _keep(
     server: AuthorizationServer, purpose: str, name: str, binding: str, principal: str, secrets: dict[str, str]
 ) -> None:
-    """Store, under the hash of a random `name` and sealed with it, for `LIFE_S` seconds."""
+    """Store what belongs to a handle or a `state`, for `LIFE_S` seconds."""
     record = {"v": 1, "principal": principal, "expires_at": server.platform.clock() + LIFE_S, "secrets": secrets}
-    key, secret = _key(name), name.encode()
-    sealed = server.ring.seal(purpose, json.dumps(record).encode(), context=f"{key}|{binding}", secret=secret)
-    await server.platform.atomics.create(key, sealed, nonce=mint(), ttl_s=LIFE_S)
+    await sealed_steps.put(server, purpose, name, binding, json.dumps(record).encode())
 
 
 async def _kept(server: AuthorizationServer, purpose: str, name: str, binding: str) -> _Kept | None:
-    """What was stored, if it was for this purpose and browser and is neither too old nor used."""
-    key = _key(name)
-    entry = await server.platform.atomics.get(key)
-    secret = name.encode("utf-8", "surrogatepass")
-    opened = entry and server.ring.open(purpose, entry.value, context=f"{key}|{binding}", secret=secret)
-    if not opened:
+    """What is stored for this purpose and browser; None when it is too old or was used."""
+    opened = await sealed_steps.get(server, purpose, name, binding)
+    if opened is None:
         return None
     record = json.loads(opened)
     if record.pop("v") != 1 or record["expires_at"] <= server.platform.clock():
@@ -275,16 +270,11 @@ async def _kept(server: AuthorizationServer, purpose: str, name: str, binding: s
 
 
 async def _use(server: AuthorizationServer, name: str) -> None:
-    """Let `name` count once.
+    """Use up a handle or a `state`.
 
     Raises:
-        BadRequest: it has counted before.
+        BadRequest: it was used before.
     """
-    key = _key(name)
-    if not await server.platform.atomics.create(f"{key}/used", b"1", nonce=mint(), ttl_s=LIFE_S):
+    if not await sealed_steps.use(server, f"{sealed_steps.key_of(name)}/used", ttl_s=LIFE_S):
         raise BadRequest("This was already answered. Ask your app again if it still waits.")
-    await server.platform.atomics.delete(key)
-
-
-def _key(name: str) -> str:
-    return f"flow/{sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    await sealed_steps.remove(server, name)

@@ -1,7 +1,7 @@
-"""What an app is called on our pages, and which page of its own it may link to: both by where this answer goes.
+"""An app's name and link on our pages, as far as the redirect URI of the request at hand bears them out. Pure.
 
-Pure. Anybody may register, and may register somebody else's address beside his own: of all that a client has said, only
-the redirect URI of the request at hand is where its user is led.
+Anybody may register a client, and with it somebody else's address beside their own. Of all that a client says of
+itself, only the redirect URI of this request is certain: the user is led there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mcp_edge.auth.server.model import Client
 from mcp_edge.pages.html import plain
 
 _OUR_WORDS = ("an app at ", "an unnamed app")
-"""How names begin that we give: who calls himself so has said nothing, or what is ours to say."""
+"""How the names begin that we give. A client that calls itself so counts as unnamed."""
 
 
 def called(client: Client, redirect_uri: str) -> str:

@@ -1,4 +1,4 @@
-"""How a page is sent: its headers, redirects between pages, and refusals that a person can read."""
+"""Sends pages: their headers, redirects between them, and errors as pages. It knows no page's purpose."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REDIRECT = [(b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer
 
 
 def with_error_pages(handler: Handler) -> Handler:
-    """A handler whose refusals are pages."""
+    """The same handler, with its errors answered by pages."""
 
     @wraps(handler)
     async def serve(server: AuthorizationServer, request: Request) -> None:
@@ -78,7 +78,10 @@ async def form(server: AuthorizationServer, request: Request) -> Parameters:
     """The form that a page of ours has posted.
 
     Raises:
-        Forbidden, UnsupportedMedia, TooLarge, BadRequest
+        Forbidden: the form is another site's.
+        UnsupportedMedia: the body is no form.
+        TooLarge: the body is over `MAX_FORM_BYTES`.
+        BadRequest: the body cannot be read.
     """
     server.browsers.check_form(request)
     return Parameters.parse(await request.body(MAX_FORM_BYTES))

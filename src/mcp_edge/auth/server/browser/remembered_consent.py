@@ -1,7 +1,7 @@
-"""Consent that is remembered: for the same client, redirect URI, resource, scopes and user, and for thirty days.
+"""Remembered consent: for thirty days, for the same user, client, redirect URI, resource and scopes. It knows no page.
 
-An app on loopback or behind a scheme of its own, which nobody can tell from another, is asked for each time
-(RFC 8252 §8.6). The records are in the `AtomicStore`: what a user has taken back is gone at once.
+Consent to an app on loopback or behind a private-use scheme is not recalled: nobody can tell such apps apart
+(RFC 8252 §8.6). The records are in the `AtomicStore`, so that a user's withdrawal holds at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def remember(
 
 
 async def stands(server: AuthorizationServer, user: User, requested: AuthorizationRequest) -> bool:
-    """Whether the user has not taken back meanwhile what was remembered or recalled."""
+    """Whether the consent that was remembered or recalled is still there: the user may have withdrawn it meanwhile."""
     return await server.platform.atomics.get(_key(user.principal, requested)) is not None
 
 
@@ -41,12 +41,12 @@ async def recalled(
 ) -> frozenset[str] | None:
     """The scopes that `user` granted when asked for the same before; None when the page must be shown.
 
-    It is shown to who gave less than was asked for: the app may be back because that was not enough. And to who comes
-    back to a request that is answered, by the Back button say: its PKCE challenge is known, and no app uses one twice.
-    A page could send the browser here, so only a navigation that the user began (an address typed, a link from outside
-    the browser) passes without it; one of our own does not, which a redirect of a page may have begun. And what leads
-    to a program on the user's machine is always asked for: any other program can listen there, or claim the scheme
-    (RFC 8252 §8.6).
+    The page is shown again when the user granted less than requested: the app may be back because that was not enough.
+    It is shown when the user returns to an answered request, with the Back button for example: the PKCE challenge
+    tells, since no app uses one twice. Another page could send the browser here, so the page is shown unless the user
+    began the navigation (typed an address, followed a link outside the browser); a page of ours is no exception, since
+    a redirect may have led there. It is always shown for a program on the user's machine: any other program can listen
+    there, or claim the scheme (RFC 8252 §8.6).
     """
     if redirect_uris.is_native(requested.redirect_uri):
         return None
@@ -66,13 +66,13 @@ async def recalled(
 
 
 async def granted_before(server: AuthorizationServer, user: User, client_id: str, redirect_uri: str) -> bool:
-    """Whether `user` has let the client in at this address before, whatever it asked for."""
+    """Whether `user` has granted the client anything at this redirect URI before."""
     prefix = f"{_prefix(user.principal, client_id)}{short_hash(redirect_uri)}/"
     return bool(await server.platform.atomics.read(prefix, limit=1))
 
 
 async def forget(server: AuthorizationServer, principal: str, client_id: str = "") -> None:
-    """Forget what `principal` granted to a client, or to all."""
+    """Forget the consent of `principal` to one client, or to all clients if `client_id` is empty."""
     prefix = _prefix(principal, client_id)
     store = server.platform.atomics
     while entries := await store.read(prefix):

@@ -24,7 +24,7 @@ _RETURNS = re.compile(r"/(apps|connect/[A-Za-z0-9_-]{1,128})")
 
 
 def url(server: AuthorizationServer, return_to: str) -> str:
-    """Where to send a browser that has to sign in before it can see `return_to`, a path of ours."""
+    """The URL of the sign-in that leads back to `return_to`, a path of one of our pages."""
     return server.urls.at(f"/sign-in?{urlencode({'return': return_to})}")
 
 
@@ -61,7 +61,7 @@ async def sign_out(server: AuthorizationServer, request: Request) -> None:
 
 
 async def _check(server: AuthorizationServer, request: Request, provider: FormProvider, answer: Parameters) -> None:
-    """Sign in whoever the value names. What was wrong with it is for the log alone."""
+    """Sign in the user whom the value names. Only the log says what was wrong with a value."""
     state = answer.one("flow")
     flow = await flows.peek(server, request, state) if state else None
     value = answer.one("value")
@@ -93,7 +93,7 @@ async def _send(server: AuthorizationServer, request: Request, parameters: Param
             provider="" if here else provider.label,
             purpose=await _purpose(server, flow) if flow else None,
             problem=problem,
-            # Whom another site has sent is typing there yet, perhaps what it told him to; Enter would sign him in.
+            # A user whom another site has sent here may still type there, and Enter would sign that user in.
             takes_focus=request.raw.get(b"sec-fetch-site") in OWN_SITE,
         )
     )
@@ -124,6 +124,6 @@ def _form_targets(server: AuthorizationServer) -> list[str]:
 
 
 def _return(parameters: Parameters) -> str:
-    """The path to show afterwards; anything else than a page of ours becomes the page of connected apps."""
+    """The path to show after the sign-in. Anything but a page of ours becomes the page of connected apps."""
     path = parameters.one("return")
     return path if _RETURNS.fullmatch(path) else "/apps"

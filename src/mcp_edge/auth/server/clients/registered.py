@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 from mcp_edge.auth.server.clients import metadata, redirect_uris
@@ -19,7 +18,7 @@ from mcp_edge.auth.server.clients.metadata import ClientMetadata
 from mcp_edge.auth.server.clients.unused import UnusedClients
 from mcp_edge.auth.server.model import CLIENT_TTL_S, REGISTERED_ID, AuthMethod, Client
 from mcp_edge.platform import Platform
-from mcp_edge.text.hashing import short_hash
+from mcp_edge.text.hashing import long_hash, short_hash
 
 UNUSED_TTL_S = 86400
 _FORMAT = 1
@@ -77,7 +76,7 @@ class RegisteredClients:
             "redirect_uris": list(claimed.redirect_uris),
             "grant_types": list(claimed.grant_types),
             "auth_method": method,
-            "secret_sha256": sha256(secret.encode()).hexdigest() if secret else "",
+            "secret_sha256": long_hash(secret) if secret else "",
             "uri": claimed.uri,
             "issued_at": int(self._platform.clock()),
             "renewed_at": None,

@@ -170,11 +170,8 @@ class Grants:
         presented = token_format.parse(token)
         if isinstance(presented, RefreshToken):
             stored = await self._store.find(presented.grant_id)
-            if (
-                stored is not None
-                and _same(stored.grant.family, presented.family)
-                and stored.grant.client_id == client.id
-            ):
+            grant = stored and stored.grant
+            if stored and grant and _same(grant.family, presented.family) and grant.client_id == client.id:
                 await self._store.finish(stored.key, "revoked by its client")
             return
         found = await self._access.find(token.encode())
@@ -192,13 +189,9 @@ class Grants:
         presented = token_format.parse(token)
         if isinstance(presented, RefreshToken):
             stored = await self._store.find(presented.grant_id)
-            if (
-                stored is None
-                or not _same(stored.grant.refresh, presented.secret)
-                or stored.grant.client_id != client.id
-            ):
+            grant = stored and stored.grant
+            if not grant or not _same(grant.refresh, presented.secret) or grant.client_id != client.id:
                 return {"active": False}
-            grant = stored.grant
             if self._fault(grant):
                 return {"active": False}
             return self._members(client, grant.scopes, grant.resource, grant.used_at, grant.expires_at)

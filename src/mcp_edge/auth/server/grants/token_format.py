@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from hashlib import sha256
+
+from mcp_edge.text.hashing import long_hash
 
 ACCESS, CODE, REFRESH, KEY = "mea_", "mec_", "mer_", "mek_"
 _ID, _SECRET = "[0-9a-f]{32}", "[0-9a-f]{64}"
@@ -66,4 +67,4 @@ def new_secret() -> str:
 
 def digest(text: str) -> str:
     """SHA-256 in hex: under this a secret is stored."""
-    return sha256(text.encode()).hexdigest()
+    return long_hash(text)
