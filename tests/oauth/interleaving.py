@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from tests.oauth.deployment import Deployment
+from tests.oauth.deployment import Deployment, authorize
+from tests.support.visitor import Visitor
 
 
 def between(operations: int) -> pytest.MarkDecorator:
@@ -17,6 +19,15 @@ def between(operations: int) -> pytest.MarkDecorator:
     places = [("memory", at) for at in range(1, operations + 1)]
     places += [(engine, at) for n, engine in enumerate(engines) for at in range(1 + n, operations + 1, len(engines))]
     return pytest.mark.parametrize(("everywhere", "at"), places, indirect=["everywhere"])
+
+
+@asynccontextmanager
+async def approving(edge: Deployment) -> AsyncGenerator[tuple[Visitor, Visitor]]:
+    """Two browsers of one user, who has let the app in with each of them."""
+    async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
+        await authorize(here)
+        await authorize(there)
+        yield here, there
 
 
 def meanwhile(edge: Deployment, patch: pytest.MonkeyPatch, at: int, what: Callable[[], Awaitable[object]]) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.oauth.deployment import Asking, Deploy, allow, authorize, consent_page, exchange
-from tests.oauth.interleaving import between, meanwhile
+from tests.oauth.deployment import Asking, Deploy, allow, consent_page, exchange
+from tests.oauth.interleaving import approving, between, meanwhile
 from tests.support.visitor import Page, Visitor
 
 pytestmark = pytest.mark.anyio
@@ -37,9 +37,7 @@ async def test_a_code_that_is_approved_meanwhile_is_worth_nothing(
 ) -> None:
     """An answer whose consent is written after the revocation is a later decision, and stands."""
     edge, asking = everywhere(), Asking()
-    async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
-        await authorize(here)
-        await authorize(there)
+    async with approving(edge) as (here, there):
         page = await consent_page(there, asking)
         log = meanwhile(edge, monkeypatch, at, lambda: revoke(here))
         answer = await there.press(page, "Allow")
@@ -58,9 +56,7 @@ async def test_a_consent_that_is_recalled_meanwhile_gives_nothing(
     everywhere: Deploy, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edge, asking = everywhere(), Asking()
-    async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
-        await authorize(here)
-        await authorize(there)
+    async with approving(edge) as (here, there):
         log = meanwhile(edge, monkeypatch, at, lambda: revoke(here))
         answer = await consent_page(there, asking, site="none")
         monkeypatch.undo()

@@ -7,7 +7,7 @@ import pytest
 from tests.oauth.connecting import THERE, Both, leave
 from tests.oauth.deployment import Asking, Deploy, allow, authorize, confirm, consent_page, exchange
 from tests.oauth.granting import ANN, Office, refusal
-from tests.oauth.interleaving import between, meanwhile
+from tests.oauth.interleaving import approving, between, meanwhile
 from tests.oauth.upstream import UPSTREAM, GitHub, account_of
 from tests.support.visitor import Visitor
 
@@ -31,9 +31,7 @@ async def test_what_is_approved_meanwhile_is_worth_nothing(
     everywhere: Deploy, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edge, asking = everywhere(), Asking()
-    async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
-        await authorize(here)
-        await authorize(there)
+    async with approving(edge) as (here, there):
         page = await consent_page(there, asking)
         log = meanwhile(edge, monkeypatch, at, lambda: out_everywhere(here))
         answer = await there.press(page, "Allow")
