@@ -30,10 +30,10 @@ def value(pairs: Sequence[Header], name: bytes) -> str | None:
     Of several cookies of the name none counts: all but one are somebody else's work.
     """
     found: list[bytes] = []
-    for header, content in pairs:  # HTTP/2 may split the field (RFC 9113 §8.2.3)
+    for header, field in pairs:  # HTTP/2 may split the field (RFC 9113 §8.2.3)
         if header == b"cookie":
-            for pair in content.split(b";"):
-                key, equals, given = pair.strip(_SPACE).partition(b"=")
+            for pair in field.split(b";"):
+                key, equals, content = pair.strip(_SPACE).partition(b"=")
                 if equals and key == name:
-                    found.append(given)
+                    found.append(content)
     return found[0].decode("ascii") if len(found) == 1 and _VALUE.fullmatch(found[0]) else None

@@ -83,18 +83,18 @@ def _grant_types(document: dict[str, Any]) -> tuple[str, ...]:
     """Those that there are; a client is told which of its own it did not get (RFC 7591 §3.2.1)."""
     if "code" not in (_texts(document, "response_types") or ("code",)):
         raise _invalid("Only the response type code is supported.")
-    asked = _texts(document, "grant_types") or GRANT_TYPES
-    if "authorization_code" not in asked:
+    requested = _texts(document, "grant_types") or GRANT_TYPES
+    if "authorization_code" not in requested:
         raise _invalid("Only clients with the grant type authorization_code can register.")
-    return tuple(kind for kind in GRANT_TYPES if kind in asked)
+    return tuple(kind for kind in GRANT_TYPES if kind in requested)
 
 
 def _auth_method(document: dict[str, Any]) -> AuthMethod | None:
-    asked = _given(document, "token_endpoint_auth_method")
-    if asked == "":
+    requested = _given(document, "token_endpoint_auth_method")
+    if requested == "":
         return None
     for method in AUTH_METHODS:
-        if asked == method:
+        if requested == method:
             return method
     raise _invalid(f"The authentication methods of clients are {', '.join(AUTH_METHODS)}.")
 

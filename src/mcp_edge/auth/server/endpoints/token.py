@@ -61,10 +61,10 @@ async def _by_code(server: AuthorizationServer, form: Form, client: Client) -> T
 
 
 async def _by_refresh(server: AuthorizationServer, form: Form, client: Client) -> Tokens:
-    asked = form.get("scope")
-    if asked is not None and not _SCOPE.fullmatch(asked):
+    requested = form.get("scope")
+    if requested is not None and not _SCOPE.fullmatch(requested):
         raise OAuthError("invalid_scope", "scope is not a list of scopes (RFC 6749 §3.3).")
-    scopes = None if asked is None else frozenset(asked.split(" "))
+    scopes = None if requested is None else frozenset(requested.split(" "))
     return await server.grants.refresh(form.need("refresh_token"), client, scopes=scopes, resource=form.resource())
 
 

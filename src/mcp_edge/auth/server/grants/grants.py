@@ -64,21 +64,21 @@ class Grants:
             OAuthError: `access_denied`: the user has signed out everywhere since, or taken the consent back.
         """
         code = Code(token_format.new_id(), token_format.new_secret())
-        asked, now = approval.request, self._clock()
+        requested, now = approval.request, self._clock()
         grant = Grant(
             stage="code",
             user=approval.user,
-            client_id=asked.client_id,
+            client_id=requested.client_id,
             client_name=approval.client_name,
-            redirect_uri=asked.redirect_uri,
-            code_challenge=asked.code_challenge,
-            resource=asked.resource,
+            redirect_uri=requested.redirect_uri,
+            code_challenge=requested.code_challenge,
+            resource=requested.resource,
             scopes=approval.scopes,
             created_at=now,
             used_at=now,
             expires_at=now + self._settings.code_ttl_s,
             code=digest(code.secret),
-            client_kind=asked.client_kind,
+            client_kind=requested.client_kind,
         )
         key = await self._store.create(code.grant_id, grant)
         if await self._sign_outs.since(approval.user.principal, since):
@@ -268,9 +268,9 @@ class Grants:
 
     def _audience(self, grant: Grant, resource: str | None) -> str:
         """The audience of the next tokens: the resource that was granted, or one endpoint of it (RFC 8707 §2.2)."""
-        asked = grant.resource if resource is None else self._urls.resource(resource)
-        if asked is not None and grant.resource in (asked, self._urls.issuer):
-            return asked
+        requested = grant.resource if resource is None else self._urls.resource(resource)
+        if requested is not None and grant.resource in (requested, self._urls.issuer):
+            return requested
         raise OAuthError("invalid_target", "The grant is for another resource.")
 
     def _members(
