@@ -16,7 +16,7 @@ SOURCE := install --no-build-isolation --no-deps --no-index --editable .
 # uv trusts what the system trusts, as pip does.
 export UV_SYSTEM_CERTS = 1
 
-.PHONY: run setup test check bench worker-packages deploy-tools lock npm-lock clean
+.PHONY: run setup test check bench worker-packages worker-sources deploy-tools lock npm-lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.serve
@@ -40,8 +40,15 @@ bench: $(BENCH)/.installed $(NPM_STAMP)
 deploy-tools: $(WRANGLER) $(LAMBDA)/.installed $(WORKER)/.installed
 
 # `wrangler deploy` runs it first.
-worker-packages: $(WORKER)/.installed
+worker-packages: worker-sources $(WORKER)/.installed
 	@$(WORKER)/bin/python requirements/vendor_worker.py
+
+# What a Worker is made of, without what only other hosts choose.
+UPLOAD := build/upload
+WORKER_PRUNE := $(addprefix mcp_edge/,hosts/aws_lambda hosts/cli storage/choose.py storage/dynamodb*.py storage/sqlite.py \
+	telemetry/powertools.py)
+worker-sources:
+	@rm -rf $(UPLOAD) && mkdir -p build && cp -R src $(UPLOAD) && cd $(UPLOAD) && rm -rf $(WORKER_PRUNE)
 
 # A venv is made once; each lock is a stamp in it. What builds the project (hatchling) is in every lock, so that
 # nothing is fetched without a hash. A lock is whole, so pip resolves nothing (--no-deps): pip before 23.3 does not apply

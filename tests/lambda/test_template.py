@@ -17,11 +17,20 @@ from botocore.session import get_session
 from mcp_edge.settings import Settings
 from my_server.server import create_server
 from tests.support import lambda_artefact as artefact
+from tests.support import sources
 from tests.support.function_url import answer_of, event
 from tests.support.ministack import CREDENTIALS, ministack
 
 SERVICES = "s3,cloudformation,lambda,iam,sts,secretsmanager,dynamodb,logs,cloudwatch,cloudfront,ssm"
 MAX_ZIPPED = 17_000_000
+OTHER_HOSTS = (
+    "hosts/cli/*",
+    "hosts/cloudflare/*",
+    "storage/cached.py",
+    "storage/cloudflare*.py",
+    "storage/javascript.py",
+)
+"""What of `mcp_edge` a function has no use for. The adapters that `MCP_STORE` may name stay."""
 INITIALIZE: dict[str, Any] = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -50,9 +59,9 @@ def test_it_is_built_for_both_architectures_whatever_machine_builds_it(tmp_path:
     assert len(binaries) > 3
     assert {binary[18:19] for binary in binaries} == {machine}  # e_machine of ELF
     tag = artefact.PYTHON.replace(".", "")
-    sources = {path.relative_to(built) for path in built.rglob("*.py")}
+    modules = {path.relative_to(built) for path in built.rglob("*.py")}
     compiled = {path.relative_to(built) for path in built.rglob(f"*.cpython-{tag}.pyc")}
-    assert {path.parent / "__pycache__" / f"{path.stem}.cpython-{tag}.pyc" for path in sources} == compiled
+    assert {path.parent / "__pycache__" / f"{path.stem}.cpython-{tag}.pyc" for path in modules} == compiled
     flags = {(built / path).read_bytes()[4:8] for path in compiled}
     assert flags == {b"\x01\x00\x00\x00"}  # PEP 552: by hash, unchecked
     archive = tmp_path / "artefact.zip"
@@ -60,6 +69,14 @@ def test_it_is_built_for_both_architectures_whatever_machine_builds_it(tmp_path:
         for path in built.rglob("*"):
             zipped.write(path, path.relative_to(built))
     assert archive.stat().st_size <= MAX_ZIPPED
+
+
+def test_what_only_other_hosts_choose_is_left_out_and_nothing_else(built: Path) -> None:
+    entries = {path.name for path in (artefact.ROOT / "lambda").glob("*.py")}
+    ours = {str(path.relative_to(built)) for name in sources.PACKAGES for path in (built / name).rglob("*.py")}
+    assert entries == {"handler.py", "streaming.py"} <= {path.name for path in built.glob("*.py")}
+    assert ours == sources.without(OTHER_HOSTS)
+    assert sources.lacking(built, ours | entries) == []
 
 
 def test_without_an_interpreter_of_the_runtime_s_version_it_is_not_built(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import sources
 from tests.support.fleet import ROOT
 from tests.support.node import DEPLOYMENT_MODULES, bin_path, node_command, node_env
 from tests.worker.vendor import CONFIG, vendored
@@ -24,6 +25,15 @@ PACKAGES = {
     *("referencing", "sse_starlette", "starlette", "typing_extensions.py", "typing_inspection", "workers"),
 }
 """Without `cryptography`, `cffi`, `pycparser` and `rpds`, which PyPI has not for Pyodide."""
+OTHER_HOSTS = (
+    "hosts/aws_lambda/*",
+    "hosts/cli/*",
+    "storage/choose.py",
+    "storage/dynamodb*.py",
+    "storage/sqlite.py",
+    "telemetry/powertools.py",
+)
+"""What of `mcp_edge` a Worker has no use for."""
 MOST_BYTES = 14 * 2**20
 RESERVED_BYTES = 2 * 2**20
 """For those four. What they really take is told by the first deployment alone."""
@@ -66,7 +76,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fork")
     for name in ("src", "worker", "tests/support"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("Makefile", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder)
     for name in (".dev.vars", ".env", "src/.dev.vars", "worker/notes.txt"):
         (folder / name).write_text("MCP_SECRET_KEYS=must-stay-here")
@@ -74,15 +84,16 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert f'command = "{BUILD_COMMAND}"' in text
     copy = folder / "copy.py"
     copy.write_text(f"import shutil; shutil.copytree({str(vendored())!r}, 'python_modules', dirs_exist_ok=True)")
-    (folder / "wrangler.toml").write_text(text.replace(BUILD_COMMAND, f"{sys.executable} copy.py"))
+    build = f"make --silent worker-sources && {sys.executable} copy.py"
+    (folder / "wrangler.toml").write_text(text.replace(BUILD_COMMAND, build))
     return folder
 
 
 def test_uploaded_are_the_entry_the_sources_and_the_vendored_packages_alone(checkout: Path) -> None:
     files, said = _dry_run(checkout, "--env=")
-    sources = {str(file.relative_to(ROOT / "src")) for file in (ROOT / "src").rglob("*.py")}
-    ours = {name for name in files if not name.startswith("python_modules/")}
-    assert ours == {"entry.py", *sources}
+    ours = {name for name in files if not name.startswith("python_modules/")} - {"entry.py"}
+    assert ours == sources.without(OTHER_HOSTS)
+    assert sources.lacking(checkout / "out", {*ours, "entry.py"}) == []
     packages = {name.split("/")[1] for name in files if name.startswith("python_modules/")}
     assert {name for name in packages if not name.endswith(".dist-info")} == PACKAGES
     assert sum(files.values()) <= MOST_BYTES - RESERVED_BYTES
