@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_edge.settings import WEB_CLIENT_ORIGINS
+from mcp_edge.protocol.guards import WEB_CLIENT_ORIGINS
 from tests.wires.deployment import Deployment, Instance, bearer
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,8 @@ from hashlib import sha256
 import pytest
 
 from mcp_edge.errors import ConfigurationError
-from mcp_edge.settings import WEB_CLIENT_ORIGINS, Settings
+from mcp_edge.protocol.guards import WEB_CLIENT_ORIGINS
+from mcp_edge.settings import Settings
 from tests.wires.clauses import clause
 from tests.wires.deployment import MODERN, Deployment, bearer, request, text
 

@@ -15,9 +15,22 @@ from urllib.parse import urlsplit
 from mcp_edge.audit import decided
 from mcp_edge.errors import BadRequest, Forbidden, Misdirected, NotAcceptable, UnsupportedMedia
 from mcp_edge.protocol.request import Header, Request
-from mcp_edge.settings import WEB_CLIENT_ORIGINS, Settings
+from mcp_edge.settings import Settings
 from mcp_edge.text.ascii import listed, lowered, media_type, stripped
 
+WEB_CLIENT_ORIGINS: tuple[str, ...] = (
+    "https://claude.ai",
+    "https://claude.com",
+    "https://chatgpt.com",
+    "https://chat.openai.com",
+    "https://playground.ai.cloudflare.com",
+    "https://vscode.dev",
+    "https://insiders.vscode.dev",
+    "https://github.dev",
+    "https://mcp.docs.cloudflare.com",
+)
+"""Origins of web clients that call MCP servers from the browser. `MCP_ALLOWED_ORIGINS` adds to them. Where there is no
+credential (`auth=none`) they are not admitted."""
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
 _REFUSES = re.compile(rb"q=0(\.0{0,3})?")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
