@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.text.ascii import lowered
+from mcp_edge.text.hidden_values import HiddenValues
 from mcp_edge.text.option_values import (
     Documents,
     FieldName,
@@ -24,20 +25,7 @@ from mcp_edge.text.option_values import (
 )  # fmt: skip
 
 PREFIX = "MCP_"
-
-WEB_CLIENT_ORIGINS: tuple[str, ...] = (
-    "https://claude.ai",
-    "https://claude.com",
-    "https://chatgpt.com",
-    "https://chat.openai.com",
-    "https://playground.ai.cloudflare.com",
-    "https://vscode.dev",
-    "https://insiders.vscode.dev",
-    "https://github.dev",
-    "https://mcp.docs.cloudflare.com",
-)
-"""Origins of web clients that call MCP servers from the browser. `MCP_ALLOWED_ORIGINS` adds to them. Where there is no
-credential (`auth=none`) they are not admitted."""
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Settings(BaseModel):
@@ -228,6 +216,7 @@ class Settings(BaseModel):
         default=None, description="As `identity_client_secret`, for the connected account."
     )
     connect_scopes: Words = Field(default=(), description="Scopes asked for the connected account.")
+    _extra: Mapping[str, str] = PrivateAttr(default=HiddenValues({}))
 
     @field_validator("public_url")
     @classmethod
@@ -246,30 +235,53 @@ class Settings(BaseModel):
         # Clients compare it with what a URL parser makes of what they were given (RFC 3986 §6.2.2.1).
         return f"{parts.scheme}://{lowered(parts.netloc)}{parts.path}".rstrip("/")
 
+    @property
+    def extra(self) -> Mapping[str, str]:
+        """The host's variables without the prefix `MCP_`, for options of the fork's own; an empty one is absent.
+
+        They may hold secrets, so nothing shows them: neither a `repr` nor `mcp-edge settings`.
+        """
+        return self._extra
+
+    def extra_as(self, model: type[_Model]) -> _Model:
+        """`extra` as a model of the fork's own, whose field `weather_api_key` is the variable `WEATHER_API_KEY`.
+
+        Raises:
+            ConfigurationError: a variable is missing or cannot be read.
+        """
+        return _read(model, self.extra, "")
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """The settings in `env`.
+        """The settings in `env`; what has another name than an option is `extra`.
 
         Raises:
             ConfigurationError: a value cannot be read.
         """
-        given = {
-            name: value
-            for name in cls.model_fields
-            if (value := env.get(PREFIX + name.upper(), "")) != ""  # an empty variable is an absent one
-        }
-        for name, value in given.items():
-            if any("\ud800" <= c <= "\udfff" for c in value):  # how Python writes bytes that are no text
-                raise ConfigurationError(f"{PREFIX}{name.upper()}: is not UTF-8")
-        try:
-            return cls.model_validate(given)
-        except ValidationError as e:
-            first = e.errors(include_url=False, include_input=False, include_context=False)[0]
-            name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "settings"
-            # pydantic puts that in front of a sentence of our own
-            raise ConfigurationError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+        settings = _read(cls, env, PREFIX)
+        settings._extra = HiddenValues({k: v for k, v in env.items() if v and not k.startswith(PREFIX)})
+        return settings
 
     @classmethod
     def unknown(cls, env: Iterable[str]) -> list[str]:
         """The `MCP_` names in `env` that are no options: a spelling mistake, or another program's (`MCP_TIMEOUT`)."""
         return sorted(k for k in env if k.startswith(PREFIX) and lowered(k[len(PREFIX) :]) not in cls.model_fields)
+
+
+def _read(model: type[_Model], env: Mapping[str, str], prefix: str) -> _Model:
+    """`model` from the variables in `env` that bear its fields' names."""
+    given = {
+        name: value
+        for name in model.model_fields
+        if (value := env.get(prefix + name.upper(), "")) != ""  # an empty variable is an absent one
+    }
+    for name, value in given.items():
+        if any("\ud800" <= c <= "\udfff" for c in value):  # how Python writes bytes that are no text
+            raise ConfigurationError(f"{prefix}{name.upper()}: is not UTF-8")
+    try:
+        return model.model_validate(given)
+    except ValidationError as e:
+        first = e.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = prefix + str(first["loc"][0]).upper() if first["loc"] else "settings"
+        # pydantic puts that in front of a sentence of our own
+        raise ConfigurationError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None

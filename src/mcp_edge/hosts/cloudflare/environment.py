@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import js
 from workers import python_to_rpc
 
 from mcp_edge.errors import ConfigurationError
@@ -18,11 +19,13 @@ def variable(env: Any, name: str) -> str:
         ConfigurationError: it is a list or the like, which would otherwise be overlooked.
     """
     value = getattr(env, name, None)
-    if value is None or isinstance(value, str):
-        return value or ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
+    if value is None or _is_text(value):
+        return "" if value is None else str(value)
     raise ConfigurationError(f"{name} must be text: put it in quotes in wrangler.toml")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def count(env: Any, name: str, default: int) -> int:
@@ -38,14 +41,18 @@ def count(env: Any, name: str, default: int) -> int:
 
 
 def variables(env: Any) -> dict[str, str]:
-    """The variables and secrets that are options of the server."""
-    names = (PREFIX + name.upper() for name in Settings.model_fields)
-    return {name: value for name in names if (value := variable(env, name))}
+    """The variables and secrets: the server's options, and what else is text or a number.
+
+    Raises:
+        ConfigurationError: an option is a list or the like.
+    """
+    options = {PREFIX + name.upper() for name in Settings.model_fields}
+    return {name: variable(env, name) for name in names(env) if name in options or _is_text(getattr(env, name, None))}
 
 
 def names(env: Any) -> list[str]:
     """The names of everything in `env`. The SDK's wrapper lists none, so they are those of what it wraps."""
-    return dir(getattr(env, "_env", env))
+    return list(js.Object.keys(getattr(env, "_env", env)))
 
 
 def binding(env: Any, name: str) -> Any:
