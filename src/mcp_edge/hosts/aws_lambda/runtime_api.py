@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mcp_edge.text.ascii import lowered, stripped
+
 VERSION = "/2018-06-01/runtime/"
 HIGH_WATER = 64 * 1024
 """Bytes that wait for Lambda before the app waits, too."""
@@ -90,12 +92,12 @@ class RuntimeApi:
         assert self._reader is not None
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         fields = (line.partition(":") for line in head[1:] if line)
-        headers = {name.strip().lower(): value.strip() for name, _, value in fields}
-        if headers.get("transfer-encoding", "").lower() == "chunked":
+        headers = {lowered(stripped(name)): stripped(value) for name, _, value in fields}
+        if lowered(headers.get("transfer-encoding", "")) == "chunked":
             body = await self._chunks()
         else:
             body = await self._reader.readexactly(int(headers.get("content-length", "0")))
-        if headers.get("connection", "").lower() == "close":
+        if lowered(headers.get("connection", "")) == "close":
             self.drop()
         return Reply(int(head[0].split(" ", 2)[1]), headers, body)
 

@@ -26,6 +26,7 @@ from starlette.types import Message, Scope
 from mcp_edge.hosts.aws_lambda.environment import CreateServer, Environment, is_request
 from mcp_edge.hosts.aws_lambda.runtime_api import Reply, RuntimeApi
 from mcp_edge.telemetry.powertools import PowertoolsSink
+from mcp_edge.text.ascii import lowered
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -101,7 +102,7 @@ class Response:
 
     async def _begin(self, start: Message) -> None:
         self.started = True
-        headers = {name.lower(): value for name, value in start["headers"]}
+        headers = {lowered(name): value for name, value in start["headers"]}
         if self._invocation.event["requestContext"]["http"]["method"] == "HEAD" or start["status"] in BODILESS:
             self._fill = b""
         await self._api.begin(f"invocation/{self._invocation.aws_request_id}/response", STREAM, prelude(start))
@@ -127,7 +128,7 @@ def prelude(start: Message) -> bytes:
     headers: dict[str, str] = {}
     cookies: list[str] = []
     for raw_name, raw_value in start["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        name, value = lowered(raw_name.decode("latin-1")), raw_value.decode("latin-1")
         if name == "set-cookie":
             cookies.append(value)
         elif name != "content-length":
