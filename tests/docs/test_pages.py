@@ -70,5 +70,7 @@ def test_each_module_has_its_place_in_the_table_of_layers() -> None:
     table = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Layers")[2].partition("##")[0]
     rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| ")][1:]
     named = [name for row in rows for name in re.findall(r"`([a-z_]+/?)`", row)]
-    package = (ROOT / "src" / "mcp_edge").glob("[a-z]*")
-    assert sorted(named) == sorted(f"{path.name}/" if path.is_dir() else path.stem for path in package)
+    package = (path for path in (ROOT / "src" / "mcp_edge").glob("[a-z]*") if path.suffix != ".typed")
+    assert sorted(named) == sorted(
+        f"{path.name}/" if path.is_dir() else path.stem for path in package if path.name != "py.typed"
+    )
