@@ -23,7 +23,6 @@ from mcp_edge.hosts.cloudflare import budget
 logger = logging.getLogger(__name__)
 
 _BODILESS = frozenset({101, 103, 204, 205, 304})
-_BODIED = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _EVENTS = b"text/event-stream"
 _PRIVATE = frozenset({b"set-cookie", b"location", b"mcp-session-id"})
 _AHEAD = 16

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mcp_edge.text.hashing import long_hash
 
-ACCESS, CODE, REFRESH, KEY = "mea_", "mec_", "mer_", "mek_"
+ACCESS, CODE, REFRESH = "mea_", "mec_", "mer_"
 _ID, _SECRET = "[0-9a-f]{32}", "[0-9a-f]{64}"
 _FORM = re.compile(f"(?:{CODE}({_ID})({_SECRET})|{REFRESH}({_ID})({_ID})({_SECRET}))")
 _ACCESS = re.compile(f"({ACCESS}{_SECRET})([0-9a-f]{{16}})".encode())
