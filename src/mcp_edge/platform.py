@@ -96,14 +96,26 @@ class Accounts(Protocol):
         ...
 
 
+class Drain(Protocol):
+    """Whether whatever runs a request is about to stop."""
+
+    @property
+    def draining(self) -> bool:
+        """No new stream is held; held ones close with `retry` and move to another instance. Readiness fails."""
+        ...
+
+    @property
+    def expired(self) -> bool:
+        """The time is up: what still waits for an answer gets its error."""
+        ...
+
+
 @dataclass(slots=True)
-class Drain:
-    """Set by the wrapper when the process is about to stop: streams close with `retry`, readiness fails."""
+class ProcessDrain:
+    """The `Drain` of a process, whose host sets it before the process stops."""
 
     draining: bool = False
-    """No new stream is held; held ones move to another instance."""
     expired: bool = False
-    """The time is up: what still waits for an answer gets its error final."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +153,6 @@ class Platform:
     poll_intervals: PollIntervals = PollIntervals()
     stream_budget_s: float = 3600
     """A held stream closes with `retry` after this many seconds."""
-    drain: Drain = field(default_factory=Drain)
+    drain: Drain = field(default_factory=ProcessDrain)
     accounts: Accounts | None = None
     """Set by the app itself, where users bring their own accounts for what tools do upstream."""

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_edge.hosts.cli import server
 from mcp_edge.hosts.cli.serve import listener
-from mcp_edge.platform import Platform
+from mcp_edge.platform import Platform, ProcessDrain
 from mcp_edge.protocol import sse
 from mcp_edge.protocol.request import Request
 from mcp_edge.settings import Settings
@@ -86,8 +86,9 @@ class Edge:
 async def serving(app: ASGIApp = echo, **settings: Any) -> AsyncGenerator[Edge]:
     """A server of `app`. Nothing of it waits longer than 30 s."""
     records, atomics = open_memory()
-    platform = Platform(Settings(store="memory:", drain_s=0, **settings), records, atomics)
-    edge = server.EdgeServer(app, platform)
+    drain = ProcessDrain()
+    platform = Platform(Settings(store="memory:", drain_s=0, **settings), records, atomics, drain=drain)
+    edge = server.EdgeServer(app, platform, drain)
     # This process, its garbage and its descriptors are not the server's alone.
     with patch.object(server, "gc", Mock()), listener("127.0.0.1", 0) as sock:
         running = asyncio.ensure_future(edge.serve(sockets=[sock]))

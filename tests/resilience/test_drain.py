@@ -15,7 +15,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from mcp_edge.hosts.cli.server import SILENT_S, EdgeServer
-from mcp_edge.platform import Platform
+from mcp_edge.platform import Platform, ProcessDrain
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
 from tests.resilience.client import Attempt, Client, Refused, next_number
@@ -179,7 +179,8 @@ async def answer_ok(scope: Scope, receive: Receive, send: Send) -> None:
 
 def test_what_waits_to_be_accepted_is_served_before_the_listener_closes() -> None:
     records, atomics = open_memory()
-    platform = Platform(settings=Settings.from_env({"MCP_DRAIN_S": "0"}), records=records, atomics=atomics)
+    drain = ProcessDrain()
+    platform = Platform(Settings.from_env({"MCP_DRAIN_S": "0"}), records, atomics, drain=drain)
     with ExitStack() as opened:
         listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
         waiting = [
@@ -187,7 +188,7 @@ def test_what_waits_to_be_accepted_is_served_before_the_listener_closes() -> Non
         ]
         for connection in waiting:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        server = EdgeServer(answer_ok, platform)
+        server = EdgeServer(answer_ok, platform, drain)
         server.handle_exit(signal.SIGTERM, None)  # it is to stop before it has accepted anything
         asyncio.run(server.serve(sockets=[listener]))
         heads = [connection.recv(4096).partition(b"\r\n")[0] for connection in waiting]

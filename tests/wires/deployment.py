@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from mcp_edge.app import create_app
 from mcp_edge.errors import StoreUnavailable
-from mcp_edge.platform import CallEvent, Drain, Platform, PollIntervals
+from mcp_edge.platform import CallEvent, Platform, PollIntervals, ProcessDrain
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
 from mcp_edge.storage.ports import Entry
@@ -144,7 +144,7 @@ class Instance:
     def __init__(self, name: str, deployment: Deployment, settings: Settings, **platform: Any) -> None:
         self.name = name
         self.cable = Cable()
-        self.drain = Drain()
+        self.drain = ProcessDrain()
         self.book = Book()
         self.platform = Platform(
             settings,

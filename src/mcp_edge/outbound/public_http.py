@@ -92,7 +92,10 @@ def check(url: httpx.URL) -> None:
 
 
 class PublicTransport(httpx.AsyncBaseTransport):
-    """See the module. It asks for bodies as they are and takes no compressed one, which could grow without bound."""
+    """The transport that reaches the public internet alone.
+
+    It asks for bodies as they are and takes no compressed one, which could grow without bound.
+    """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, resolve: Resolve | None = resolve) -> None:
         """`inner` sends; without `resolve`, the host's own network cannot reach anything that is not public."""

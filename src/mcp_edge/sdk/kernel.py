@@ -1,19 +1,18 @@
-"""The SDK's kernel, driven for one request through its public parts. It knows no HTTP, no session and no store.
+"""One request, run on the SDK's server. It knows no HTTP, no session and no store.
 
-`tools/call` takes a short way that answers byte for byte as the SDK's `ServerRunner` would (a contract test compares
-them); whatever is unusual takes the runner itself, and is decided before any side effect.
+`tools/call` takes a short way, which answers byte for byte as the SDK's `ServerRunner` would: a contract test compares
+the two. An unusual call goes through the runner itself. Which way a call takes is decided before any side effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any, TypeGuard
 
 import mcp_types as t
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.lowlevel.server import NotificationOptions, Server
+from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.server.lowlevel.server import NotificationOptions
 from mcp.server.mcpserver import MCPServer
 from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
@@ -21,28 +20,40 @@ from mcp.server.runner import ServerRunner
 from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from mcp_types import methods
-from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from mcp_edge.auth.permissions import Permissions
 from mcp_edge.protocol.jsonrpc import encode
+from mcp_edge.protocol.revisions import MODERN, REVISIONS, Revision
 from mcp_edge.sdk.catalogue import Catalogue
-from mcp_edge.sdk.connection import ENVELOPE_KEYS, MODERN, Link
+from mcp_edge.sdk.connection import ENVELOPE_KEYS, RequestConnection
 from mcp_edge.sdk.dispatch import Dispatch
-from mcp_edge.sdk.results import Asked, ResultWriter, asked, plain
+from mcp_edge.sdk.lowlevel import (
+    chained,
+    drop_unused_tracing,
+    lowlevel_server,
+    request_meta,
+    wrong_prompt_argument,
+)
+from mcp_edge.sdk.results import InputRequired, ResultWriter, input_required, plain
 
 _PARAMS = TypeAdapter(t.CallToolRequestParams).validator
 _PLAIN_PARAMS = frozenset({"name", "arguments", "_meta"})
+_RESERVED = "io.modelcontextprotocol/"
 _CORE_ONLY = frozenset({"inputResponses", "requestState"})
+
+Params = dict[str, Any] | None
+Job = Coroutine[Any, Any, bytes | InputRequired]
 
 
 class Kernel:
     """One `MCPServer` and the ways to run a request on it."""
 
     def __init__(self, server: MCPServer[Any], state_security: RequestStateSecurity) -> None:
-        server.streamable_http_app()  # makes the low-level server reachable by its public name; the app is dropped
+        """`state_security` seals `requestState` with keys that every instance has. `server` is changed: it gets that
+        security, and loses tracing that nobody collects."""
         self.server = server
-        self.low: Server[Any] = server.session_manager.app
+        self.low = lowlevel_server(server)
         self.catalogue = Catalogue(server, self.low.get_tool_input_schema)
         self.permissions = Permissions(server, self.low.get_tool_input_schema or _no_schema)
         self._install_boundary(state_security)
@@ -54,11 +65,9 @@ class Kernel:
         self._state: Any = None
 
     def _install_boundary(self, security: RequestStateSecurity) -> None:
-        """Give the request-state boundary the shared keys: the SDK's default key lives and dies with its process."""
+        """Give the request-state boundary the shared keys: the SDK's default key is known to one process only."""
+        drop_unused_tracing(self.low)
         chain = self.low.middleware
-        if isinstance(get_tracer_provider(), ProxyTracerProvider):
-            # Nobody collects spans: opt out, as the SDK documents.
-            chain[:] = [m for m in chain if type(m).__name__ != "OpenTelemetryMiddleware"]
         boundary = RequestStateBoundary(security, default_audience=self.low.name)
         chain[:] = [boundary if isinstance(m, RequestStateBoundary) else m for m in chain]
 
@@ -86,93 +95,110 @@ class Kernel:
 
     # -- requests ------------------------------------------------------------------------------------------------
 
-    def request(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None
-    ) -> Coroutine[Any, Any, bytes | Asked]:
-        """The bytes of the JSON-RPC `result`, or what must be asked first.
+    def request(self, call: Dispatch, connection: RequestConnection, method: str, params: Params) -> Job:
+        """A coroutine that returns the JSON of the `result`, or what the client must be asked first.
 
-        On handshake versions a handler may answer with `InputRequiredResult` as on 2026-07-28; the caller asks the
-        questions on the client's behalf and calls again with `inputResponses` and `requestState` in `params`.
+        Nothing runs before the coroutine is awaited; close one that is not. A handler may return an
+        `InputRequiredResult` on a handshake revision, too. The caller then asks the client, and makes the request again
+        with the answers in `call.resumed`.
 
         Raises:
-            MCPError, ValidationError: the request's fault, as the SDK words it.
-            InsufficientScope: the user's credential does not allow it. Nothing has run.
-            Exception: a bug in a handler.
+            MCPError, ValidationError: the request is wrong; the SDK says how.
+            InsufficientScope: the user's credential does not allow the request, of which nothing has run.
+            Exception: a handler has a bug.
         """
-        job = self._job(x, link, method, params)
-        return job if x.user.scopes is None else self._permitted(x, method, params, job)
+        job = self._job(call, connection, method, params)
+        return job if call.user.scopes is None else self._permitted(call, method, params, job)
 
-    async def _permitted(
-        self, x: Dispatch, method: str, params: dict[str, Any] | None, job: Coroutine[Any, Any, bytes | Asked]
-    ) -> bytes | Asked:
+    async def _permitted(self, call: Dispatch, method: str, params: Params, job: Job) -> bytes | InputRequired:
         try:
-            await self.permissions.check(x.user, method, params)
+            await self.permissions.check(call.user, method, params)
         except BaseException:
             job.close()
             raise
         return await job
 
-    def _job(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None
-    ) -> Coroutine[Any, Any, bytes | Asked]:
-        version = link.protocol_version
+    def _job(self, call: Dispatch, connection: RequestConnection, method: str, params: Params) -> Job:
+        revision = REVISIONS[connection.protocol_version]
         if (
             method == "tools/call"
             and self._boundary
             and self.low.middleware == self.chain
-            and x.resumed is None
-            and _certain(params, link, version)
+            and call.resumed is None
+            and _surely_valid(params, revision, client_is_valid=connection.certain)
         ):
-            return self._call_tool(x, link, params, version)
-        return self._request(x, link, method, params, version)
+            return self._call_tool(call, connection, params, revision)
+        return self._request(call, connection, method, params, revision)
 
     async def _request(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, version: str
-    ) -> bytes | Asked:
-        """Any request, through the SDK's runner where that can serve it."""
+        self, call: Dispatch, connection: RequestConnection, method: str, params: Params, revision: Revision
+    ) -> bytes | InputRequired:
+        """Run any request, unless the caller made a mistake that the SDK would answer as the server's."""
         if method == "tools/call":
             self.catalogue.refuse_unknown_tool(params)
         elif method == "prompts/get":
-            await self.catalogue.refuse_unfit_prompt(params)
-        if version != MODERN and method in methods.INPUT_REQUIRED_METHODS:
-            return await self._suspendable(x, link, method, params, version)
-        runner = ServerRunner(self.low, link, self._state, init_options=self._options)
-        result = await runner.on_request(x, method, params)
-        x.failed = method == "tools/call" and result.get("isError") is True
+            return await self._get_prompt(call, connection, params, revision)
+        return await self._run(call, connection, method, params, revision)
+
+    async def _get_prompt(
+        self, call: Dispatch, connection: RequestConnection, params: Params, revision: Revision
+    ) -> bytes | InputRequired:
+        """Run `prompts/get`. A wrong argument is the caller's mistake, which the SDK would answer as the server's."""
+        await self.catalogue.refuse_unfit_prompt(params)
+        try:
+            return await self._run(call, connection, "prompts/get", params, revision)
+        except ValueError as e:
+            if (wrong := wrong_prompt_argument(e)) is None:
+                raise
+            raise MCPError(t.INVALID_PARAMS, wrong) from e
+
+    async def _run(
+        self, call: Dispatch, connection: RequestConnection, method: str, params: Params, revision: Revision
+    ) -> bytes | InputRequired:
+        """Run a request with the SDK's runner, unless its handler may need input where no result can say so."""
+        if not revision.has_input_required and method in methods.INPUT_REQUIRED_METHODS:
+            return await self._suspendable(call, connection, method, params, revision)
+        runner = ServerRunner(self.low, connection, self._state, init_options=self._options)
+        result = await runner.on_request(call, method, params)
+        call.failed = method == "tools/call" and result.get("isError") is True
         return encode(result)
 
-    async def notify(self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None) -> None:
-        """Hand a client notification to the server's handlers; a failing handler is logged by the SDK."""
-        await ServerRunner(self.low, link, self._state).on_notify(x, method, params)
+    async def notify(self, call: Dispatch, connection: RequestConnection, method: str, params: Params) -> None:
+        """Hand a client's notification to the server's handlers. The SDK logs the failure of a handler."""
+        await ServerRunner(self.low, connection, self._state).on_notify(call, method, params)
 
-    async def _call_tool(self, x: Dispatch, link: Link, params: dict[str, Any], version: str) -> bytes | Asked:
-        """`tools/call` where the SDK's validation is sure to pass: typed once, no chain but the boundary."""
+    async def _call_tool(
+        self, call: Dispatch, connection: RequestConnection, params: dict[str, Any], revision: Revision
+    ) -> bytes | InputRequired:
+        """Run a `tools/call` that the SDK's validation surely passes: `params` are typed once, and the boundary is the
+        only middleware."""
         typed: t.CallToolRequestParams = _PARAMS.validate_python(params, by_name=False)
         self.catalogue.refuse_unknown_tool(params)
-        ctx = self._context(x, link, "tools/call", params, typed.meta)
+        ctx = self._context(call, connection, "tools/call", params, typed.meta)
         entry = self.low.get_request_handler("tools/call")
         if entry is None:
             raise MCPError(t.METHOD_NOT_FOUND, "Method not found", "tools/call")
         result = await entry.handler(ctx, typed)
         if type(result) is t.CallToolResult:
-            x.failed = result.is_error is True
+            call.failed = result.is_error is True
         elif self._boundary is not None:
 
             async def answered(_: ServerRequestContext[Any, Any]) -> HandlerResult:
                 return result
 
             result = await self._boundary(ctx, answered)  # seals the state of an InputRequiredResult
-        if version != MODERN and methods.is_input_required(result):
-            return asked(result)
-        return self._results.write(result, version)
+        if not revision.has_input_required and methods.is_input_required(result):
+            return input_required(result)
+        return self._results.write(result, revision)
 
     async def _suspendable(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, version: str
-    ) -> bytes | Asked:
-        """A handshake request whose handler may ask: it sees a context that takes `InputRequiredResult`."""
-        # What only the core may say on the client's behalf is not taken from the client.
+        self, call: Dispatch, connection: RequestConnection, method: str, params: Params, revision: Revision
+    ) -> bytes | InputRequired:
+        """Run a handshake request whose handler may need input: its context says that it may return
+        `InputRequiredResult`. Otherwise this is `_on_request` of mcp 2.3's `ServerRunner`."""
+        # The core says these on the client's behalf, so a client of a handshake revision may not.
         params = {k: v for k, v in (params or {}).items() if k not in _CORE_ONLY}
-        methods.validate_client_request(method, version, params)
+        methods.validate_client_request(method, revision.version, params)
         entry = self.low.get_request_handler(method)
         if entry is None:
             raise MCPError(t.METHOD_NOT_FOUND, "Method not found", method)
@@ -182,42 +208,49 @@ class Kernel:
             if isinstance(result, t.ErrorData):
                 raise MCPError.from_error_data(result)
             if isinstance(result, t.CallToolResult):
-                x.failed = result.is_error is True
-            return result if methods.is_input_required(result) else self._results.sieve(method, result, version)
+                call.failed = result.is_error is True
+            return result if methods.is_input_required(result) else self._results.sieve(method, result, revision)
 
-        full = {**params, **(x.resumed or {})}
-        call: CallNext = handle
-        for middleware in reversed(self.low.middleware):
-            call = partial(middleware, call_next=call)
-        result = await call(self._context(x, link, method, full, _meta(params)))
-        return asked(result) if methods.is_input_required(result) else encode(plain(result))
+        full = {**params, **(call.resumed or {})}
+        run = chained(self.low.middleware, handle)
+        result = await run(self._context(call, connection, method, full, request_meta(params)))
+        return input_required(result) if methods.is_input_required(result) else encode(plain(result))
 
     def _context(
-        self, x: Dispatch, link: Link, method: str, params: dict[str, Any] | None, meta: t.RequestParamsMeta | None
+        self,
+        call: Dispatch,
+        connection: RequestConnection,
+        method: str,
+        params: Params,
+        meta: t.RequestParamsMeta | None,
     ) -> ServerRequestContext[Any, Any]:
+        """What a handler is told of its request: `_make_context` of mcp 2.3's `ServerRunner`."""
         return ServerRequestContext(
-            session=ServerSession(x, link, request_meta=meta),
+            session=ServerSession(call, connection, request_meta=meta),
             lifespan_context=self._state,
             method=method,
             params=params,
-            request_id=x.request_id,
+            request_id=call.request_id,
             meta=meta,
-            # What the handler may answer with, not what the client speaks: that is `ctx.session.protocol_version`.
-            protocol_version=MODERN,
-            request=x.request,
-            close_sse_stream=x.close_sse_stream,
+            # The revision whose results the handler may return. The client's is `ctx.session.protocol_version`.
+            protocol_version=MODERN.version,
+            request=call.request,
+            close_sse_stream=call.close_sse_stream,
         )
-
-
-_EMPTY: dict[str, Any] = {}
 
 
 def _no_schema(name: str) -> None:
     del name
 
 
-def _certain(params: dict[str, Any] | None, link: Link, version: str) -> TypeGuard[dict[str, Any]]:
-    """True only where the SDK's per-version validation is sure to pass. False asks the SDK."""
+_EMPTY: dict[str, Any] = {}
+
+
+def _surely_valid(params: Params, revision: Revision, *, client_is_valid: bool) -> TypeGuard[dict[str, Any]]:
+    """Whether `methods.validate_client_request` of mcp 2.3 accepts the params of a `tools/call` beyond doubt.
+
+    False says nothing. `client_is_valid`: whether the SDK has accepted the request's envelope before.
+    """
     if params is None or type(params.get("name")) is not str or type(params.get("arguments", _EMPTY)) is not dict:
         return False
     if not params.keys() <= _PLAIN_PARAMS:
@@ -230,15 +263,6 @@ def _certain(params: dict[str, Any] | None, link: Link, version: str) -> TypeGua
         if key == "progressToken":
             if type(value) is not int and type(value) is not str:
                 return False
-        elif key.startswith("io.modelcontextprotocol/") and (version != MODERN or key not in ENVELOPE_KEYS):
+        elif key.startswith(_RESERVED) and not (revision.has_envelope and key in ENVELOPE_KEYS):
             return False
-    return version != MODERN or link.certain
-
-
-def _meta(params: Mapping[str, Any] | None) -> t.RequestParamsMeta | None:
-    if not params or "_meta" not in params:
-        return None
-    try:
-        return t.RequestParams.model_validate(params, by_name=False).meta
-    except ValidationError:
-        return None
+    return client_is_valid or not revision.has_envelope

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcp_edge.app import create_app
 from mcp_edge.hosts.exposure import refuse_unsafe
 from mcp_edge.outbound import http_client, public_http
-from mcp_edge.platform import Drain, Platform, Telemetry
+from mcp_edge.platform import Platform, ProcessDrain, Telemetry
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store
 from mcp_edge.telemetry.root_logger import tell_unknown
@@ -64,7 +64,7 @@ class Environment:
         self.records, self.atomics = open_store(self.settings.store)
         self._telemetry = telemetry
         self._streaming = streaming
-        self._drain = Drain()
+        self._drain = ProcessDrain()
         self._http, self._http_public = cache(http_client.client), cache(public_http.client)
         self.app_at = lru_cache(_DOMAINS)(self._app_at)
 

@@ -20,7 +20,7 @@ from mcp_edge.hosts.cli.loading import load
 from mcp_edge.hosts.cli.own_machine import is_for_this_machine, without_proxies
 from mcp_edge.hosts.exposure import exposed_names, is_loopback, refuse_short, refuse_unsafe, with_secret
 from mcp_edge.outbound import http_client, public_http
-from mcp_edge.platform import Platform
+from mcp_edge.platform import Drain, Platform, ProcessDrain
 from mcp_edge.settings import PREFIX, Settings
 from mcp_edge.storage.choose import open_store
 from mcp_edge.telemetry.call_lines import LineSink
@@ -115,14 +115,15 @@ async def _over_http(
     if settings.public_url is None and is_loopback(host) and not exposed_names(settings):
         settings = settings.model_copy(update={"public_url": base_url(settings, host, port)})
     server = load(args.app)(settings)  # now, so that its errors end the process rather than the first request
-    async with _platform(settings) as platform:
+    drain = ProcessDrain()
+    async with _platform(settings, drain) as platform:
         asgi = create_app(lambda _: server, platform)
         await asgi.start()  # in this task, which outlives every request: a lifespan may hold a task group
         try:
             if announcement:
                 print(announcement, flush=True)
             guarded = without_proxies(asgi) if is_for_this_machine(settings) and not args.insecure else asgi
-            await EdgeServer(guarded, platform, worker_of=parent_fd).serve(sockets=[sock])
+            await EdgeServer(guarded, platform, drain, worker_of=parent_fd).serve(sockets=[sock])
         finally:
             await asgi.stop()
 
@@ -132,12 +133,12 @@ async def _over_stdio(app: str, settings: Settings) -> None:
 
     with redirect_stdout(sys.stderr):  # what an import or a constructor prints is not for the client
         server = load(app)(settings)
-    async with _platform(settings) as platform:
+    async with _platform(settings, ProcessDrain()) as platform:
         await serve_stdio(server, platform)
 
 
 @asynccontextmanager
-async def _platform(settings: Settings) -> AsyncGenerator[Platform]:
+async def _platform(settings: Settings, drain: Drain) -> AsyncGenerator[Platform]:
     """This process as a host; what it opened is closed at the end."""
     records, atomics = open_store(settings.store)
     clients: list[httpx.AsyncClient] = []
@@ -155,6 +156,7 @@ async def _platform(settings: Settings) -> AsyncGenerator[Platform]:
             records=records,
             atomics=atomics,
             telemetry=sink,
+            drain=drain,
             http=partial(client, http_client.client),
             http_public=partial(client, public_http.client),
         )

@@ -28,7 +28,7 @@ from mcp_edge.errors import StoreUnavailable
 from mcp_edge.hosts.cli.connections import FAREWELLS, LinkedAccounts
 from mcp_edge.hosts.cli.drain import HURRY, grace_s
 from mcp_edge.hosts.cli.http_protocol import EdgeProtocol
-from mcp_edge.platform import Platform
+from mcp_edge.platform import Platform, ProcessDrain
 from mcp_edge.protocol.client_address import address_header
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,11 @@ class EdgeServer(uvicorn.Server):
     3. Expired: near the end of the grace, calls that wait for an answer get their error; then all are cancelled.
     """
 
-    def __init__(self, app: ASGIApp, platform: Platform, *, worker_of: int | None = None) -> None:
-        """`worker_of` is a descriptor that reads end of file when the supervisor is gone."""
+    def __init__(self, app: ASGIApp, platform: Platform, drain: ProcessDrain, *, worker_of: int | None = None) -> None:
+        """`drain` is the platform's. `worker_of` is a descriptor that reads end of file when the supervisor is gone."""
         self._app = app
         self._platform = platform
+        self._drain = drain
         self._worker_of = worker_of
         self._hurried = False
         self._headers: list[tuple[bytes, bytes]] = []
@@ -102,11 +103,11 @@ class EdgeServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """First signal: drain. Second: hurry. Third: leave at once."""
         if self.should_exit and self._hurried:
-            self._platform.drain.expired = True
+            self._drain.expired = True
             self.force_exit = True
         self._hurried = self._hurried or self.should_exit or sig != signal.SIGTERM
         self.should_exit = True
-        self._platform.drain.draining = True
+        self._drain.draining = True
         self._say_close()
 
     async def on_tick(self, counter: int) -> bool:
@@ -181,18 +182,18 @@ class EdgeServer(uvicorn.Server):
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:  # uvicorn's, at the end of the grace: no bug, so no traceback
-            if not self._platform.drain.expired:
+            if not self._drain.expired:
                 raise
             log.warning("a call was cut off: it did not end within the drain")
 
     def _say_close(self) -> None:
-        if self._platform.drain.draining and (b"connection", b"close") not in self._headers:
+        if self._drain.draining and (b"connection", b"close") not in self._headers:
             self._headers.append((b"connection", b"close"))
 
     async def _expire(self) -> None:
         grace = grace_s(self._drain_s)
         await anyio.sleep(grace - min(2.0, grace / 2))
-        self._platform.drain.expired = True
+        self._drain.expired = True
 
     async def _leave_with_supervisor(self, descriptor: int) -> None:
         await anyio.wait_readable(descriptor)  # nothing is ever written: readable means that the other end is gone

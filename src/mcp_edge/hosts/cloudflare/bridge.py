@@ -26,18 +26,18 @@ _BODILESS = frozenset({101, 103, 204, 205, 304})
 _EVENTS = b"text/event-stream"
 _PRIVATE = frozenset({b"set-cookie", b"location", b"mcp-session-id"})
 _AHEAD = 16
-"""Parts that may wait for a reader. One who lets more wait stalls the app."""
+"""Parts that may wait for a reader. A reader that lets more wait stalls the app."""
 Header = tuple[bytes, bytes]
 _Task: Any = asyncio.Task
-"""Python's own, begun at once: each turn of Pyodide's event loop is a call into JavaScript and back, of which its own
-tasks and futures need two more."""
+"""CPython's task, started eagerly. Pyodide's own tasks and futures cost two extra turns of the event loop, each a round
+trip through JavaScript."""
 
 
 def serve(app_at: Callable[[str], ASGIApp], request: Any, ctx: Any) -> asyncio.Future[Any]:
     """The JavaScript `Response` to a `workers.Request` from the app at its origin.
 
-    It is ready as soon as its head is known. `ctx` keeps the isolate until the app has ended, too, for which it has
-    about 30 seconds after the client has left a stream.
+    The response is ready as soon as its head is known. `ctx` keeps the isolate until the app has ended. After a client
+    has left its stream, the app has about 30 seconds to end.
     """
     call = _Call(request.js_object, ctx)
     call.task = _Task(call.run(app_at), loop=asyncio.get_running_loop(), eager_start=True)
@@ -100,8 +100,10 @@ class _Call:
     # -- receive -----------------------------------------------------------------------------------------------------
 
     async def _receive(self) -> Message:
-        """The body: in one piece where its length is declared, else part by part, so that its limit can be kept. Then
-        the client's leaving."""
+        """The body, then the client's leaving.
+
+        A body of declared length comes in one piece, any other part by part, so that its limit can be kept.
+        """
         if self._read:
             await asyncio.wait({self.response})
             if self._stream is not None:
@@ -167,8 +169,11 @@ class _Call:
 
 
 class _Stream:
-    """A `ReadableStream` that is written to. Its source calls back here: no promise of JavaScript is awaited, since a
-    stream rejects with whatever its reader gave as reason, `undefined` included, which Python cannot raise."""
+    """A `ReadableStream` whose source calls back here.
+
+    No promise of JavaScript is awaited: a stream rejects with whatever reason its reader gave, and Python cannot raise
+    an `undefined`.
+    """
 
     def __init__(self) -> None:
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -227,8 +232,10 @@ def _init(status: int, headers: tuple[Header, ...]) -> Any:
 
 @lru_cache(128)
 def _shared(status: int, headers: tuple[Header, ...]) -> Any:
-    """One object serves all answers with this head, which are most of them once the length is left to the platform, as
-    it is for text."""
+    """One object for all answers with this head.
+
+    Most answers share one, because their length is left to the platform.
+    """
     return _made(status, headers)
 
 

@@ -1,16 +1,14 @@
 """How many calls to KV, D1 and elsewhere a request may still make: Cloudflare allows a request 50 on the free plan.
 
-Whoever waits in a request asks the store again and again, so its budget is used up some time. Before that the request
-is told to end in good order, as on a process that is about to stop: its stream closes with `retry`, and the client
-comes back with a new request and a new budget.
+A request that waits asks the store again and again, until its budget is used up. Before that it is told to end in good
+order, as on a process that is about to stop: its stream closes with `retry`, and the client comes back with a new
+request and a new budget.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 from typing import Any
-
-from mcp_edge.platform import Drain
 
 FREE_PLAN = 50
 _RESERVE = 0.4
@@ -19,7 +17,7 @@ _LAST = 0.1
 
 
 class Spent:
-    """What one request has asked so far."""
+    """The calls that one request has made so far."""
 
     __slots__ = ("calls",)
 
@@ -42,21 +40,21 @@ def count() -> None:
         spent.calls += 1
 
 
-class Budget(Drain):
-    """A `Drain` of the request that asks: no isolate drains, but a request does whose budget is nearly used up."""
+class Budget:
+    """The `Drain` of whichever request asks: no isolate stops, but a request does whose budget is nearly used up."""
 
-    def __init__(self, calls: int) -> None:  # pyright: ignore[reportMissingSuperCall] # its fields are properties here
+    def __init__(self, calls: int) -> None:
         self._most = calls * (1 - _RESERVE)
         self._last = calls * (1 - _LAST)
 
     @property
-    def draining(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # nobody sets it
+    def draining(self) -> bool:
         """Whether the request should close its stream."""
         spent = _spent.get()
         return spent is not None and spent.calls >= self._most
 
     @property
-    def expired(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] # nobody sets it
+    def expired(self) -> bool:
         """Whether what still waits should be answered with an error."""
         spent = _spent.get()
         return spent is not None and spent.calls >= self._last

@@ -31,7 +31,7 @@ class ConsoleHandler(logging.Handler):
 
 
 def configure(form: Format, level: str) -> LineSink:
-    """Send all log records to the console. The telemetry that does so with calls."""
+    """Send all log records to the console; the returned sink does so with calls."""
     handler = ConsoleHandler()
     handler.setFormatter(LineFormatter(form))
     logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)
