@@ -73,6 +73,7 @@ class App:
         self._ready = Readiness(self._read_store, platform.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, as ASGI has it."""
         if scope["type"] == "http":
             request = Request(scope, receive, send, self._address_header)
             SERVED.set(request)

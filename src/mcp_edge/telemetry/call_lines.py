@@ -46,7 +46,13 @@ _TEXT = (
 class Sink(Protocol):
     """Where bytes go: an unbuffered file, so that a line is one write and processes do not cut each other's lines."""
 
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes, /) -> object:
+        """Write one line.
+
+        Raises:
+            OSError: nobody reads it any more.
+        """
+        ...
 
 
 class Clock:

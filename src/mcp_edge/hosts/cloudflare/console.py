@@ -19,6 +19,7 @@ class Console:
     """The sink of `LineSink`. A line is one call of `console.log`, `warn` or `error`, which is what makes its level."""
 
     def write(self, data: bytes) -> None:
+        """Write one line."""
         line = data.decode().rstrip("\n")
         _method(_level_of(line))(line)
 
@@ -27,6 +28,7 @@ class ConsoleHandler(logging.Handler):
     """Log records on the console."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
         _method(record.levelno)(self.format(record))
 
 

@@ -21,7 +21,9 @@ class Outcome(Protocol):
 class Binding(Protocol):
     """The binding as JavaScript gives it. Keyword arguments become the options object."""
 
-    def limit(self, *, key: str) -> Awaitable[Outcome]: ...
+    def limit(self, *, key: str) -> Awaitable[Outcome]:
+        """Count one more request of `key`."""
+        ...
 
 
 class RateLimit:
