@@ -16,7 +16,7 @@ SOURCE := install --no-build-isolation --no-deps --no-index --editable .
 # uv trusts what the system trusts, as pip does.
 export UV_SYSTEM_CERTS = 1
 
-.PHONY: run setup test check bench worker-packages worker-sources deploy-tools lock npm-lock clean
+.PHONY: run setup test coverage check bench worker-packages worker-sources deploy-tools lock npm-lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.serve
@@ -25,7 +25,12 @@ run: $(VENV)/.serve
 setup: $(VENV)/.dev
 
 test: $(VENV)/.dev $(NPM_STAMP) $(WRANGLER) $(LAMBDA)/.installed $(WORKER)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# The tests that call the core in their own process: of what other processes run, nothing is counted.
+IN_PROCESS = tests/wires tests/oauth tests/identity tests/resource tests/web tests/telemetry tests/my_server
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term $(IN_PROCESS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -127,4 +132,4 @@ npm-lock: $(VENV)/.dev
 	  echo "This registry lacks some platforms' workerd: take their entries from $$lock as it was."; exit 1; }; done
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(LAMBDA) $(WORKER) .aws-sam node_modules tests/node_modules build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BENCH) $(LAMBDA) $(WORKER) .aws-sam node_modules tests/node_modules build dist .pytest_cache .ruff_cache .coverage .hypothesis .import_linter_cache
