@@ -1,6 +1,8 @@
-# PYTHON=… chooses the interpreter for the environments, PORT=… where `make run` listens.
+# PYTHON=… chooses the interpreter for the environments, PORT=… where `make run` listens, WORKERS=… how many processes
+# run tests at once.
 PYTHON ?= python3
 PORT ?= 8000
+WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
@@ -16,7 +18,7 @@ SOURCE := install --no-build-isolation --no-deps --no-index --editable .
 # uv trusts what the system trusts, as pip does.
 export UV_SYSTEM_CERTS = 1
 
-.PHONY: run setup test coverage check bench worker-packages worker-sources deploy-tools lock npm-lock clean
+.PHONY: run setup test test-deep coverage check bench worker-packages worker-sources deploy-tools lock npm-lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.serve
@@ -24,13 +26,24 @@ run: $(VENV)/.serve
 
 setup: $(VENV)/.dev
 
-test: $(VENV)/.dev $(NPM_STAMP) $(WRANGLER) $(LAMBDA)/.installed $(WORKER)/.installed
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+# What is marked `serial` runs after everything else, with nothing beside it.
+PARALLEL = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+SERIAL = $(BIN)/python -m pytest
+TESTED = $(VENV)/.dev $(NPM_STAMP) $(WRANGLER) $(LAMBDA)/.installed $(WORKER)/.installed
+
+test: $(TESTED)
+	$(PARALLEL) -m "not serial and not deep"
+	$(SERIAL) -m "serial and not deep"
+
+# More inputs, engines and time for what `make test` shows too.
+test-deep: $(TESTED)
+	$(PARALLEL) -m "deep and not serial"
+	$(SERIAL) -m "deep and serial"
 
 # The tests that call the core in their own process: of what other processes run, nothing is counted.
-IN_PROCESS = tests/wires tests/oauth tests/identity tests/resource tests/web tests/telemetry tests/my_server
+IN_PROCESS = tests/wires tests/sdk tests/identity tests/resource tests/telemetry tests/my_server
 coverage: $(VENV)/.dev
-	$(BIN)/python -m pytest --cov --cov-report=term $(IN_PROCESS)
+	$(PARALLEL) --cov --cov-report=term -m "not serial and not deep" $(IN_PROCESS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,8 +1,9 @@
-"""What all tests share: one event loop library, and how many inputs hypothesis tries."""
+"""What all tests share: one event loop library, how many inputs hypothesis tries, and which tests one worker runs."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +15,36 @@ _UNHURRIED = (HealthCheck.too_slow,)
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, suppress_health_check=_UNHURRIED)
 settings.register_profile("local", deadline=None, suppress_health_check=_UNHURRIED)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+_TOGETHER = ("tests/clients/oauth/", "tests/clients/", "tests/lambda/")
+"""Folders whose tests share processes: one worker starts them."""
+_APART = ("tests/cli/", "tests/identity/", "tests/oauth/", "tests/storage/", "tests/wires/")
+"""Folders whose tests share at most an emulated engine, which starts in a second: any worker takes the next test.
+Elsewhere one worker takes a module, with the fixtures of the module."""
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist writes the groups into the ids
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell pytest-xdist which tests go to one worker."""
+    for item in items:
+        group = _group(item.nodeid.partition("::")[0])
+        if group and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(path: str) -> str | None:
+    if _under(path, _APART):
+        return None
+    return _under(path, _TOGETHER) or path
+
+
+def _under(path: str, folders: Iterable[str]) -> str | None:
+    return next((folder for folder in folders if path.startswith(folder)), None)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores: many tests wait for a process that they have started."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture

@@ -134,6 +134,7 @@ def test_a_start_says_where_it_serves_what_it_keeps_and_how_to_connect(tmp_path:
     assert (tmp_path / "here.db").exists()
 
 
+@pytest.mark.serial
 def test_a_second_start_takes_less_than_three_seconds(tmp_path: Path) -> None:
     took: list[float] = []
     for _ in range(2):

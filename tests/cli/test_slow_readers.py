@@ -16,7 +16,7 @@ from mcp_edge.protocol import networks, sse
 from mcp_edge.protocol.request import PRINCIPAL
 from tests.cli.edge import GET, LARGE, MIB, Edge, serving, stream, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.serial]
 
 
 async def large(scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,6 +17,8 @@ from tests.support.ministack import CREDENTIALS, ministack
 MOST_STORED_BYTES = 1024 * 1024
 """Of an SQLite file, its log included; empty it has a tenth of that."""
 
+pytestmark = pytest.mark.serial
+
 
 @pytest.fixture(scope="module")
 def dynamodb() -> Iterator[dict[str, str]]:

@@ -14,10 +14,14 @@ from tests.support.visitor import Visitor
 
 def between(operations: int) -> pytest.MarkDecorator:
     """Before each of so many operations: all of them in memory, and on each engine every third, so that together they
-    have all."""
-    engines = ("sqlite", "dynamodb", "cloudflare")
-    places = [("memory", at) for at in range(1, operations + 1)]
-    places += [(engine, at) for n, engine in enumerate(engines) for at in range(1 + n, operations + 1, len(engines))]
+    have all. `make test` has memory and SQLite, `make test-deep` the engines that are reached over HTTP."""
+    engines = {"sqlite": (), "dynamodb": (pytest.mark.deep,), "cloudflare": (pytest.mark.deep,)}
+    places = [pytest.param("memory", at) for at in range(1, operations + 1)]
+    places += [
+        pytest.param(engine, at, marks=marks)
+        for n, (engine, marks) in enumerate(engines.items())
+        for at in range(1 + n, operations + 1, len(engines))
+    ]
     return pytest.mark.parametrize(("everywhere", "at"), places, indirect=["everywhere"])
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from mcp_edge.auth.server.grants.issuing import Tokens
 from mcp_edge.auth.server.model import Client, OAuthError
@@ -241,7 +242,15 @@ class SQLiteMachine(Machine):
         shutil.rmtree(self.folder)
 
 
-TestTheLifeOfGrants = Machine.TestCase
-TestTheLifeOfGrants.settings = settings(max_examples=250, stateful_step_count=50, deadline=None)
-TestTheLifeOfGrantsOnSQLite = SQLiteMachine.TestCase
-TestTheLifeOfGrantsOnSQLite.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+@pytest.mark.parametrize("examples", [40, pytest.param(250, marks=pytest.mark.deep)])
+def test_the_life_of_grants(examples: int) -> None:
+    run_state_machine_as_test(  # pyright: ignore[reportUnknownVariableType] - hypothesis does not say
+        Machine, settings=settings(max_examples=examples, stateful_step_count=50, deadline=None)
+    )
+
+
+@pytest.mark.parametrize("examples", [5, pytest.param(25, marks=pytest.mark.deep)])
+def test_the_life_of_grants_on_sqlite(examples: int) -> None:
+    run_state_machine_as_test(  # pyright: ignore[reportUnknownVariableType] - hypothesis does not say
+        SQLiteMachine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None)
+    )

@@ -24,11 +24,14 @@ from tests.resilience.tally import Tally
 from tests.resilience.wire import send
 from tests.support.fleet import Fleet
 
-RUN_S = float(os.environ.get("RESILIENCE_S") or (60 if os.environ.get("CI") else 20)) / 2
+RUN_S = float(os.environ.get("RESILIENCE_S") or 60) / 2
+"""How long processes leave and come back in `make test-deep`."""
 DRAIN_S = 1.5
 CHECK_S = 0.1
 """How often the proxy asks whether a process is ready, well within the drain."""
 APP = "tests.resilience.server:create_server"
+
+pytestmark = pytest.mark.serial
 
 
 async def seen_unready(port: int) -> tuple[int, str | None]:
@@ -41,8 +44,9 @@ async def seen_unready(port: int) -> tuple[int, str | None]:
                 return response.status, response.headers.get("connection")
 
 
+@pytest.mark.parametrize("run_s", [10, pytest.param(RUN_S, marks=pytest.mark.deep)])
 @pytest.mark.timeout(60 + 2 * RUN_S)
-def test_no_request_fails_while_processes_leave_and_come_back(tmp_path: Path) -> None:
+def test_no_request_fails_while_processes_leave_and_come_back(tmp_path: Path, run_s: float) -> None:
     keys, env = new_keys()
     store = tmp_path / "mcp.db"
     env["MCP_DRAIN_S"] = str(DRAIN_S)
@@ -52,7 +56,7 @@ def test_no_request_fails_while_processes_leave_and_come_back(tmp_path: Path) ->
         codes: list[int] = []
 
         async def ask_one_after_another_to_leave() -> None:
-            until = time.monotonic() + RUN_S
+            until = time.monotonic() + run_s
             for i in itertools.cycle(range(3)):
                 fleet.terminate(i)
                 load.tally.counts["drains"] += 1

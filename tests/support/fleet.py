@@ -25,13 +25,16 @@ START_S = 30.0
 
 def free_port() -> int:
     """A loopback port that nobody listens on, below the range from which the kernel takes ports for outgoing
-    connections: it stays free while its process is down.
+    connections: it stays free while its process is down. Each worker of pytest-xdist has ports of its own, so that
+    none takes what another has found and does not listen on yet.
 
     Raises:
         OSError: no port could be found.
     """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     for _ in range(100):
-        port = random.randrange(20000, 32000)
+        port = random.randrange(20000 + worker, 32000, workers)
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+
+from tests.support.fleet import free_port
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 """What it is content with, as a client's environment."""
@@ -20,8 +21,7 @@ _START_S = 60
 @contextmanager
 def ministack(services: str, python: str = sys.executable) -> Generator[str]:
     """Its URL, while it runs with these services (comma-separated), as `python` has it installed."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    port = free_port()
     own = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": services, "LOG_LEVEL": "ERROR"}
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MINISTACK_"))} | own
     command = [python, "-W", "ignore", "-m", "ministack"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from typing import Any, cast
 
 import pytest
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from tests.wires.asgi import Answer, Call, Headers
 from tests.wires.deployment import BOTH, ENVELOPE, MODERN, Deployment, Session, request, text
 
-INPUTS = 20_000 if os.environ.get("CI") else 2_000
+INPUTS = pytest.mark.parametrize("inputs", [2_000, pytest.param(20_000, marks=pytest.mark.deep)])
 """Of all tests here together."""
 
 # The deployment is shared on purpose: what one input leaves behind must not harm the next.
@@ -312,13 +311,14 @@ class Wires:
         assert text(message) == "on"
 
 
+@INPUTS
 @pytest.mark.timeout(300)
-def test_any_body_on_any_wire_has_an_answer_and_the_next_request_is_served() -> None:
+def test_any_body_on_any_wire_has_an_answer_and_the_next_request_is_served(inputs: int) -> None:
     with asyncio.Runner() as runner:
         wires = Wires()
         runner.run(wires.open())
 
-        @settings(max_examples=int(INPUTS * 0.9) // Wires.COUNT, suppress_health_check=_SHARED)
+        @settings(max_examples=int(inputs * 0.9) // Wires.COUNT, suppress_health_check=_SHARED)
         @given(bodies(), odd_headers)
         def check(body: bytes, odd: Headers) -> None:
             runner.run(wires.post(body, odd))
@@ -328,8 +328,9 @@ def test_any_body_on_any_wire_has_an_answer_and_the_next_request_is_served() -> 
         runner.run(wires.edge.close())
 
 
+@INPUTS
 @pytest.mark.timeout(300)
-def test_any_request_line_and_headers_have_an_answer() -> None:
+def test_any_request_line_and_headers_have_an_answer(inputs: int) -> None:
     with asyncio.Runner() as runner:
         edge = Deployment()
         a = edge.instance("A", auth="keys")
@@ -340,7 +341,7 @@ def test_any_request_line_and_headers_have_an_answer() -> None:
         )
         known = st.sampled_from([[], session.headers, session.headers[-1:], [("host", "localhost"), *session.headers]])
 
-        @settings(max_examples=INPUTS // 10, suppress_health_check=_SHARED)
+        @settings(max_examples=inputs // 10, suppress_health_check=_SHARED)
         @given(
             methods,
             paths,
