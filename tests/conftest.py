@@ -1,12 +1,16 @@
-"""What all tests share: one event loop library, how many inputs hypothesis tries, and which tests one worker runs."""
+"""What all tests share: one event loop library, how many inputs hypothesis tries, which tests one worker runs, and the
+emulated engines."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.storage.miniflare import miniflare
+from tests.support.ministack import ministack
 
 # Each input goes through the whole app, so generation is a small part of the time and its speed depends on the machine:
 # what hypothesis calls too slow is no fault of the strategy.
@@ -45,6 +49,20 @@ def _under(path: str, folders: Iterable[str]) -> str | None:
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than cores: many tests wait for a process that they have started."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.fixture(scope="session")
+def dynamodb_url() -> Iterator[str]:
+    """A DynamoDB's endpoint, the same one for whoever brings a table of their own."""
+    with ministack("dynamodb") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def miniflare_url() -> Iterator[str]:
+    """Miniflare's endpoint, the same one for whoever empties it first."""
+    with miniflare() as url:
+        yield url
 
 
 @pytest.fixture

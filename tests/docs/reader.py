@@ -37,6 +37,8 @@ _COPIED = (
     "tests/conftest.py",
     "tests/my_server",
     "tests/package-lock.json",
+    "tests/storage",
+    "tests/support",
 )
 _SERVES = re.compile(r"^(make run|\S*mcp-edge serve)(?!.*--help)", re.MULTILINE)
 _DEADLINE_S = 30

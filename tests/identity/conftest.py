@@ -13,11 +13,9 @@ from tests.oauth.conftest import (
     cloudflare_ports,
     dynamodb,
     dynamodb_ports,
-    dynamodb_url,
     engine,
     everywhere,
     memory_ports,
-    miniflare_url,
     sqlite_ports,
     table,
 )
@@ -27,11 +25,9 @@ __all__ = [
     "cloudflare_ports",
     "dynamodb",
     "dynamodb_ports",
-    "dynamodb_url",
     "engine",
     "everywhere",
     "memory_ports",
-    "miniflare_url",
     "sqlite_ports",
     "table",
 ]

@@ -14,7 +14,7 @@ import pytest
 from mcp_edge.storage.dynamodb_table import create_table
 from tests.support import lambda_artefact as artefact
 from tests.support.function_url import FunctionUrl
-from tests.support.ministack import CREDENTIALS, ministack
+from tests.support.ministack import CREDENTIALS
 
 Mode = Literal["buffered", "streamed"]
 
@@ -26,13 +26,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = artefact.build(folder)
     assert done.returncode == 0, done.stdout
     return artefact.artefact(folder)
-
-
-@pytest.fixture(scope="session")
-def dynamodb() -> Iterator[str]:
-    """A DynamoDB's endpoint."""
-    with ministack("dynamodb") as url:
-        yield url
 
 
 class Lambda:
@@ -78,14 +71,14 @@ class Lambda:
 
 
 @pytest.fixture(scope="module")
-def function(built: Path, dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lambda]:
+def function(built: Path, dynamodb_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lambda]:
     """What is deployed lives until the module's tests are over."""
     with ExitStack() as stack:
-        yield Lambda(built, dynamodb, tmp_path_factory.mktemp("function"), stack)
+        yield Lambda(built, dynamodb_url, tmp_path_factory.mktemp("function"), stack)
 
 
 @pytest.fixture
-def once(built: Path, dynamodb: str, tmp_path: Path) -> Iterator[Lambda]:
+def once(built: Path, dynamodb_url: str, tmp_path: Path) -> Iterator[Lambda]:
     """What is deployed lives as long as one test."""
     with ExitStack() as stack:
-        yield Lambda(built, dynamodb, tmp_path, stack)
+        yield Lambda(built, dynamodb_url, tmp_path, stack)

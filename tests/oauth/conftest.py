@@ -17,18 +17,16 @@ from tests.storage.conftest import (
     cloudflare_ports,
     dynamodb,
     dynamodb_ports,
-    dynamodb_url,
     engine,
     memory_ports,
-    miniflare_url,
     sqlite_ports,
     table,
 )
 from tests.support.stored_keys import only_known_keys
 
 __all__ = [
-    "ENGINES", "clock", "cloudflare_ports", "dynamodb", "dynamodb_ports", "dynamodb_url", "engine", "memory_ports",
-    "miniflare_url", "sqlite_ports", "table",
+    "ENGINES", "clock", "cloudflare_ports", "dynamodb", "dynamodb_ports", "engine", "memory_ports", "sqlite_ports",
+    "table",
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,8 +15,8 @@ from mcp_edge.storage.memory import open_memory
 from mcp_edge.storage.ports import AtomicStore, RecordStore
 from mcp_edge.storage.sqlite import open_sqlite
 from tests.storage.clock import Clock
-from tests.storage.miniflare import D1, KV, Bridge, bridge, miniflare
-from tests.support.ministack import CREDENTIALS, ministack
+from tests.storage.miniflare import D1, KV, Bridge, bridge
+from tests.support.ministack import CREDENTIALS
 
 pytest.register_assert_rewrite("tests.storage.record_contract", "tests.storage.atomic_contract")
 
@@ -35,23 +35,11 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="session")
-def miniflare_url() -> Iterator[str]:
-    with miniflare() as url:
-        yield url
-
-
 @pytest.fixture
 async def engine(miniflare_url: str) -> AsyncIterator[Bridge]:
     """Miniflare's KV and D1, empty."""
     async with bridge(miniflare_url) as connected:
         yield connected
-
-
-@pytest.fixture(scope="session")
-def dynamodb_url() -> Iterator[str]:
-    with ministack("dynamodb") as url:
-        yield url
 
 
 @pytest.fixture

@@ -32,6 +32,19 @@ CLIENT: dict[str, Any] = {
 }
 
 
+EMULATED = ("dynamodb", "cloudflare")
+CROWDS = pytest.mark.parametrize(
+    ("platform", "many"),
+    [
+        *((engine, 40) for engine in ENGINES if engine not in EMULATED),
+        *((engine, 12) for engine in EMULATED),
+        *(pytest.param(engine, 40, marks=pytest.mark.deep) for engine in EMULATED),
+    ],
+    indirect=["platform"],
+)
+"""How many come at once: an emulated engine, which takes its time, has as many as elsewhere in `make test-deep`."""
+
+
 @pytest.fixture(params=ENGINES)
 def platform(request: pytest.FixtureRequest, clock: Clock) -> Platform:
     """A host on each engine, all of whose operations wait."""
@@ -52,8 +65,9 @@ def hold(platform: Platform, name: str = "") -> Awaitable[QuotaSlot]:
     return Quotas(platform).take_slot("streams", ANN.principal, 4, name)
 
 
-async def test_of_holds_at_once_as_many_are_let_in_as_there_are_places(platform: Platform) -> None:
-    holds = await let_in([hold(platform) for _ in range(40)])
+@CROWDS
+async def test_of_holds_at_once_as_many_are_let_in_as_there_are_places(platform: Platform, many: int) -> None:
+    holds = await let_in([hold(platform) for _ in range(many)])
     counted = await platform.atomics.read(f"hold/{OF_ANN}/")
     with pytest.raises(TooMany):
         await hold(platform)
@@ -90,14 +104,15 @@ async def test_what_has_ended_counts_for_nobody_who_has_its_name(platform: Platf
     assert len(others) == 3
 
 
-async def test_of_many_who_take_a_stream_at_once_one_is_its_reader(platform: Platform) -> None:
-    readers = [ListenerLease(platform, "stream") for _ in range(40)]
+@CROWDS
+async def test_of_many_who_take_a_stream_at_once_one_is_its_reader(platform: Platform, many: int) -> None:
+    readers = [ListenerLease(platform, "stream") for _ in range(many)]
     await asyncio.gather(*(reader.take() for reader in readers))
     mine = [await reader.is_mine() for reader in readers]
     anothers = [await reader.is_anothers() for reader in readers]
     await (newest := ListenerLease(platform, "stream")).take()
 
-    assert (sum(mine), sum(anothers)) == (1, 39)
+    assert (sum(mine), sum(anothers)) == (1, many - 1)
     assert [await newest.is_mine(), await ListenerLease(platform, "other").is_anothers()] == [True, False]
     assert not any([await reader.is_mine() for reader in readers])
 
@@ -129,11 +144,17 @@ def opening(platform: Platform) -> Awaitable[Any]:
     return sessions.open(sessions.mint(), ANN, CLIENT, "2025-11-25")
 
 
-async def test_of_sessions_at_once_no_more_are_left_than_there_may_be(
-    request: pytest.FixtureRequest, platform: Platform
-) -> None:
-    emulated = request.node.callspec.params["platform"] in ("dynamodb", "cloudflare")  # it takes its time
-    await let_in([opening(platform) for _ in range(32 if emulated else 96)])
+@pytest.mark.parametrize(
+    ("platform", "many"),
+    [
+        *((engine, 96) for engine in ENGINES if engine not in EMULATED),
+        *((engine, 12) for engine in EMULATED),
+        *(pytest.param(engine, 32, marks=pytest.mark.deep) for engine in EMULATED),
+    ],
+    indirect=["platform"],
+)
+async def test_of_sessions_at_once_no_more_are_left_than_there_may_be(platform: Platform, many: int) -> None:
+    await let_in([opening(platform) for _ in range(many)])
     left = await platform.records.list(f"sessions/{OF_ANN}/", limit=100)
 
     assert 0 < len(left) <= 5
@@ -158,13 +179,14 @@ async def test_the_newest_session_is_never_the_one_that_gives_way(platform: Plat
         assert (await platform.records.list(f"sessions/{OF_ANN}/"))[-1].endswith(newest.key)
 
 
+@CROWDS
 async def test_of_subscriptions_at_once_no_more_are_left_than_there_may_be(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mcp_edge.records.sessions.MOST_SUBSCRIPTIONS", 8)
     sessions = Sessions(platform, Signer([b"k" * 32]))
     session = await opening(platform)
-    await let_in([sessions.subscribe(session, f"note://{n}") for n in range(40)])
+    await let_in([sessions.subscribe(session, f"note://{n}") for n in range(many)])
 
     assert len(await platform.records.list(f"subscription/{session.key}/", limit=500)) == 8
 
