@@ -27,7 +27,7 @@ run: $(VENV)/.serve
 setup: $(VENV)/.dev
 
 # What is marked `serial` runs after everything else, with nothing beside it.
-PARALLEL = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+PARALLEL = $(BIN)/python -m pytest --numprocesses $(WORKERS)
 SERIAL = $(BIN)/python -m pytest
 TESTED = $(VENV)/.dev $(NPM_STAMP) $(WRANGLER) $(LAMBDA)/.installed $(WORKER)/.installed
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] - typed, but not marked so
 
 from tests.storage.miniflare import miniflare
 from tests.support.ministack import ministack
@@ -27,25 +29,24 @@ _APART = ("tests/cli/", "tests/identity/", "tests/oauth/", "tests/storage/", "te
 Elsewhere one worker takes a module, with the fixtures of the module."""
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist writes the groups into the ids
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell pytest-xdist which tests go to one worker."""
-    for item in items:
-        group = _group(item.nodeid.partition("::")[0])
-        if group and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group))
+class Groups(LoadScopeScheduling):
+    """Gives each worker of pytest-xdist one group of tests after another, the largest ones first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return nodeid if _under(path, _APART) else _under(path, _TOGETHER) or path
 
 
-def _group(path: str) -> str | None:
-    if _under(path, _APART):
-        return None
-    return _under(path, _TOGETHER) or path
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    return Groups(config, log)
 
 
 def _under(path: str, folders: Iterable[str]) -> str | None:
     return next((folder for folder in folders if path.startswith(folder)), None)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than cores: many tests wait for a process that they have started."""
     return (os.cpu_count() or 1) + 1
