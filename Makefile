@@ -15,6 +15,9 @@ LOCKED := install --require-hashes --no-deps
 STALE = { echo "If $(@D) is older than $<, 'make clean' and try again."; exit 1; }
 SOURCE := install --no-build-isolation --no-deps --no-index --editable .
 
+# A container image may forbid to keep byte code: every process of the tests would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # uv trusts what the system trusts, as pip does.
 export UV_SYSTEM_CERTS = 1
 

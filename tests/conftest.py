@@ -4,9 +4,11 @@ emulated engines."""
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] - typed, but not marked so
@@ -50,6 +52,25 @@ def _under(path: str, folders: Iterable[str]) -> str | None:
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than cores: many tests wait for a process that they have started."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An HTTP client of this process reads one certificate authority, not the machine's hundred: that takes longer than
+    most tests, none of which calls a server that they have signed for."""
+    few = tmp_path_factory.mktemp("authorities") / "few.pem"
+    end = "-----END CERTIFICATE-----\n"
+    few.write_text(certifi.contents().partition(end)[0] + end)
+    usual, create = (certifi.where(), os.environ.get("SSL_CERT_FILE")), ssl.create_default_context
+
+    def quickly(
+        purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH, *, cafile: str | None = None, **more: Any
+    ) -> ssl.SSLContext:
+        return create(purpose, cafile=str(few) if cafile and cafile in usual else cafile, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", quickly)
+        yield
 
 
 @pytest.fixture(scope="session")

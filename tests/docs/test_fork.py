@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.docs.pages import PAGES
 from tests.support.fleet import ROOT
 
@@ -45,6 +47,7 @@ def test_the_readme_names_what_goes_with_the_example() -> None:
     assert [name for name in FOLLOWERS if f"`{name}`" not in readme] == []
 
 
+@pytest.mark.timeout(300)  # it starts pytest three times, beside others
 def test_every_other_test_is_collected_and_those_that_met_the_example_pass(tmp_path: Path) -> None:
     root = tmp_path / "fork"
     fork(root)
