@@ -50,8 +50,9 @@ def _under(path: str, folders: Iterable[str]) -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than cores: many tests wait for a process that they have started."""
-    return (os.cpu_count() or 1) + 1
+    """One worker more than cores, since many tests wait for a process that they have started. Not more than eight: each
+    starts engines of its own, and the largest group takes as long as all else divided by so many."""
+    return min((os.cpu_count() or 1) + 1, 8)
 
 
 @pytest.fixture(scope="session", autouse=True)
