@@ -25,8 +25,9 @@ RUN_S = float(os.environ.get("RESILIENCE_S") or 60)
 EVERY_S = 4.0
 APP = "tests.resilience.server:create_server"
 
+pytestmark = pytest.mark.serial
 
-@pytest.mark.serial
+
 @pytest.mark.parametrize("run_s", [15, pytest.param(RUN_S, marks=pytest.mark.deep)])
 @pytest.mark.timeout(60 + 2 * RUN_S)
 def test_no_client_loses_its_session_or_its_answer_or_waits_long_while_processes_are_killed(
