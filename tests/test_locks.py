@@ -20,6 +20,8 @@ from packaging.markers import Marker
 
 from tests.support.fleet import ROOT
 
+pytestmark = pytest.mark.timeout(300)  # each makes an environment and installs a lock, beside others
+
 OLDEST_PIP = {(3, 11): "22.3", (3, 12): "23.2.1"}.get(sys.version_info[:2])
 """What CPython 3.11.0 and 3.12.0 brought; every later Python brought one that applies pins to extras."""
 NEWER = "99999999"
