@@ -22,6 +22,8 @@ from tests.storage.worker import CONTESTED, INCREMENTS, unsealed
 PROCESSES = 4
 KILLS = 8
 
+pytestmark = pytest.mark.serial
+
 
 @contextmanager
 def worker(task: str, path: Path) -> Generator[subprocess.Popen[str]]:
