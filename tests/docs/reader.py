@@ -41,7 +41,7 @@ _COPIED = (
     "tests/support",
 )
 _SERVES = re.compile(r"^(make run|\S*mcp-edge serve)(?!.*--help)", re.MULTILINE)
-_DEADLINE_S = 30
+_DEADLINE_S = 60
 _DRY_RUN = {"make test": "it is what runs this test"}
 """Commands of which only the grammar is tried, and why."""
 

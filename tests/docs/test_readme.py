@@ -52,6 +52,7 @@ def said_by(reader: Reader, words: str) -> str:
 
 
 @pytest.mark.anyio
+@pytest.mark.timeout(300)  # it does what a dozen blocks say, beside other tests
 async def test_every_block_works_in_the_order_it_is_read(reader: Reader) -> None:
     for block in blocks(README):
         if block.kind == "json":
