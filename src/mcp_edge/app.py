@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -25,9 +25,10 @@ from mcp_edge.protocol import jsonrpc, sse
 from mcp_edge.protocol.client_address import address_header
 from mcp_edge.protocol.guards import Guards
 from mcp_edge.protocol.request import Gone, Request
+from mcp_edge.protocol.routing import Route, RouteTable, Who
 from mcp_edge.records.readiness import Readiness
 from mcp_edge.settings import Settings
-from mcp_edge.wires import mcp
+from mcp_edge.wires import custom_routes, mcp
 from mcp_edge.wires.http_sse import endpoints
 
 logger = logging.getLogger(__name__)
@@ -35,32 +36,27 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 10.0
 """A start that takes longer was given up by its host, or is tried once more beside it."""
 
-Endpoint = Callable[[Core, Request, Any], Awaitable[None]]
-
-ROUTES: dict[str, Endpoint] = {
-    "/mcp": mcp.serve,
-    "/sse": endpoints.open_stream,
-    "/messages": endpoints.post,
-}
-"""Paths that need a user."""
-
 HEALTH = frozenset({"/healthz", "/readyz"})
 """Paths that tell how the process is: whoever decides about it has to learn that it is alive though it is full."""
 
 
-def create_app(create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> App:
-    """The server as a long-lived ASGI callable.
+def create_app(
+    create_server: Callable[[Settings], MCPServer[Any]], platform: Platform, routes: Iterable[Route] = ()
+) -> App:
+    """The server as a long-lived ASGI callable. `routes` are a host's own, beside the app's.
 
     It needs no lifespan event and tolerates one per request; the server is created at the first request, since some
     hosts allow no randomness or I/O before it.
     """
-    return App(create_server, platform)
+    return App(create_server, platform, routes)
 
 
 class App:
     """One server as an ASGI callable: its routes, and the boundary where an exception becomes an answer."""
 
-    def __init__(self, create_server: Callable[[Settings], MCPServer[Any]], platform: Platform) -> None:
+    def __init__(
+        self, create_server: Callable[[Settings], MCPServer[Any]], platform: Platform, routes: Iterable[Route] = ()
+    ) -> None:
         self._create_server = create_server
         self._has_one_user = platform.settings.auth == "none"
         """Whether all callers are one user, so that what one user may have under way is for everybody."""
@@ -71,6 +67,17 @@ class App:
         self._core: Core | None = None
         self._starting_at = -PATIENCE_S
         self._ready = Readiness(self._read_store, platform.clock)
+        self._routes = RouteTable(
+            (
+                Route("/mcp", mcp.serve, Who.USER),
+                Route("/sse", endpoints.open_stream, Who.USER),
+                Route("/messages", endpoints.post, Who.USER),
+                Route("/healthz", _alive, Who.PROBE),
+                Route("/readyz", self._readiness, Who.PROBE),
+                *self._auth.routes,
+                *routes,
+            )
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI has it."""
@@ -89,10 +96,19 @@ class App:
             await self._lifespan(receive, send)
 
     async def _serve(self, request: Request) -> None:
-        route = ROUTES.get(request.path)
-        if route is None:
-            await self._open_paths(request)
+        route = self._routes.find(request.path)
+        if route is not None and route.who is Who.USER:
+            await self._serve_user(route, request)
             return
+        self._guards.check_open(request)
+        if route is None or route.who is not Who.PROBE:
+            self._guards.check_host(request)
+        if route is not None:
+            await route.handler(request)
+        elif not await custom_routes.answer(self._core or await self.start(), request):
+            await request.answer(404, b'{"error":"There is nothing here. The MCP endpoint is /mcp."}')
+
+    async def _serve_user(self, route: Route, request: Request) -> None:
         self._guards.check(request)
         if request.method == "OPTIONS":
             await self._guards.preflight(request)
@@ -104,20 +120,7 @@ class App:
             raise TooMany(message, headers={"retry-after": "5"})
         if self._platform.limiter is not None:
             await rate_limit.check(self._platform, request, user)
-        await route(self._core or await self.start(), request, user)
-
-    async def _open_paths(self, request: Request) -> None:
-        """Paths that need no credential: liveness, readiness, authorization itself; a hint for everything else."""
-        self._guards.check_open(request)
-        if request.path == "/healthz":
-            await request.answer(200, b'{"status":"alive"}')
-        elif request.path == "/readyz":
-            await self._readiness(request)
-        elif (handler := self._auth.find_route(request.path)) is not None:
-            self._guards.check_host(request)
-            await handler(request)
-        else:
-            await request.answer(404, b'{"error":"There is nothing here. The MCP endpoint is /mcp."}')
+        await route.handler(self._core or await self.start(), request, user)
 
     async def _readiness(self, request: Request) -> None:
         if not self._platform.drain.draining:
@@ -182,6 +185,10 @@ class App:
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+
+async def _alive(request: Request) -> None:
+    await request.answer(200, b'{"status":"alive"}')
 
 
 def _warn_of_plain_upstream(settings: Settings) -> None:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_edge.errors import CallerError
 from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.routing import Route, RouteTable
 
 Handler = Callable[[Request], Awaitable[None]]
+
+
+def of(routes: Iterable[Route]) -> Callable[[str], Handler | None]:
+    """What finds the handler of a path in `routes`."""
+    table = RouteTable(routes)
+
+    def find(path: str) -> Handler | None:
+        route = table.find(path)
+        return None if route is None else route.handler
+
+    return find
 
 
 def app(route: Callable[[str], Handler | None]) -> ASGIApp:

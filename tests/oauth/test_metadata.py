@@ -8,7 +8,7 @@ from mcp.shared.auth import OAuthMetadata
 from mcp_edge.auth.server.metadata import server_metadata
 from mcp_edge.protocol.urls import Urls
 from mcp_edge.settings import Settings, Ways
-from tests.oauth.site import client
+from tests.oauth.site import client, of
 from tests.resource.test_metadata import BELOW, FORGED, HOST, declared
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ async def get(
     headers: dict[str, str] | None = None,
 ) -> object:
     documents = server_metadata(urls, declared, Settings(registration=registration))
-    async with client(documents.route) as http:
+    async with client(of(documents.routes())) as http:
         answer = await http.get(path, headers=headers)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "*"

@@ -17,6 +17,7 @@ from mcp_edge.auth.modes import AuthMode, choose_mode
 from mcp_edge.auth.scopes import Scope, Scopes
 from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.routing import RouteTable
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
 from mcp_edge.user import User
@@ -152,14 +153,14 @@ class Answered:
     @classmethod
     async def by(cls, mode: AuthMode, path: str, method: str = "GET") -> Answered:
         answered = cls()
-        handler = mode.find_route(path)
-        assert handler is not None
+        route = RouteTable(mode.routes).find(path)
+        assert route is not None
         scope: Any = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
 
         async def receive() -> Any:
             return {"type": "http.request", "body": b""}
 
-        await handler(Request(scope, receive, answered._send))
+        await route.handler(Request(scope, receive, answered._send))
         return answered
 
     async def _send(self, message: Any) -> None:

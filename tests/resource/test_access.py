@@ -9,6 +9,7 @@ import pytest
 
 from mcp_edge.auth.modes import AuthMode
 from mcp_edge.errors import ConfigurationError, Unauthenticated, UpstreamError
+from mcp_edge.protocol.routing import RouteTable
 from mcp_edge.user import User
 from tests.resource.issuer import NOW, OTHER_RSA, RSA, Issuer, asking
 
@@ -164,4 +165,4 @@ async def test_the_team_may_be_given_as_a_url(issuer: Issuer, domain: str) -> No
 
 
 def test_access_itself_tells_clients_how_to_be_authorized(mode: AuthMode) -> None:
-    assert mode.find_route("/.well-known/oauth-protected-resource") is None
+    assert RouteTable(mode.routes).find("/.well-known/oauth-protected-resource") is None

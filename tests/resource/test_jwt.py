@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mcp_edge.auth.modes import AuthMode
 from mcp_edge.errors import ConfigurationError, Unauthenticated, UpstreamError
+from mcp_edge.protocol.routing import RouteTable
 from mcp_edge.user import User
 from tests.resource.issuer import HERE, NOW, OTHER_RSA, RSA, Answered, Issuer, asking, bearing, public, user_of
 
@@ -606,7 +607,7 @@ async def test_each_resource_names_the_issuer_as_its_authorization_server(
         "bearer_methods_supported": ["header"],
         "resource_name": "mcp.example.com",
     }
-    assert mode.find_route("/authorize") is None
+    assert RouteTable(mode.routes).find("/authorize") is None
 
 
 @pytest.mark.parametrize(

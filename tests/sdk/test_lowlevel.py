@@ -295,3 +295,15 @@ async def test_a_wrong_argument_of_a_prompt_is_told() -> None:
     assert said is not None
     assert said.startswith("Invalid argument n: Input should be a valid integer")
     assert lowlevel.wrong_prompt_argument(ValueError("another")) is None
+
+
+async def test_routes_of_the_server_s_own_stand_beside_the_sdk_s_route_alone() -> None:
+    server = MCPServer("routes")
+
+    async def hook(request: Any) -> Any:
+        return request
+
+    server.custom_route("/hook", methods=["POST"])(hook)
+
+    assert [getattr(route, "path", None) for route in lowlevel.custom_routes(server)] == ["/hook"]
+    assert lowlevel.custom_routes(MCPServer("none")) == []

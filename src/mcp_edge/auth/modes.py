@@ -12,15 +12,8 @@ from mcp_edge.auth.authenticator import Authenticator, BearerKeys, Nobody
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.platform import Accounts, Platform
-from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.routing import Route
 from mcp_edge.settings import Settings
-
-Handler = Callable[[Request], Awaitable[None]]
-
-
-def _nothing(path: str) -> Handler | None:
-    del path
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +21,8 @@ class AuthMode:
     """What one mode contributes to an app: an authenticator, the paths of its own, users' accounts at the upstream."""
 
     authenticator: Authenticator
-    find_route: Callable[[str], Handler | None] = _nothing
-    """The handler of a path that needs no credential, or None."""
+    routes: tuple[Route, ...] = ()
+    """The paths of the mode's own."""
     accounts: Accounts | None = None
     """Users' own accounts at the upstream."""
 
@@ -61,7 +54,7 @@ def choose_mode(platform: Platform, scopes: Callable[[], Awaitable[Scopes]]) -> 
             from mcp_edge.auth.server.routes import ServerRoutes  # noqa: PLC0415
 
             routes = ServerRoutes(platform, scopes)
-            return AuthMode(routes.authenticator, routes.find, routes.accounts)
+            return AuthMode(routes.authenticator, routes.routes(), routes.accounts)
         case "jwt" | "access":
             from mcp_edge.auth.resource.routes import resource_server  # noqa: PLC0415
 

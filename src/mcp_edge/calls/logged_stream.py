@@ -120,8 +120,6 @@ class LoggedStream:
         self.journal, self._head, self.listener = journal, journal.head, listener
         self.began = journal.head.began or self.began
 
-    # -- sending ------------------------------------------------------------------------------------------------------
-
     async def open(self) -> None:
         """Begin the stream, unless the answer is known by now or the host cannot stream."""
         if self.platform.streaming:
@@ -239,8 +237,6 @@ class LoggedStream:
         await self._end_response(sse.frame(data, event_id) if kind == FINAL else b"")
         return event_id is not None
 
-    # -- the log ------------------------------------------------------------------------------------------------------
-
     async def _append(self, kind: bytes, data: bytes) -> str | None:
         """Log an entry and return its event id. None where nothing is logged: whoever comes back does not get it.
 
@@ -279,8 +275,6 @@ class LoggedStream:
         async with self.writer.lock:
             await journal.release()
             self._closed = True  # or the next heartbeat takes the lease back
-
-    # -- leaving and coming back --------------------------------------------------------------------------------------
 
     @property
     def close_early(self) -> Callable[[], Awaitable[None]] | None:

@@ -30,6 +30,7 @@ from mcp_edge.sdk.connection import ENVELOPE_KEYS, RequestConnection
 from mcp_edge.sdk.dispatch import Dispatch
 from mcp_edge.sdk.lowlevel import (
     chained,
+    custom_routes,
     drop_unused_tracing,
     lowlevel_server,
     request_meta,
@@ -54,6 +55,7 @@ class Kernel:
         security, and loses tracing that nobody collects."""
         self.server = server
         self.low = lowlevel_server(server)
+        self.custom_routes = custom_routes(server)
         self.catalogue = Catalogue(server, self.low.get_tool_input_schema)
         self.permissions = Permissions(server, self.low.get_tool_input_schema or _no_schema)
         self._install_boundary(state_security)

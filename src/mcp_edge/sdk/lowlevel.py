@@ -17,6 +17,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.tools.base import Tool
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 from pydantic import ValidationError
+from starlette.routing import BaseRoute
 
 _MAX_QUOTED_CHARS = 300
 _MOST_LISTED = 1000
@@ -31,6 +32,15 @@ def lowlevel_server(server: MCPServer[Any]) -> Server[Any]:
     """
     server.streamable_http_app()
     return server.session_manager.app
+
+
+def custom_routes(server: MCPServer[Any]) -> list[BaseRoute]:
+    """The routes that were made with `@server.custom_route`.
+
+    `MCPServer` has no public property for them. `streamable_http_app()` puts its own route before them.
+    """
+    app = server.streamable_http_app()
+    return [route for route in app.routes if getattr(route, "path", None) != "/mcp"]
 
 
 def tool_named(server: MCPServer[Any], name: str) -> Tool | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -116,18 +118,19 @@ class Upstream:
                 credential, or `path` leads elsewhere. What was sent may have taken effect.
             UrlElicitationRequiredError: the user has to connect an account first. Let it pass: it asks the user.
         """
-
-        url = _below(self.base_url, path)
+        request = partial(
+            self.client.build_request, method, _below(self.base_url, path), params=params, json=json, timeout=timeout_s
+        )
 
         async def send(token: str) -> httpx.Response:
-            headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
-            request = self.client.build_request(
-                method, url, params=params, json=json, headers=headers, timeout=timeout_s
-            )
-            return await exchange(
-                self.client, request, timeout_s=timeout_s, max_bytes=max_bytes, codings=CODINGS
-            )  # some APIs compress without being asked
+            sent = request(headers={"authorization": f"Bearer {token}", "accept": "application/json"})
+            # Some APIs compress without being asked.
+            return await exchange(self.client, sent, timeout_s=timeout_s, max_bytes=max_bytes, codings=CODINGS)
 
+        return await self._with_token(send)
+
+    async def _with_token(self, send: Callable[[str], Awaitable[httpx.Response]]) -> httpx.Response:
+        """What `send` gets with the caller's token, renewed once if need be."""
         own = self.credential
         if isinstance(own, str):
             return await send(own)

@@ -60,14 +60,7 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         TooMany: its messages are more than the host's limiter allows; nothing of it was done.
         InsufficientScope: the user may not do all of it; nothing of it was done.
     """
-    if not REVISIONS[session.version].has_batches:
-        raise BadRequest(f"Batches exist in revision {BATCHING.version} only; send one message.")
-    if not 0 < len(messages) <= _MOST:
-        raise BadRequest(f"A batch holds 1 to {_MOST} messages.")
-    kinds = [jsonrpc.kind(message) for message in messages]
-    if any(message.get("method") == "initialize" for message in messages):
-        raise BadRequest("initialize must be sent alone.")
-
+    kinds = _check(session, messages)
     await _check_scopes(core, user, messages)
     await rate_limit.check(core.platform, request, user, len(messages) - 1)  # the request itself has been counted
     began, room = core.platform.clock(), asyncio.Semaphore(_AT_ONCE)
@@ -75,9 +68,7 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
     def duties(call: Call) -> Duties:
         return Duties(
             Slot(core.platform, "streams", user),
-            Cancellation(
-                core.platform, session.key, call.message[2], lambda: began
-            ),  # what was cancelled since it came
+            Cancellation(core.platform, session.key, call.message[2], lambda: began),
             SessionLife(core, session, every_s=0),
         )
 
@@ -100,6 +91,22 @@ async def post(core: Core, request: Request, user: User, session: Session, messa
         await request.answer(200, b"[" + b",".join(answers) + b"]")
     else:
         await request.answer(202)
+
+
+def _check(session: Session, messages: list[Any]) -> list[str]:
+    """The kinds of the messages, which may stand in one batch.
+
+    Raises:
+        BadRequest: as `post`.
+    """
+    if not REVISIONS[session.version].has_batches:
+        raise BadRequest(f"Batches exist in revision {BATCHING.version} only; send one message.")
+    if not 0 < len(messages) <= _MOST:
+        raise BadRequest(f"A batch holds 1 to {_MOST} messages.")
+    kinds = [jsonrpc.kind(message) for message in messages]
+    if any(message.get("method") == "initialize" for message in messages):
+        raise BadRequest("initialize must be sent alone.")
+    return list(kinds)
 
 
 async def _check_scopes(core: Core, user: User, messages: list[Any]) -> None:

@@ -96,8 +96,7 @@ def _redirect_provider(
     admission: Admission,
     keeps_tokens: bool,
 ) -> RedirectProvider:
-    if not client_id:
-        raise ConfigurationError(f"{prefix}_CLIENT_ID is not set: register this server at the provider first.")
+    client_id = _registered(prefix, client_id)
     if admission.by_login and kind != "github":
         raise ConfigurationError(f"MCP_ALLOWED_USERS: only GitHub knows login names; {kind} does not.")
     secret = client_secret.get_secret_value() if client_secret else ""
@@ -106,14 +105,11 @@ def _redirect_provider(
             from mcp_edge.auth.identity.github import GitHub  # noqa: PLC0415
             from mcp_edge.auth.identity.sentry import Sentry  # noqa: PLC0415
 
-            return (GitHub if kind == "github" else Sentry)(
-                platform,
-                base_url=issuer or "",
-                client_id=client_id,
-                client_secret=secret,
-                scopes=scopes,
+            provider = GitHub if kind == "github" else Sentry
+            return provider(
+                platform, base_url=issuer or "", client_id=client_id, client_secret=secret, scopes=scopes,
                 admission=admission,
-            )
+            )  # fmt: skip
         case "oidc":
             if not issuer:
                 raise ConfigurationError(f"{prefix}_ISSUER is not set: name the OpenID Connect provider's issuer URL.")
@@ -128,3 +124,9 @@ def _redirect_provider(
                 admission=admission,
                 keeps_tokens=keeps_tokens,
             )
+
+
+def _registered(prefix: str, client_id: str | None) -> str:
+    if not client_id:
+        raise ConfigurationError(f"{prefix}_CLIENT_ID is not set: register this server at the provider first.")
+    return client_id

@@ -6,16 +6,16 @@ All URLs come from the configured public URL, whatever a request's headers say. 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.protocol import cors
 from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.routing import Route, Who
 from mcp_edge.protocol.urls import ENDPOINTS, Urls
 
-Handler = Callable[[Request], Awaitable[None]]
 Document = dict[str, Any]
 
 NAME = "oauth-protected-resource"
@@ -30,14 +30,14 @@ class MetadataDocuments:
         self, paths: Sequence[str], scopes: Callable[[], Awaitable[Scopes]], make: Callable[[str, Scopes], Document]
     ) -> None:
         """`make` is given a path of `paths` and the server's scopes."""
-        self._paths = frozenset(paths)
+        self._paths = tuple(paths)
         self._scopes = scopes
         self._make = make
         self._made: dict[str, bytes] = {}
 
-    def route(self, path: str) -> Handler | None:
-        """The handler of a path, or None."""
-        return self._publish if path in self._paths else None
+    def routes(self) -> Iterator[Route]:
+        """The routes of the documents."""
+        return (Route(path, self._publish, Who.ANYBODY) for path in self._paths)
 
     async def _publish(self, request: Request) -> None:
         if await cors.preflighted(request, "GET", "HEAD"):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """One row of the table: how a path is served."""
+class Endpoint:
+    """How a path is served."""
 
     handler: Callable[[], Handler]
     """Imports the handler."""
@@ -30,11 +30,6 @@ class Route:
     """Whether scripts of any site may ask (CORS)."""
     page: bool = False
     """Whether the handler answers a browser with pages, or a program with JSON."""
-
-
-def find_route(path: str) -> Route | None:
-    """The row of `path`, which has no query; None where the path is none of the authorization server's."""
-    return _CONNECT if path.startswith("/connect/") else _ROUTES.get(path)
 
 
 def _token() -> Handler:
@@ -115,19 +110,19 @@ def _connect() -> Handler:
     return connect
 
 
-_ROUTES = {
-    "/token": Route(_token, "token", ("POST",), any_origin=True),
-    "/revoke": Route(_revoke, "revoke", ("POST",), any_origin=True),
-    "/introspect": Route(_introspect, "introspect", ("POST",)),
-    "/register": Route(_register, "new-client", ("POST",), any_origin=True),
-    "/authorize": Route(_authorize, "authorize", ("GET",), page=True),
-    "/consent": Route(_consent, "consent", ("GET", "POST"), page=True),
-    "/sign-in": Route(_sign_in, None, ("GET", "POST"), page=True),
-    "/sign-out": Route(_sign_out, "apps", ("POST",), page=True),
-    "/apps": Route(_apps, "apps", ("GET", "POST"), page=True),
-    "/oauth/callback": Route(_callback, "callback", ("GET",), page=True),
-    "/oauth/connected": Route(_connected, "callback", ("GET", "POST"), page=True),
-    "/style.css": Route(_stylesheet, None, ("GET", "HEAD"), page=True),
+ENDPOINTS = {
+    "/token": Endpoint(_token, "token", ("POST",), any_origin=True),
+    "/revoke": Endpoint(_revoke, "revoke", ("POST",), any_origin=True),
+    "/introspect": Endpoint(_introspect, "introspect", ("POST",)),
+    "/register": Endpoint(_register, "new-client", ("POST",), any_origin=True),
+    "/authorize": Endpoint(_authorize, "authorize", ("GET",), page=True),
+    "/consent": Endpoint(_consent, "consent", ("GET", "POST"), page=True),
+    "/sign-in": Endpoint(_sign_in, None, ("GET", "POST"), page=True),
+    "/sign-out": Endpoint(_sign_out, "apps", ("POST",), page=True),
+    "/apps": Endpoint(_apps, "apps", ("GET", "POST"), page=True),
+    "/oauth/callback": Endpoint(_callback, "callback", ("GET",), page=True),
+    "/oauth/connected": Endpoint(_connected, "callback", ("GET", "POST"), page=True),
+    "/style.css": Endpoint(_stylesheet, None, ("GET", "HEAD"), page=True),
+    "/connect/": Endpoint(_connect, "connect", ("GET", "POST"), page=True),
 }
-_CONNECT = Route(_connect, "connect", ("GET", "POST"), page=True)
-"""Every path below /connect/."""
+"""Every path of the authorization server but those of its metadata; `/connect/` stands for every path below it."""

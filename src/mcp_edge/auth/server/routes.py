@@ -20,12 +20,13 @@ from mcp_edge.auth.server.clients.accepted import AcceptedClients
 from mcp_edge.auth.server.grants.grants import Grants
 from mcp_edge.auth.server.metadata import server_metadata
 from mcp_edge.auth.server.model import Client, OAuthError
-from mcp_edge.auth.server.route_table import Route, find_route
+from mcp_edge.auth.server.route_table import ENDPOINTS, Endpoint
 from mcp_edge.errors import CallerError, ConfigurationError, Problem, StoreUnavailable, TooMany
 from mcp_edge.platform import Accounts, Platform
 from mcp_edge.protocol import cors
 from mcp_edge.protocol.keyring import KeyRing
 from mcp_edge.protocol.request import Request
+from mcp_edge.protocol.routing import Route, Who
 from mcp_edge.protocol.urls import Urls
 
 if TYPE_CHECKING:
@@ -69,12 +70,13 @@ class ServerRoutes:
         about_resources = resource_metadata(self._urls, scopes, authorization_servers=[self._urls.issuer])
         self._documents = (about_resources, server_metadata(self._urls, scopes, settings))
 
-    def find(self, path: str) -> Handler | None:
-        """The handler of a path, or None."""
-        route = find_route(path)
-        if route is not None:
-            return partial(self._serve_page if route.page else self._serve_json, route)
-        return next((found for documents in self._documents if (found := documents.route(path))), None)
+    def routes(self) -> tuple[Route, ...]:
+        """The routes of the authorization server."""
+        endpoints = [
+            Route(path, partial(self._serve_page if endpoint.page else self._serve_json, endpoint), Who.ANYBODY)
+            for path, endpoint in ENDPOINTS.items()
+        ]
+        return (*endpoints, *(route for documents in self._documents for route in documents.routes()))
 
     @cached_property
     def accounts(self) -> Accounts | None:
@@ -114,15 +116,15 @@ class ServerRoutes:
             linked_accounts=linked_accounts,
         )
 
-    async def _serve_json(self, route: Route, request: Request) -> None:
+    async def _serve_json(self, endpoint: Endpoint, request: Request) -> None:
         """Serve a client, in JSON, its mistakes too (RFC 6749 §5.2)."""
         try:
-            if route.any_origin and await cors.preflighted(request, *route.methods):
+            if endpoint.any_origin and await cors.preflighted(request, *endpoint.methods):
                 return
-            request.only(*route.methods)
-            if not route.any_origin:
+            request.only(*endpoint.methods)
+            if not endpoint.any_origin:
                 self._server.browsers.check_program(request)
-            await self._counted(route, self._server, request)
+            await self._counted(endpoint, self._server, request)
         except (CallerError, StoreUnavailable) as e:
             if isinstance(e, CallerError):
                 self._record(request, e)
@@ -136,23 +138,23 @@ class ServerRoutes:
         address = self._server.attempts.address(request)
         decided(request.path.removeprefix("/"), "refused", client=client, address=address, reason=reason)
 
-    async def _serve_page(self, route: Route, request: Request) -> None:
+    async def _serve_page(self, endpoint: Endpoint, request: Request) -> None:
         """Serve a browser, in pages, its mistakes too."""
         from mcp_edge.auth.server.browser.pages import with_error_pages  # noqa: PLC0415
 
-        await with_error_pages(partial(self._visited, route))(self._server, request)
+        await with_error_pages(partial(self._visited, endpoint))(self._server, request)
 
-    async def _visited(self, route: Route, server: AuthorizationServer, request: Request) -> None:
+    async def _visited(self, endpoint: Endpoint, server: AuthorizationServer, request: Request) -> None:
         """Count what the user of a browser asks for: not what another site's page has it ask for, any number of times,
         which would keep that user and the neighbours out."""
-        request.only(*route.methods)
+        request.only(*endpoint.methods)
         server.browsers.check_visit(request)
-        await self._counted(route, server, request)
+        await self._counted(endpoint, server, request)
 
-    async def _counted(self, route: Route, server: AuthorizationServer, request: Request) -> None:
-        if route.counted_as is not None:
-            await server.attempts.check(request, route.counted_as)
-        await route.handler()(server, request)
+    async def _counted(self, endpoint: Endpoint, server: AuthorizationServer, request: Request) -> None:
+        if endpoint.counted_as is not None:
+            await server.attempts.check(request, endpoint.counted_as)
+        await endpoint.handler()(server, request)
 
 
 def _error_code(e: CallerError | StoreUnavailable) -> str:

@@ -29,6 +29,7 @@ from mcp_edge.text.hashing import short_hash
 from mcp_edge.user import User
 
 ANOTHER_USER = "Who is signed in has changed since this page was shown. Please look again."
+NOTHING_CHOSEN = "Choose at least one thing that the app may do, or deny."
 SIGNED_IN = "You are signed in now. This app has not been allowed anything yet: allow it only if you began this."
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -109,14 +110,13 @@ async def consent(server: AuthorizationServer, request: Request) -> None:
         decided("sign-out", "allowed", principal=user.principal if user else "", client=client.id)
         await send_consent_page(server, request, client, replace(flow, scopes=requested.scopes), requested, None)
         return
-    problem = ""
     scopes = _chosen(await server.scopes(), flow, answer, choice)
     if shown_to(user) != flow.shown_to:
-        problem, flow = ANOTHER_USER, replace(flow, scopes=requested.scopes)
-    elif not scopes:
-        problem = "Choose at least one thing that the app may do, or deny."
-    if problem:
-        await send_consent_page(server, request, client, flow, requested, user, problem=problem)
+        whole = replace(flow, scopes=requested.scopes)
+        await send_consent_page(server, request, client, whole, requested, user, problem=ANOTHER_USER)
+        return
+    if not scopes:
+        await send_consent_page(server, request, client, flow, requested, user, problem=NOTHING_CHOSEN)
         return
     flow = replace(flow, scopes=scopes)
     if user is None or await must_sign_in(server, user):
