@@ -33,7 +33,11 @@ def names(module: ModuleType) -> list[str]:
     if listed is not None:
         return sorted(listed)
     own = module.__name__  # a constant does not say where it is from
-    return sorted(n for n, v in vars(module).items() if n[0] != "_" and getattr(v, "__module__", own) == own)
+    return sorted(
+        n
+        for n, v in vars(module).items()
+        if n[0] != "_" and not isinstance(v, ModuleType) and getattr(v, "__module__", own) == own
+    )
 
 
 def _module(module: ModuleType) -> Iterator[str]:

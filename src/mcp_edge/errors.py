@@ -28,7 +28,7 @@ Whoever these are raised for catches them, so none becomes an answer of its own:
 ├── Full                    every place of a quota is taken (records.ceilings)
 ├── Unanswered              a question has no answer in time (records.questions)
 ├── LeaseLost               another instance runs the stream now (records.stream_log)
-├── Released                a suspended call leaves this instance (calls.suspension)
+├── Suspended               a suspended call leaves this instance (calls.failures)
 └── Gone                    the client has left before its request was whole (protocol.request)
 
 A bug is any other exception: logged once with the request id, answered with a fixed message.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs import rooms
 from tests.docs.options import PAGE, page
 from tests.docs.pages import PAGES, blocks, prose
 from tests.docs.reader import Reader
@@ -74,3 +75,15 @@ def test_each_module_has_its_place_in_the_table_of_layers() -> None:
     assert sorted(named) == sorted(
         f"{path.name}/" if path.is_dir() else path.stem for path in package if path.name != "py.typed"
     )
+
+
+def test_the_page_of_modules_is_that_of_the_tree() -> None:
+    assert rooms.PAGE.read_text(encoding="utf-8") == rooms.page(), "write it: python -m tests.docs.rooms"
+
+
+def test_each_module_has_a_sentence_of_its_own() -> None:
+    rows = [row for row in rooms.page().splitlines() if row.startswith("| [")]
+    told = [row.split(" | ")[1].removesuffix(" |") for row in rows]
+
+    assert [row for row, sentence in zip(rows, told, strict=True) if len(sentence) < 15] == []
+    assert len(set(told)) == len(told)

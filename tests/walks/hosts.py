@@ -134,7 +134,9 @@ def _platform() -> dict[str, SimpleNamespace]:
 
     ffi = SimpleNamespace(JsException=RuntimeError, jsnull=object(), to_js=same)
     return {
-        "js": SimpleNamespace(Object=SimpleNamespace(fromEntries=entries), Response=SimpleNamespace(new=response)),
+        "js": SimpleNamespace(
+            Object=SimpleNamespace(fromEntries=entries, keys=vars), Response=SimpleNamespace(new=response)
+        ),
         "pyodide": SimpleNamespace(ffi=ffi),
         "pyodide.ffi": ffi,
         "workers": SimpleNamespace(Request=object, WorkerEntrypoint=_Entrypoint, python_to_rpc=same),

@@ -23,6 +23,7 @@ Go = Callable[[], Awaitable[None]]
 async def _deployed(**settings: float) -> AsyncGenerator[tuple[Deployment, Instance, Instance]]:
     edge = Deployment()
     try:
+        edge.clock.start()
         yield edge, *edge.pair(auth="keys", **settings)
     finally:
         await edge.close()

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[Request], Awaitable[None]]
 _NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 
 

@@ -6,7 +6,6 @@ It knows nothing of the GET that it is held for but where to write.
 from __future__ import annotations
 
 import contextlib
-import logging
 from dataclasses import replace
 from typing import Any
 
@@ -36,8 +35,6 @@ from mcp_edge.user import User
 from mcp_edge.wires.http_sse.answer import SharedStream
 from mcp_edge.wires.listening import messages_of
 from mcp_edge.wires.session_requests import connection_of, open_session
-
-logger = logging.getLogger(__name__)
 
 _SELDOM = 4
 """Only the inbox is looked into every time; all else every so many times, since each look costs a read of the store."""
