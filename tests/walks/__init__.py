@@ -5,7 +5,11 @@
 *Modules*: the distinct modules of the product whose functions run. The product is `src/mcp_edge`, `lambda/` and
 `worker/`. All of its modules count, down to the smallest helper. Imports do not count, nor does code that is generated
 (the `__init__` of a dataclass), nor the fork's server, nor the SDK: what the SDK calls counts as called by the module
-that called the SDK. Each walk is done twice and the second time is traced, so that what is made lazily is made.
+that called the SDK. `protocol.eager` steps a coroutine as the interpreter does, and counts as the interpreter. Each
+walk is done twice and the second time is traced, so that what is made lazily is made.
+
+*Walked*: the modules that enter another one in this walk. The others are look-ups: the reader reads one function of
+them and is back.
 
 *Returns*: a module is entered by a call from another module. The module that enters it first is where a reader finds
 it. Each further module that calls into it brings the reader back to a module that they have left: one return. So the
@@ -13,8 +17,7 @@ returns are the distinct pairs (calling module, entered module) beyond those by 
 call that returns to its caller is no return; a loop and a second call between the same two modules add nothing. No
 returns means that the modules form a tree.
 
-*Leading on*: the returns to a module that itself enters another one in this walk. The other returns are look-ups: the
-reader reads one function and is back.
+*Leading on*: the returns to a module that is walked through. The other returns are to look-ups.
 
 *Upward*: the calls (calling module, called function) back into a module that stands higher than the calling one: it
 imports, directly or not, more modules of the product. The calling module cannot name what it calls, so a reader cannot

@@ -17,12 +17,12 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="print the path, too")
     options = parser.parse_args()
     logging.disable()
-    print(f"  {'':32} modules  returns  leading on  upward")
+    print(f"  {'':32} modules  walked  returns  leading on  upward")
     for name in options.walk or WALKS:
         title, scenario = WALKS[name]
         walk = asyncio.run(traced(scenario))
-        modules, returns, leading_on, upward = walk.figures()
-        print(f"{name} {title:32} {modules:7}  {returns:7}  {leading_on:10}  {upward:6}")
+        modules, walked, returns, leading_on, upward = walk.figures()
+        print(f"{name} {title:32} {modules:7}  {walked:6}  {returns:7}  {leading_on:10}  {upward:6}")
         if options.verbose:
             print("", *walk.path(), "", sep="\n    ")
 

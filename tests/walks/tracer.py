@@ -23,6 +23,7 @@ class Figures(NamedTuple):
     """What a walk amounts to."""
 
     modules: int
+    walked: int
     returns: int
     leading_on: int
     upward: int
@@ -68,10 +69,11 @@ class Walk:
         return found
 
     def figures(self) -> Figures:
-        """All four."""
+        """All five."""
         returns, callers = self.returns(), {step.caller for step in self.steps}
         leading_on = sum(module in callers for _, module in returns)
-        return Figures(len(self.entered()), len(returns), leading_on, len(self.upward()))
+        walked = sum(module in callers for module in self.entered())
+        return Figures(len(self.entered()), walked, len(returns), leading_on, len(self.upward()))
 
     def path(self) -> list[str]:
         """A line for each step, repetitions left out: what kind it is, what it calls, and from where."""

@@ -7,7 +7,6 @@ Each message is stored before it is sent. The client may leave and come back; on
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -61,6 +60,8 @@ class LoggedStream:
         self.began = core.platform.clock()
         """Epoch seconds: a cancellation counts from then on, whoever runs the call."""
         self.platform = core.platform
+        self.can_send_away = core.platform.streaming
+        """Whether the call can go on without a reader: a buffered host runs nothing after a response."""
         self._kernel, self._quotas = core.kernel, core.quotas
         self.message = message
         self._writer = writer
@@ -275,11 +276,6 @@ class LoggedStream:
         async with self.writer.lock:
             await journal.release()
             self._closed = True  # or the next heartbeat takes the lease back
-
-    @property
-    def close_early(self) -> Callable[[], Awaitable[None]] | None:
-        """Ends the response and leaves the call running; a buffered host runs nothing after a response."""
-        return self.send_away if self.platform.streaming else None
 
     async def send_away(self) -> None:
         """Send `retry`, end the response, and go on: the client resumes with its last event id."""

@@ -6,7 +6,7 @@ An outlet has `put`, `close` and `can_ask`, and inherits from no other. It knows
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from mcp_edge.calls.outcome import Outcome
@@ -37,8 +37,12 @@ class Outlet(Protocol):
         ...
 
     @property
-    def close_early(self) -> Callable[[], Awaitable[None]] | None:
-        """Closes the event stream and leaves the call running, where the client can come back for the rest."""
+    def can_send_away(self) -> bool:
+        """Whether the client can be sent away while the call runs, because it can come back for the rest."""
+        ...
+
+    async def send_away(self) -> None:
+        """Close the event stream and leave the call running."""
         ...
 
     async def open(self) -> None:
@@ -100,8 +104,7 @@ class JsonOrStream:
     The stream is not logged: this is 2026-07-28, where closing it cancels the call.
     """
 
-    can_ask = False
-    close_early = None
+    can_ask = can_send_away = False
     _closed = False
     _writer: sse.Writer | None = None
     _progress: Progress | None = None
@@ -152,6 +155,9 @@ class JsonOrStream:
                 await self.writer.send(sse.frame(held))
             await self.writer.send(sse.frame(message))
 
+    async def send_away(self) -> None:
+        """Nobody could come back."""
+
     async def flush(self) -> None:
         """Send the progress message that has been held back, and a comment where nothing was sent for a while."""
         async with self.writer.lock:
@@ -181,8 +187,7 @@ class JsonOrStream:
 class JsonOnly:
     """One JSON answer, whatever the call emits: that to `initialize`, whose head names the session."""
 
-    can_ask = is_stream = detached = False
-    close_early = None
+    can_ask = can_send_away = is_stream = detached = False
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -199,6 +204,9 @@ class JsonOnly:
     def detach(self) -> None:
         """Nobody has to know."""
 
+    async def send_away(self) -> None:
+        """There is no stream."""
+
     async def close(self, outcome: Outcome) -> bool:
         """Send the answer."""
         assert outcome.body is not None  # nobody cancels what has no id yet
@@ -209,8 +217,7 @@ class JsonOnly:
 class Nowhere:
     """Where nothing may be sent: the handler of a notification has no response to put a message in."""
 
-    can_ask = is_stream = detached = False
-    close_early = None
+    can_ask = can_send_away = is_stream = detached = False
 
     async def open(self) -> None:
         """There is no stream."""
@@ -223,6 +230,9 @@ class Nowhere:
 
     def detach(self) -> None:
         """Nobody has to know."""
+
+    async def send_away(self) -> None:
+        """There is no stream."""
 
     async def close(self, outcome: Outcome) -> bool:
         """There is no response."""

@@ -45,8 +45,12 @@ class Outlet(Protocol):
         ...
 
     @property
-    def close_early(self) -> Callable[[], Awaitable[None]] | None:
-        """Closes the event stream and leaves the call running, where the client can come back for the rest."""
+    def can_send_away(self) -> bool:
+        """Whether the client can be sent away while the call runs, because it can come back for the rest."""
+        ...
+
+    async def send_away(self) -> None:
+        """Close the event stream and leave the call running."""
         ...
 
 
@@ -132,7 +136,7 @@ class Dispatch:
     @property
     def close_sse_stream(self) -> Callable[[], Awaitable[None]] | None:
         """`ctx.close_sse_stream` of the SDK."""
-        return self.outlet.close_early
+        return self.outlet.send_away if self.outlet.can_send_away else None
 
     @property
     def cancel_requested(self) -> anyio.Event:

@@ -29,8 +29,7 @@ _AT_ONCE = 16
 class Member:
     """The outlet of one request of a batch: it keeps the response; a request that was stopped has none."""
 
-    can_ask = is_stream = detached = False
-    close_early = None
+    can_ask = can_send_away = is_stream = detached = False
     answer = b""
 
     async def open(self) -> None:
@@ -44,6 +43,9 @@ class Member:
 
     def detach(self) -> None:
         """A disconnect is not a cancellation."""
+
+    async def send_away(self) -> None:
+        """There is no stream."""
 
     async def close(self, outcome: Outcome) -> bool:
         """Keep the response."""

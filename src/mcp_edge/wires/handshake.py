@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from mcp_edge.calls.call import Call
 from mcp_edge.calls.core import Core
-from mcp_edge.calls.logged_call import logged_call
+from mcp_edge.calls.logged_duties import logged_duties
 from mcp_edge.calls.logged_stream import LoggedStream
 from mcp_edge.calls.outlets import JsonOnly
 from mcp_edge.protocol import jsonrpc
@@ -54,7 +54,7 @@ async def _call(core: Core, request: Request, user: User, session: Session, mess
     if prefers_stream(request.raw.get(b"accept", b"")):
         await core.kernel.permissions.check(user, method, params)  # a stream that has begun has no other status
         await outlet.start()
-    call = logged_call(core, request, user, outlet)
+    call = Call(core, request, user, session, outlet.message, outlet, duties=logged_duties)
     await call.run(connection_of(call, session))
 
 

@@ -12,7 +12,7 @@ from mcp_edge.calls.call import Call
 from mcp_edge.calls.core import Core
 from mcp_edge.calls.duties import OneReader
 from mcp_edge.calls.failures import Interrupted
-from mcp_edge.calls.logged_call import logged_call
+from mcp_edge.calls.logged_duties import logged_duties
 from mcp_edge.calls.logged_stream import LoggedStream
 from mcp_edge.calls.open_stream import OpenStream
 from mcp_edge.calls.outcome import Outcome, Stop
@@ -126,6 +126,6 @@ async def _run_on(
     async def resumed(call: Call) -> Any:
         return await suspension.resume(call, outlet, LogReader(core.platform, journal.stream, head.asked_after))
 
-    call = logged_call(core, request, user, outlet)
+    call = Call(core, request, user, session, outlet.message, outlet, duties=logged_duties)
     again = None if head.again else interrupted
     await call.run(connection_of(call, session), resumed if head.suspended else again)

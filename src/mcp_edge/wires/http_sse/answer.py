@@ -29,8 +29,7 @@ class Stream(Protocol):
 class SharedStream:
     """Nothing here begins or ends a response."""
 
-    is_stream = detached = False
-    close_early = None
+    is_stream = detached = can_send_away = False
     _closed = False
 
     def __init__(
@@ -64,6 +63,9 @@ class SharedStream:
 
     def detach(self) -> None:
         """The stream notices by itself."""
+
+    async def send_away(self) -> None:
+        """The stream is not the call's to close."""
 
     async def close(self, outcome: Outcome) -> bool:
         """Send the response. A request that was stopped has none."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from mcp_edge.calls.call import Call
-from mcp_edge.calls.core import Core
 from mcp_edge.calls.duties import Cancellation, Credential, Duties, Every, Flush, SessionLife, Slot
 from mcp_edge.calls.logged_stream import LoggedStream
 from mcp_edge.calls.outcome import Stop
-from mcp_edge.protocol.request import Request
-from mcp_edge.user import User
 
 
 class Lease:
@@ -45,18 +44,15 @@ class HandOver:
         return None
 
 
-def logged_call(core: Core, request: Request, user: User, outlet: LoggedStream) -> Call:
-    """The call that `outlet` belongs to."""
-
-    def duties(call: Call) -> Duties:
-        return Duties(
-            Slot(core.platform, "streams", user, lambda: outlet.name),
-            Flush(outlet.flush),
-            Cancellation(core.platform, outlet.session.key, outlet.message[2], lambda: outlet.began),
-            Credential(core, request, user),
-            SessionLife(core, outlet.session),
-            Lease(outlet),
-            HandOver(outlet),
-        )
-
-    return Call(core, request, user, outlet.session, outlet.message, outlet, duties=duties)
+def logged_duties(call: Call) -> Duties:
+    """What has to be looked after in a call whose outlet is a `LoggedStream`."""
+    outlet = cast("LoggedStream", call.outlet)
+    return Duties(
+        Slot(call.platform, "streams", call.user, lambda: outlet.name),
+        Flush(outlet.flush),
+        Cancellation(call.platform, outlet.session.key, call.message[2], lambda: outlet.began),
+        Credential(call.core, call.request, call.user),
+        SessionLife(call.core, outlet.session),
+        Lease(outlet),
+        HandOver(outlet),
+    )
