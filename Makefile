@@ -44,7 +44,8 @@ test-deep: $(TESTED)
 	$(SERIAL) -m "deep and serial"
 
 # The tests that call the core in their own process: of what other processes run, nothing is counted.
-IN_PROCESS = tests/wires tests/sdk tests/identity tests/resource tests/telemetry tests/my_server
+IN_PROCESS = tests/wires tests/sdk tests/protocol tests/auth/identity tests/auth/resource tests/telemetry tests/my_server \
+	tests/test_start.py tests/hosts/cloudflare/test_limiter.py
 coverage: $(VENV)/.dev
 	$(PARALLEL) --cov --cov-report=term -m "not serial and not deep" $(IN_PROCESS)
 

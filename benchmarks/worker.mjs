@@ -1,6 +1,6 @@
 // CPU of the main thread per request, on Pyodide under this Node: contenders take turns in blocks, within one isolate.
 // The second argument: {"seconds", "calls", "contenders": {name: {"headers", "body", "entry"}}}. Prints one line of JSON.
-import { env, host, operations, python, run, times } from "../tests/worker/load.mjs";
+import { env, host, operations, python, run, times } from "../tests/hosts/cloudflare/load.mjs";
 
 const { seconds, calls, contenders } = JSON.parse(process.argv[3]);
 const entries = {

@@ -14,9 +14,9 @@ from typing import Any
 
 from benchmarks.report import Part, Row, Target, at_most, progress
 from benchmarks.wire import Answer, Era, Request, check, prepare
+from tests.hosts.cloudflare.isolates import Isolates
 from tests.support.http_host import HttpHost
 from tests.support.node import node_command, node_env
-from tests.worker.isolates import Isolates
 
 APP = "benchmarks.echo:create_server"
 CALLS = 40

@@ -1,5 +1,5 @@
-"""What all tests share: one event loop library, how many inputs hypothesis tries, which tests one worker runs, and the
-emulated engines."""
+"""What all tests share: one event loop library, how many inputs hypothesis tries, which tests one worker runs, the
+emulated engines, and `edge`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] - typed, but not marked so
 
-from tests.storage.miniflare import miniflare
+from tests.support.edge import edge
+from tests.support.miniflare import miniflare
 from tests.support.ministack import ministack
+
+__all__ = ["edge"]
 
 # Each input goes through the whole app, so generation is a small part of the time and its speed depends on the machine:
 # what hypothesis calls too slow is no fault of the strategy.
@@ -24,9 +27,12 @@ settings.register_profile("ci", derandomize=True, deadline=None, database=None, 
 settings.register_profile("local", deadline=None, suppress_health_check=_UNHURRIED)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
-_TOGETHER = ("tests/clients/oauth/", "tests/clients/", "tests/lambda/")
+_TOGETHER = ("tests/clients/oauth/", "tests/clients/", "tests/hosts/aws_lambda/")
 """Folders whose tests share processes: one worker starts them."""
-_APART = ("tests/cli/", "tests/identity/", "tests/oauth/", "tests/storage/", "tests/wires/")
+_APART = (
+    "tests/auth/identity/", "tests/auth/server/", "tests/hosts/cli/", "tests/protocol/", "tests/records/", "tests/sdk/",
+    "tests/storage/", "tests/wires/",
+)  # fmt: skip
 """Folders whose tests share at most an emulated engine, which starts in a second: any worker takes the next test.
 Elsewhere one worker takes a module, with the fixtures of the module."""
 

@@ -17,7 +17,7 @@ from mcp.shared.subscriptions import ToolsListChanged
 from tests.clients.conftest import APP
 from tests.clients.python_client import MODERN, Peer, launched, until
 from tests.clients.server import GREETING
-from tests.support.fleet import ROOT
+from tests.support.root import ROOT
 
 pytestmark = [
     pytest.mark.anyio,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mcp_edge.records.keys import AUTHORIZATION, CORE, Row
-from tests.support.fleet import ROOT
+from tests.support.root import ROOT
 
 TABLES = {ROOT / "docs" / "architecture.md": CORE, ROOT / "docs" / "storage-schema.md": AUTHORIZATION}
 _BEGIN = "<!-- keys: written by `python -m tests.docs.keys` -->\n"

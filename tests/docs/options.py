@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcp_edge.hosts.cli.settings import markdown
-from tests.support.fleet import ROOT
+from tests.support.root import ROOT
 
 PAGE = ROOT / "docs" / "configuration.md"
 _BEGIN = "<!-- options: written by `python -m tests.docs.options` -->\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.fleet import ROOT
+from tests.support.root import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -20,7 +20,7 @@ NOT_RUN = {
     "make bench": "takes minutes, and measures nothing beside other tests",
     "npx wrangler": "needs a Cloudflare account",
     "pywrangler": "needs a Cloudflare account",
-    "sam": "deploys to an AWS account; tests/lambda builds and deploys to an emulator",
+    "sam": "deploys to an AWS account; tests/hosts/aws_lambda builds and deploys to an emulator",
     "uv run pywrangler": "needs a Cloudflare account",
     "uvx": "installs a tool of another project",
     "wrangler": "needs a Cloudflare account",

@@ -19,9 +19,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.docs.pages import Block
-from tests.support.fleet import ROOT, free_port
+from tests.support.fleet import free_port
 from tests.support.node import NODE_MODULES, node_env
 from tests.support.processes import TRACEBACK
+from tests.support.root import ROOT
 
 _COPIED = (
     ".npmrc",
@@ -37,7 +38,6 @@ _COPIED = (
     "tests/conftest.py",
     "tests/my_server",
     "tests/package-lock.json",
-    "tests/storage",
     "tests/support",
 )
 _SERVES = re.compile(r"^(make run|\S*mcp-edge serve)(?!.*--help)", re.MULTILINE)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.root import ROOT
+
 ROOTS = {"mcp_edge": ROOT / "src/mcp_edge", "my_server": ROOT / "src/my_server", "tests": ROOT / "tests"}
 DOTTED = re.compile(
     r"(?<![\w./@-])(mcp_edge|my_server|tests)((?:\.[A-Za-z_]\w*)+)(?::([A-Za-z_]\w*))?(?![\w/-])(?!\(\)\.)"

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES
-from tests.support.fleet import ROOT
+from tests.support.root import ROOT
 
 NOT_COPIED = shutil.ignore_patterns(".*", "node_modules", "build", "dist", "__pycache__")
 KEPT = {"__init__.py", "server.py", "conftest.py", "deployment.py"}
 FOLLOWERS = (
     "tests/docs/test_readme.py",
-    "tests/lambda/test_transcript.py",
-    "tests/worker/test_transcript.py",
-    "tests/transcript.py",
+    "tests/hosts/aws_lambda/test_transcript.py",
+    "tests/hosts/cloudflare/test_transcript.py",
+    "tests/support/transcript.py",
 )
 """What outside the fork's own folders knows the example."""
 SERVER = """
@@ -60,4 +60,4 @@ def test_every_other_test_is_collected_and_those_that_met_the_example_pass(tmp_p
 
     pytest_run("--collect-only")
     pytest_run("tests/docs/test_pages.py", "-k", "not every_command")
-    pytest_run("tests/oauth/test_authorization.py", "tests/test_upstream.py")
+    pytest_run("tests/auth/server/test_authorization.py", "tests/tools/test_upstream.py")

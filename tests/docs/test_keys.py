@@ -15,7 +15,7 @@ from mcp_edge.settings import Settings
 from mcp_edge.storage.cached import READ_BY_EVERY_REQUEST, WRITTEN_ONCE
 from mcp_edge.storage.cloudflare import NEEDS_D1
 from tests.docs.keys import TABLES, page
-from tests.support.fleet import ROOT
+from tests.support.root import ROOT
 
 SOURCES = ROOT / "src" / "mcp_edge"
 PREFIXES = {key.partition("/")[0] + "/" for row in (*CORE, *AUTHORIZATION) for key in row.keys}

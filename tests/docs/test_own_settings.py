@@ -15,8 +15,9 @@ from mcp_edge.errors import ConfigurationError
 from mcp_edge.hosts.cli.settings import table
 from mcp_edge.settings import Settings
 from tests.docs.pages import blocks
-from tests.support.fleet import ROOT, Fleet
+from tests.support.fleet import Fleet
 from tests.support.http_host import HttpHost
+from tests.support.root import ROOT
 from tests.support.session import Session, text
 
 KEY = "key-of-the-weather-service"

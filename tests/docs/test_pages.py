@@ -12,7 +12,7 @@ from tests.docs import rooms
 from tests.docs.options import PAGE, page
 from tests.docs.pages import PAGES, blocks, prose
 from tests.docs.reader import Reader
-from tests.support.fleet import ROOT
+from tests.support.root import ROOT
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _COMMANDS = {"sh", "console"}

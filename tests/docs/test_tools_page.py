@@ -31,7 +31,8 @@ from mcp_types import (
 from mcp_edge.records.keys import CORE
 from mcp_edge.settings import Settings
 from tests.docs.pages import blocks
-from tests.support.fleet import ROOT, Fleet
+from tests.support.fleet import Fleet
+from tests.support.root import ROOT
 
 MODERN, HANDSHAKE, HTTP_SSE = "2026-07-28", "2025-11-25", "sse"
 RUN_S = 120

@@ -13,8 +13,9 @@ from mcp_types import methods, version
 from pydantic import ValidationError
 
 from mcp_edge.protocol.revisions import HANDSHAKE_VERSIONS, LATEST_HANDSHAKE, MODERN, REVISIONS, Revision
+from tests.support.root import ROOT
 
-SOURCE = Path(__file__).parents[2] / "src/mcp_edge"
+SOURCE = ROOT / "src/mcp_edge"
 NAMED = re.compile(rf"(?:{'|'.join(REVISIONS)})(?!T)")
 """A revision's date, and no time of that day."""
 EVERY = pytest.mark.parametrize("revision", REVISIONS.values(), ids=REVISIONS)

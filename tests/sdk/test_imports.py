@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
-SOURCE = Path(__file__).parents[2] / "src/mcp_edge"
+from tests.support.root import ROOT
+
+SOURCE = ROOT / "src/mcp_edge"
 
 EVERYWHERE = {"mcp_types", "mcp.server.mcpserver", "mcp.shared.exceptions"}
 """What a server's author imports, too: the protocol's types, `MCPServer`, the errors."""

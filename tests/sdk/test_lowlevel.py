@@ -40,8 +40,8 @@ from mcp_edge.sdk import kernel, lowlevel
 from mcp_edge.sdk.connection import RequestConnection
 from mcp_edge.sdk.pagination import LISTS
 from mcp_edge.sdk.results import ResultWriter
-from tests.wires.deployment import ENVELOPE
-from tests.wires.test_kernel_contract import CALLS
+from tests.sdk.test_kernel_contract import CALLS
+from tests.support.deployment import ENVELOPE
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from mcp_edge.storage.ports import AtomicStore, Entry
-from tests.storage.clock import Clock
 from tests.storage.record_contract import AWKWARD_KEYS, BAD_KEYS, ORDERED, OUTSIDE, REFUSED
+from tests.support.clock import Clock
 
 
 async def increment(store: AtomicStore, key: str) -> int:

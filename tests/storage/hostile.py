@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.storage.miniflare import KV, Converted
+from tests.support.miniflare import KV, Converted
 
 SPREAD_S = 30
 CACHE_S = 60

@@ -9,7 +9,7 @@ import pytest
 
 from mcp_edge.storage.keys import MAX_KEY_BYTES
 from mcp_edge.storage.ports import RecordStore
-from tests.storage.clock import Clock
+from tests.support.clock import Clock
 
 # In the order of their UTF-8 bytes, which is not that of their UTF-16 units.
 ORDERED = [

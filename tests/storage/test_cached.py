@@ -13,10 +13,10 @@ from mcp_edge.storage.cloudflare_d1 import open_d1
 from mcp_edge.storage.cloudflare_kv import KVRecords
 from mcp_edge.storage.memory import MemoryRecords
 from mcp_edge.storage.ports import RecordStore
-from tests.storage.clock import Clock
 from tests.storage.hostile import CACHE_S, Location, Network
-from tests.storage.miniflare import D1, KV, Bridge
 from tests.storage.record_contract import RecordStoreContract
+from tests.support.clock import Clock
+from tests.support.miniflare import D1, KV, Bridge
 
 pytestmark = pytest.mark.anyio
 

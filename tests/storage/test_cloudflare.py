@@ -15,9 +15,9 @@ from mcp_edge.storage.cloudflare_kv import KVRecords
 from mcp_edge.storage.javascript import JsException
 from mcp_edge.storage.ports import Entry, RecordStore
 from tests.storage.atomic_contract import AtomicStoreContract
-from tests.storage.clock import Clock
-from tests.storage.miniflare import D1, KV, Bridge, Converted, Statement
 from tests.storage.record_contract import RecordStoreContract
+from tests.support.clock import Clock
+from tests.support.miniflare import D1, KV, Bridge, Converted, Statement
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,9 @@ import pytest
 from mcp_edge.storage.cached import LATE_S
 from mcp_edge.storage.cloudflare import open_cloudflare
 from tests.storage.hostile import Location, Network
-from tests.storage.miniflare import D1, KV, Bridge
-from tests.wires.asgi import Call
-from tests.wires.deployment import Deployment, Instance, text
+from tests.support.asgi import Call
+from tests.support.deployment import Deployment, Instance, text
+from tests.support.miniflare import D1, KV, Bridge
 
 pytestmark = pytest.mark.anyio
 

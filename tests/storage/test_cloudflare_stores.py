@@ -10,8 +10,8 @@ from mcp_edge.storage.cloudflare import NEEDS_D1, DowngradedAtomics, open_cloudf
 from mcp_edge.storage.cloudflare_d1 import D1Atomics, D1Records
 from mcp_edge.storage.cloudflare_kv import KVRecords
 from tests.storage.atomic_contract import AtomicStoreContract
-from tests.storage.clock import Clock
-from tests.storage.miniflare import D1, KV, Bridge
+from tests.support.clock import Clock
+from tests.support.miniflare import D1, KV, Bridge
 
 pytestmark = pytest.mark.anyio
 

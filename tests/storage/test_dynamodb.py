@@ -23,9 +23,9 @@ from mcp_edge.storage.dynamodb_client import DynamoDBClient, DynamoDBRefused
 from mcp_edge.storage.dynamodb_table import PART_BYTES, DynamoDBTable, create_table
 from mcp_edge.storage.ports import Entry
 from tests.storage.atomic_contract import AtomicStoreContract
-from tests.storage.clock import Clock
 from tests.storage.record_contract import ORDERED, RecordStoreContract
 from tests.storage.test_models import Machine
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from mcp_edge.storage.dynamodb import DynamoDBAtomics, DynamoDBRecords
 from mcp_edge.storage.dynamodb_client import DynamoDBClient
 from mcp_edge.storage.dynamodb_table import DynamoDBTable
 from tests.storage.faulty import Fault, FaultyProxy, faulty_proxy
-from tests.wires.deployment import Deployment, Instance, text
+from tests.support.deployment import Deployment, Instance, text
 
 pytestmark = pytest.mark.anyio
 

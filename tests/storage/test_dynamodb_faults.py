@@ -14,8 +14,8 @@ from mcp_edge.storage.dynamodb import PAST, DynamoDBAtomics, DynamoDBRecords
 from mcp_edge.storage.dynamodb_client import DynamoDBClient
 from mcp_edge.storage.dynamodb_table import PART_BYTES, DynamoDBTable
 from mcp_edge.storage.ports import AtomicStore, Entry
-from tests.storage.clock import Clock
 from tests.storage.faulty import CARRIED_OUT, FAULTS, Fault, FaultyProxy, faulty_proxy, first, then_throttled
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

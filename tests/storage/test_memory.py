@@ -9,8 +9,8 @@ import pytest
 
 from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords, open_memory
 from tests.storage.atomic_contract import AtomicStoreContract
-from tests.storage.clock import Clock
 from tests.storage.record_contract import RecordStoreContract
+from tests.support.clock import Clock
 
 
 class TestMemoryRecords(RecordStoreContract):

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from mcp_edge.storage.memory import open_memory
 from mcp_edge.storage.ports import AtomicStore, Entry, RecordStore
 from mcp_edge.storage.sqlite import open_sqlite
-from tests.storage.clock import Clock
+from tests.support.clock import Clock
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ import pytest
 from mcp_edge.errors import ConfigurationError, StoreUnavailable
 from mcp_edge.storage.sqlite import SCHEMA_VERSION, SQLiteAtomics, SQLiteDatabase, SQLiteRecords, open_sqlite
 from tests.storage.atomic_contract import AtomicStoreContract
-from tests.storage.clock import Clock
 from tests.storage.record_contract import RecordStoreContract
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

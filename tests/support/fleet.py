@@ -13,12 +13,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
 
 from tests.support.processes import Processes
+from tests.support.root import ROOT
 from tests.support.round_robin import RoundRobin
 
-ROOT = Path(__file__).resolve().parents[2]
 START_S = 30.0
 """Deadline for a process to become ready. Generous: two cores may be starting several at once."""
 
@@ -48,7 +47,7 @@ class Fleet(Processes):
     def __init__(
         self,
         *,
-        app: str = "tests.conformance_server:create_server",
+        app: str = "tests.support.conformance_server:create_server",
         count: int = 2,
         store: str,
         auth: str = "none",

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.root import ROOT
+
 TOOLS = ROOT / ".venv-lambda" / "bin"
 """`make test` installs requirements/lambda-test.txt there."""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

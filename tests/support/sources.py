@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.support.fleet import ROOT
+from tests.support.root import ROOT
 
 SOURCES = ROOT / "src"
 PACKAGES = ("mcp_edge", "my_server")

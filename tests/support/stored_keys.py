@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -45,3 +45,10 @@ def _looks(row: Row) -> re.Pattern[str]:
     """What the keys of a row look like."""
     looks = [re.sub("<[^>]*>", "[^/]+", re.escape(key)).replace("…", ".+") for key in row.keys]
     return re.compile("|".join(looks), re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def known_keys() -> Iterator[None]:
+    """Every test of a folder that imports this stores what the tables of keys know, and nothing else."""
+    with only_known_keys():
+        yield

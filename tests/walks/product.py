@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.root import ROOT
+
 _SOURCES = {ROOT / "src": "mcp_edge/**/*.py", ROOT / "lambda": "*.py", ROOT / "worker": "*.py"}
 """Where imports begin, and what of it is the product."""
 

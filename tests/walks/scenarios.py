@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from tests.oauth.deployment import authorize as authorized
-from tests.oauth.deployment import deploy
+from tests.auth.server.deployment import authorize as authorized
+from tests.auth.server.deployment import deploy
+from tests.support.asgi import DEADLINE_S
+from tests.support.deployment import KEYS, Deployment, Instance, text
 from tests.walks.hosts import lambda_streaming, worker
 from tests.walks.tracer import Scenario
-from tests.wires.asgi import DEADLINE_S
-from tests.wires.deployment import KEYS, Deployment, Instance, text
 from tests.wires.test_http_sse import Client
 from tests.wires.test_questions import ANN, LEASE_S, asked
 

@@ -1,40 +1,7 @@
-"""A deployment that must leave nothing running behind."""
+"""Every test stores what the tables of keys know, and nothing else."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from tests.support.stored_keys import known_keys
 
-import pytest
-
-from tests.support.stored_keys import only_known_keys
-from tests.wires.deployment import Deployment
-
-
-@pytest.fixture(autouse=True)
-def known_keys() -> Iterator[None]:
-    """Every test stores what the tables of keys know, and nothing else."""
-    with only_known_keys():
-        yield
-
-
-@pytest.fixture
-async def edge(anyio_backend: str) -> AsyncIterator[Deployment]:
-    """An empty deployment. After the test no task of the app's may be left: nothing runs after a response."""
-    del anyio_backend
-    before = asyncio.all_tasks()
-    deployment = Deployment()
-    yield deployment
-    await deployment.close()
-    for _ in range(20):
-        await asyncio.sleep(0)
-    left = {task for task in asyncio.all_tasks() - before if not _is_the_runners(task)}
-    for task in left:
-        task.cancel()
-    assert not left, f"left running: {left}"
-
-
-def _is_the_runners(task: asyncio.Task[object]) -> bool:
-    """Whether the task is the one that runs fixtures and tests."""
-    code = getattr(task.get_coro(), "cr_code", None)
-    return code is not None and "/anyio/" in code.co_filename
+__all__ = ["known_keys"]

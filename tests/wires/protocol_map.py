@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
+from tests.support.root import ROOT
 from tests.wires.clauses import CLAUSES
 
-HERE = Path(__file__).parent
-PAGE = HERE.parent.parent / "docs" / "protocol.md"
+TESTS = ROOT / "tests"
+PAGE = ROOT / "docs" / "protocol.md"
 
 WIRES = {
     "any": "Every wire",
@@ -21,30 +21,34 @@ WIRES = {
     "sse": "HTTP+SSE, revision 2024-11-05",
 }
 
+_FOLDERS = ("protocol", "wires")
+"""Where tests have marks."""
+
 _HEAD = """\
 # The protocol, clause by clause
 
-What the specification asks of a server on each wire, and the tests (in `tests/wires`) that hold it up. The official
+What the specification asks of a server on each wire, and the tests that hold it up. The official
 conformance suite runs besides. This page is generated from the tests' marks: `python -m tests.wires.protocol_map`.
 """
 
 
 def marks() -> Iterator[tuple[str, str, str]]:
-    """(clause, file, test) for each mark."""
-    for path in sorted(HERE.glob("test_*.py")):
+    """(clause, file below `tests/`, test) for each mark."""
+    for path in sorted(file for folder in _FOLDERS for file in (TESTS / folder).glob("test_*.py")):
+        file = path.relative_to(TESTS).as_posix()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "clause":
-                    yield from ((ast.literal_eval(name), path.name, node.name) for name in mark.args)
+                    yield from ((ast.literal_eval(name), file, node.name) for name in mark.args)
 
 
 def page() -> str:
     """The page as it must be."""
     tests: dict[str, list[str]] = {}
     for clause, file, test in marks():
-        tests.setdefault(clause, []).append(f"[`{test}`](../tests/wires/{file})")
+        tests.setdefault(clause, []).append(f"[`{test}`](../tests/{file})")
     parts = [_HEAD]
     for wire, title in WIRES.items():
         rows = [f"## {title}\n", "| clause | tests |", "|---|---|"]

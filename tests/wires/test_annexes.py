@@ -10,7 +10,7 @@ import pytest
 
 from mcp_edge.records.lease import NEVER
 from mcp_edge.records.stream_head import Head
-from tests.wires.deployment import Deployment, Instance, text
+from tests.support.deployment import Deployment, Instance, text
 from tests.wires.test_http_sse import STREAM, Client, lost
 from tests.wires.test_questions import asked
 from tests.wires.test_streams import LEASE_S, final

@@ -16,8 +16,8 @@ from mcp_edge.protocol.bounds import MAX_ANSWER_BYTES
 from mcp_edge.settings import Settings
 from mcp_edge.storage.ports import AtomicStore, Entry
 from mcp_edge.tools.current import changes_bus
-from tests.wires.asgi import Answer
-from tests.wires.deployment import Deployment, Instance, Session, text
+from tests.support.asgi import Answer
+from tests.support.deployment import Deployment, Instance, Session, text
 from tests.wires.test_http_sse import Client
 from tests.wires.test_questions import asked
 

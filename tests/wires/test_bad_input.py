@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mcp_edge.protocol import request as edge_request
-from tests.wires.asgi import Answer, Call, Headers
-from tests.wires.deployment import BOTH, ENVELOPE, MODERN, Deployment, Instance, Session, request, text
+from tests.support.asgi import Answer, Call, Headers
+from tests.support.deployment import BOTH, ENVELOPE, MODERN, Deployment, Instance, Session, request, text
 
 pytestmark = pytest.mark.anyio
 

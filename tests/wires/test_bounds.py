@@ -18,8 +18,8 @@ from mcp_edge.protocol.bounds import MAX_NAME_CHARS, MAX_URI_CHARS, MOST_PARAMET
 from mcp_edge.sdk.arguments import MAX_ERROR_CHARS, MOST_ERRORS
 from mcp_edge.settings import Settings
 from mcp_edge.tools.current import changes_bus
-from tests.wires.asgi import Call
-from tests.wires.deployment import ENVELOPE, MODERN, Deployment, Instance, Session, notification, request, text
+from tests.support.asgi import Call
+from tests.support.deployment import ENVELOPE, MODERN, Deployment, Instance, Session, notification, request, text
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mcp_edge.sdk.kernel import Kernel
-from tests.wires.deployment import Deployment, request
+from tests.support.deployment import Deployment, request
 from tests.wires.test_http_sse import Client
 
 pytestmark = pytest.mark.anyio

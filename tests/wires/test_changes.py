@@ -10,10 +10,10 @@ import pytest
 
 from mcp_edge.errors import StoreUnavailable
 from mcp_edge.protocol import sse
-from tests.storage.awaiting import Awaiting
-from tests.wires.asgi import Call
+from tests.support.asgi import Call
+from tests.support.awaiting import Awaiting
+from tests.support.deployment import HANDSHAKE, Deployment, Instance, Session, text
 from tests.wires.clauses import clause
-from tests.wires.deployment import HANDSHAKE, Deployment, Instance, Session, text
 
 pytestmark = pytest.mark.anyio
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.deployment import HANDSHAKE, Deployment, notification, request, text
 from tests.wires.clauses import clause
-from tests.wires.deployment import HANDSHAKE, Deployment, notification, request, text
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.wires.asgi import Answer, Call
+from tests.support.asgi import Answer, Call
+from tests.support.deployment import Deployment, Instance, bearer, notification, request, text
 from tests.wires.clauses import clause
-from tests.wires.deployment import Deployment, Instance, bearer, notification, request, text
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from tests.wires.deployment import Deployment, Instance, request, text
+from tests.support.deployment import Deployment, Instance, request, text
 
 pytestmark = pytest.mark.anyio
 

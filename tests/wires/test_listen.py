@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.wires.asgi import Call
+from tests.support.asgi import Call
+from tests.support.deployment import Deployment, Instance
 from tests.wires.clauses import clause
-from tests.wires.deployment import Deployment, Instance
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,8 @@ from mcp_edge.app import create_app
 from mcp_edge.calls.logged_stream import NOT_KEPT
 from mcp_edge.settings import Settings
 from mcp_edge.tools.current import changes_bus
-from tests.storage.awaiting import Awaiting
-from tests.wires.deployment import Deployment, Instance, text
+from tests.support.awaiting import Awaiting
+from tests.support.deployment import Deployment, Instance, text
 from tests.wires.test_http_sse import STREAM, Client
 from tests.wires.test_stored_bytes import stored
 

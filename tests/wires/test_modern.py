@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.wires.asgi import Headers
+from tests.support.asgi import Headers
+from tests.support.deployment import ENVELOPE, HANDSHAKE, MODERN, Deployment, notification, request, text
 from tests.wires.clauses import clause
-from tests.wires.deployment import ENVELOPE, HANDSHAKE, MODERN, Deployment, notification, request, text
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.wires.deployment import HANDSHAKE, Deployment, Instance, request
+from tests.support.deployment import HANDSHAKE, Deployment, Instance, request
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.wires.asgi import Answer, Call, Headers
-from tests.wires.deployment import BOTH, ENVELOPE, MODERN, Deployment, Session, request, text
+from tests.support.asgi import Answer, Call, Headers
+from tests.support.deployment import BOTH, ENVELOPE, MODERN, Deployment, Session, request, text
 
 INPUTS = pytest.mark.parametrize("inputs", [2_000, pytest.param(20_000, marks=pytest.mark.deep)])
 """Of all tests here together."""

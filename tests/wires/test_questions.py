@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.wires.asgi import Call
-from tests.wires.deployment import HANDSHAKE, Deployment, text
+from tests.support.asgi import Call
+from tests.support.deployment import HANDSHAKE, Deployment, text
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mcp_edge.records.quotas import SLOT_S
-from tests.wires.asgi import Call, Event
-from tests.wires.deployment import Deployment, Instance, Session, notification, request, text
+from tests.support.asgi import Call, Event
+from tests.support.deployment import Deployment, Instance, Session, notification, request, text
 from tests.wires.test_http_sse import STREAM, Client
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.wires.deployment import Deployment, Instance
+from tests.support.deployment import Deployment, Instance
 
 pytestmark = pytest.mark.anyio
 

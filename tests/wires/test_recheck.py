@@ -7,7 +7,7 @@ import pytest
 from mcp_edge.auth.authenticator import BearerKeys
 from mcp_edge.errors import Unauthenticated
 from mcp_edge.protocol.request import Request
-from tests.wires.deployment import Deployment, bearer
+from tests.support.deployment import Deployment, bearer
 
 pytestmark = pytest.mark.anyio
 

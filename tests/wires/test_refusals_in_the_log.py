@@ -9,10 +9,10 @@ import pytest
 from pydantic import SecretStr
 
 from mcp_edge.auth.modes import AuthMode
-from tests.wires import deployment
-from tests.wires.asgi import Headers
-from tests.wires.deployment import Deployment, Instance, bearer, notification, request
-from tests.wires.scoped import Badges, scoped_server
+from tests.support import deployment
+from tests.support.asgi import Headers
+from tests.support.deployment import Deployment, Instance, bearer, notification, request
+from tests.support.scoped import Badges, scoped_server
 
 pytestmark = pytest.mark.anyio
 

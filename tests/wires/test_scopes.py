@@ -18,10 +18,10 @@ from mcp_edge.auth.scopes import Scopes
 from mcp_edge.errors import ConfigurationError
 from mcp_edge.protocol.request import Request
 from mcp_edge.records.changes import Change, Changes
-from tests.wires import deployment
-from tests.wires.asgi import Answer
-from tests.wires.deployment import HANDSHAKE, Deployment, Instance, Session, bearer, json_of, request, text
-from tests.wires.scoped import SCOPES, Badges, scoped_server
+from tests.support import deployment
+from tests.support.asgi import Answer
+from tests.support.deployment import HANDSHAKE, Deployment, Instance, Session, bearer, json_of, request, text
+from tests.support.scoped import SCOPES, Badges, scoped_server
 
 pytestmark = pytest.mark.anyio
 

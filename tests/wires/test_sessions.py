@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.deployment import Deployment, Session, text
 from tests.wires.clauses import clause
-from tests.wires.deployment import Deployment, Session, text
 
 pytestmark = pytest.mark.anyio
 

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from tests.wires.asgi import Call
-from tests.wires.deployment import Deployment, notification, request, text
+from tests.support.asgi import Call
+from tests.support.deployment import Deployment, notification, request, text
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.storage.awaiting import Awaiting
-from tests.wires.asgi import Answer, Call
-from tests.wires.deployment import Deployment, Instance, notification, request, text
+from tests.support.asgi import Answer, Call
+from tests.support.awaiting import Awaiting
+from tests.support.deployment import Deployment, Instance, notification, request, text
 from tests.wires.test_http_sse import STREAM, Client
 from tests.wires.test_questions import asked
 

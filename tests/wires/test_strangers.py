@@ -18,8 +18,8 @@ from mcp_edge.auth.modes import AuthMode
 from mcp_edge.errors import Unauthenticated
 from mcp_edge.protocol.request import Request
 from mcp_edge.user import User
-from tests.wires.asgi import Call
-from tests.wires.deployment import Deployment, Instance, Session, bearer, notification, request, text
+from tests.support.asgi import Call
+from tests.support.deployment import Deployment, Instance, Session, bearer, notification, request, text
 
 pytestmark = pytest.mark.anyio
 

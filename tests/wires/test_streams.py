@@ -8,9 +8,9 @@ import json
 import pytest
 
 from mcp_edge.protocol import sse
-from tests.wires.asgi import Call, Event
+from tests.support.asgi import Call, Event
+from tests.support.deployment import HANDSHAKE, Deployment, Instance, Session, notification, request, text
 from tests.wires.clauses import clause
-from tests.wires.deployment import HANDSHAKE, Deployment, Instance, Session, notification, request, text
 
 pytestmark = pytest.mark.anyio
 

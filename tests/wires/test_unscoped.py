@@ -20,7 +20,7 @@ from mcp_edge.errors import ConfigurationError
 from mcp_edge.platform import Platform
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
-from tests.cli.command import mcp_edge
+from tests.hosts.cli.command import mcp_edge
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mcp_edge.storage.cloudflare import DowngradedAtomics
-from tests.wires.deployment import Deployment, Instance, text
+from tests.support.deployment import Deployment, Instance, text
 
 pytestmark = pytest.mark.anyio
 

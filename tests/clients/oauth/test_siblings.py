@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.authorization import Front, look
+from tests.auth.server.deployment import Asking, consent_page
 from tests.clients.oauth.person import Person
-from tests.oauth.deployment import Asking, consent_page
 from tests.support import browser as support
+from tests.support.authorization import Front, look
 from tests.support.certificate import self_signed
 from tests.support.fleet import Fleet
 from tests.support.sibling import NAME, Sibling, listening

@@ -1,6 +1,6 @@
 """uvicorn's HTTP protocol, with bounds on what strangers may make of a connection. It knows no route.
 
-What it relies on inside uvicorn and asyncio is listed in tests/cli/test_uvicorn_internals.py.
+What it relies on inside uvicorn and asyncio is listed in tests/hosts/cli/test_uvicorn_internals.py.
 """
 
 from __future__ import annotations
