@@ -18,7 +18,7 @@ from tests.docs.pages import blocks
 from tests.support.fleet import Fleet
 from tests.support.http_host import HttpHost
 from tests.support.root import ROOT
-from tests.support.session import Session, text
+from tests.support.session import HostSession, text
 
 KEY = "key-of-the-weather-service"
 CODE = "\n\n".join(block.text for block in blocks(ROOT / "docs" / "configuration.md") if block.kind == "python")
@@ -59,7 +59,7 @@ def test_the_page_s_tool_reads_its_own_options(tmp_path: Path, service: str, fun
     (tmp_path / "page.py").write_text(CODE, encoding="utf-8")
     env = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}:{tmp_path}", "WEATHER_URL": service, "WEATHER_API_KEY": KEY}
     with Fleet(app=f"page:{function}", count=1, store=f"sqlite:{tmp_path / 'mcp.db'}", env=env) as running:
-        session = Session(HttpHost(running.url, streaming=True))
+        session = HostSession(HttpHost(running.url, streaming=True))
 
         assert text(session.call("forecast", city="Bergen")) == "rain in Bergen"
 

@@ -215,8 +215,8 @@ async def test_a_valid_key_says_whose_call_it_is(edge: Deployment, scheme: str) 
     answer = await a.modern("tools/call", params, headers=[("authorization", f"{scheme} bob-key")]).whole()
 
     assert text(answer.json) == "bob"
-    assert a.book.events[-1].user == "bob"
-    assert a.book.events[-1].wire == MODERN
+    assert a.telemetry.events[-1].user == "bob"
+    assert a.telemetry.events[-1].wire == MODERN
 
 
 async def test_health_needs_no_credential_and_readiness_ends_with_the_drain(edge: Deployment) -> None:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from mcp_edge.settings import Settings
 from tests.support.asgi import Call, Headers
 from tests.support.deployment import BOTH, ENVELOPE, HANDSHAKE, MODERN, NAMED, Deployment, json_of, request
-from tests.support.tool_server import HERE, Desk, create_server
+from tests.support.tool_server import HERE, Recorder, create_server
 
 pytestmark = pytest.mark.anyio
 
@@ -128,7 +128,7 @@ async def final(call: Call) -> tuple[int, Any]:
 @asynccontextmanager
 async def sdk() -> AsyncGenerator[ASGIApp]:
     """The SDK's own app with the same tools."""
-    HERE.set((Desk(), "A"))
+    HERE.set((Recorder(), "A"))
     server = create_server(Settings())
     app = server.streamable_http_app(stateless_http=True, json_response=True)
     async with server.session_manager.run():

@@ -20,7 +20,7 @@ from mcp_edge.storage.memory import MemoryAtomics, MemoryRecords
 from mcp_edge.storage.ports import Entry
 from tests.support.asgi import Answer, Call, Headers
 from tests.support.clock import Clock
-from tests.support.tool_server import HERE, Desk, create_server
+from tests.support.tool_server import HERE, Recorder, create_server
 
 MODERN = "2026-07-28"
 HANDSHAKE = ("2025-03-26", "2025-06-18", "2025-11-25")
@@ -33,7 +33,7 @@ BOTH = "application/json, text/event-stream"
 KEYS = {"alice": "alice-key", "bob": "bob-key"}
 
 
-class Cable:
+class FlakyLink:
     """What joins an instance to the store. Cut, the instance is as good as dead: it waits for ever, until mended.
 
     With `refused` set the store answers at once that it cannot be reached; with `refuse_next`, once only.
@@ -64,29 +64,29 @@ class Cable:
 
 @dataclass
 class FarRecords:
-    """A `RecordStore` at the end of a cable."""
+    """A `RecordStore` at the end of a link."""
 
-    cable: Cable
+    link: FlakyLink
     store: MemoryRecords
 
     async def get(self, key: str) -> bytes | None:
-        await self.cable.whole()
+        await self.link.whole()
         return await self.store.get(key)
 
     async def put(self, key: str, value: bytes, *, ttl_s: float | None = None) -> None:
-        await self.cable.whole()
+        await self.link.whole()
         await self.store.put(key, value, ttl_s=ttl_s)
 
     async def delete(self, key: str) -> None:
-        await self.cable.whole()
+        await self.link.whole()
         await self.store.delete(key)
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 100) -> list[str]:
-        await self.cable.whole()
+        await self.link.whole()
         return await self.store.list(prefix, after=after, limit=limit)
 
     async def sweep(self, *, limit: int = 1000) -> int:
-        await self.cable.whole()
+        await self.link.whole()
         return await self.store.sweep(limit=limit)
 
     async def aclose(self) -> None:
@@ -95,33 +95,33 @@ class FarRecords:
 
 @dataclass
 class FarAtomics:
-    """An `AtomicStore` at the end of a cable."""
+    """An `AtomicStore` at the end of a link."""
 
-    cable: Cable
+    link: FlakyLink
     store: MemoryAtomics
 
     async def create(self, key: str, value: bytes, *, nonce: str, ttl_s: float | None = None) -> bool:
-        await self.cable.whole()
+        await self.link.whole()
         return await self.store.create(key, value, nonce=nonce, ttl_s=ttl_s)
 
     async def get(self, key: str) -> Entry | None:
-        await self.cable.whole()
+        await self.link.whole()
         return await self.store.get(key)
 
     async def swap(self, key: str, value: bytes, *, version: int, nonce: str, ttl_s: float | None = None) -> int | None:
-        await self.cable.whole()
+        await self.link.whole()
         return await self.store.swap(key, value, version=version, nonce=nonce, ttl_s=ttl_s)
 
     async def delete(self, key: str) -> None:
-        await self.cable.whole()
+        await self.link.whole()
         await self.store.delete(key)
 
     async def read(self, prefix: str, *, after: str = "", limit: int = 100) -> list[Entry]:
-        await self.cable.whole()
+        await self.link.whole()
         return await self.store.read(prefix, after=after, limit=limit)
 
     async def sweep(self, *, limit: int = 1000) -> int:
-        await self.cable.whole()
+        await self.link.whole()
         return await self.store.sweep(limit=limit)
 
     async def aclose(self) -> None:
@@ -129,7 +129,7 @@ class FarAtomics:
 
 
 @dataclass
-class Book:
+class RecordedTelemetry:
     """Telemetry that keeps the events."""
 
     events: list[CallEvent] = field(default_factory=list[CallEvent])
@@ -143,26 +143,26 @@ class Instance:
 
     def __init__(self, name: str, deployment: Deployment, settings: Settings, **platform: Any) -> None:
         self.name = name
-        self.cable = Cable()
+        self.link = FlakyLink()
         self.drain = ProcessDrain()
-        self.book = Book()
+        self.telemetry = RecordedTelemetry()
         self.platform = Platform(
             settings,
-            FarRecords(self.cable, deployment.records),
-            FarAtomics(self.cable, deployment.atomics),
-            telemetry=self.book,
+            FarRecords(self.link, deployment.records),
+            FarAtomics(self.link, deployment.atomics),
+            telemetry=self.telemetry,
             clock=deployment.clock,
             poll_intervals=PollIntervals(first_s=0.001, most_s=0.004),
             drain=self.drain,
             **platform,
         )
-        self._desk = deployment.desk
+        self._recorder = deployment.recorder
         self._app = create_app(create_server, self.platform)
         self.calls: list[Call] = []
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI app; its tools know where they run."""
-        HERE.set((self._desk, self.name))
+        HERE.set((self._recorder, self.name))
         await self._app(scope, receive, send)
 
     def send(
@@ -289,7 +289,7 @@ class Deployment:
     def __init__(self) -> None:
         self.clock = Clock()
         self.records, self.atomics = MemoryRecords(self.clock), MemoryAtomics(self.clock)
-        self.desk = Desk()
+        self.recorder = Recorder()
         self.instances: list[Instance] = []
 
     def instance(self, name: str, platform: dict[str, Any] | None = None, **settings: Any) -> Instance:
@@ -308,7 +308,7 @@ class Deployment:
     async def close(self) -> None:
         """End what is still under way."""
         for instance in self.instances:
-            instance.cable.mend()  # what an instance gives back at the end needs the store
+            instance.link.mend()  # what an instance gives back at the end needs the store
             for call in instance.calls:
                 await call.kill()
 

@@ -11,7 +11,7 @@ from tests.support.host import BOTH, Host, Reply
 VERSION = "2025-11-25"
 
 
-class Session:
+class HostSession:
     """Opens a session; each request takes a connection of its own."""
 
     def __init__(self, host: Host, version: str = VERSION) -> None:

@@ -41,7 +41,7 @@ from mcp_edge.tools.current import changes_bus, current_user
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 
 
-class Desk:
+class Recorder:
     """What the tools of every instance share with the test."""
 
     def __init__(self) -> None:
@@ -56,8 +56,8 @@ class Desk:
         return self._gates.setdefault(name, asyncio.Event())
 
 
-HERE: ContextVar[tuple[Desk, str]] = ContextVar("here")
-"""The desk, and the name of the instance that runs a tool. A tool costs 1.5 ms to make, so all instances share it."""
+HERE: ContextVar[tuple[Recorder, str]] = ContextVar("here")
+"""The recorder, and the name of the instance that runs a tool. All share the tools: each takes 1.5 ms to make."""
 
 
 class Name(BaseModel):
@@ -97,19 +97,19 @@ def _tools() -> list[Tool]:
 
 async def gate() -> None:
     """Wait where the waiting tools of this instance wait."""
-    desk, instance = HERE.get()
-    await desk.gate(instance).wait()
+    recorder, instance = HERE.get()
+    await recorder.gate(instance).wait()
 
 
 def runs(tool: str) -> None:
     """A tool of this instance has begun."""
-    desk, instance = HERE.get()
-    desk.runs.append(f"{instance}:{tool}")
+    recorder, instance = HERE.get()
+    recorder.runs.append(f"{instance}:{tool}")
 
 
 def _ends(tool: str, how: str) -> None:
-    desk, instance = HERE.get()
-    desk.ends.append(f"{instance}:{tool}:{how}")
+    recorder, instance = HERE.get()
+    recorder.ends.append(f"{instance}:{tool}:{how}")
 
 
 def _plain_tools(server: MCPServer[Any]) -> None:

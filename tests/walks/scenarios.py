@@ -51,18 +51,18 @@ async def resumed_stream() -> AsyncGenerator[Go]:
 
         async def go() -> None:
             for instance in "AB":
-                edge.desk.gate(instance).clear()
+                edge.recorder.gate(instance).clear()
             await session.call(a, "count", {"to": 2}, token="p").rest()
             call = session.call(a, "look_up", {"topic": "x"})
             await call.event()
             await _renewed(edge, f"stream/{call.last_id.partition('.')[0]}")
-            a.cable.cut()
+            a.link.cut()
             await call.disconnect()
             edge.clock.advance(LEASE_S + 1)
-            edge.desk.gate("B").set()
+            edge.recorder.gate("B").set()
             messages = await session.get(b, call.last_id).messages()
             assert text(messages[-1]) == "x by B"
-            a.cable.mend()
+            a.link.mend()
             await call.kill()
 
         yield go
@@ -101,13 +101,13 @@ async def http_sse() -> AsyncGenerator[Go]:
     async with _deployed(lease_s=1) as (edge, a, b):
 
         async def go() -> None:
-            edge.desk.gate("A").clear()
-            runs = len(edge.desk.runs)
+            edge.recorder.gate("A").clear()
+            runs = len(edge.recorder.runs)
             client = await Client(a, b, KEY).open()
             await client.call("look_up", {"topic": "x"})
-            await edge.until(lambda: len(edge.desk.runs) > runs)
+            await edge.until(lambda: len(edge.recorder.runs) > runs)
             await _renewed(edge, "running/")
-            edge.desk.gate("A").set()
+            edge.recorder.gate("A").set()
             assert text(await client.stream.message()) == "x by A"
             await client.stream.disconnect()
             await client.stream.gone()

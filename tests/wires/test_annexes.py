@@ -67,7 +67,7 @@ async def test_a_running_call_writes_little_with_each_heartbeat(edge: Deployment
     assert max(beats) < 2048
     size = len(LONGEST_ID) if part == "id" else LARGE
     assert size < await stored(edge, "annex/") < size + 1000
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     assert text((await call.messages())[-1]) == "x by A"
 
 
@@ -90,7 +90,7 @@ async def test_a_request_on_http_sse_writes_little_with_each_heartbeat(edge: Dep
     client, beats = await Client(a, b).open(), swapped(a, "running/")
     await client.call("look_up", {"topic": "x", **PAD}, id=9)
     await soon(lambda: len(beats) > 2)
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert max(beats) < 2048
     assert text(await client.stream.message()) == "x by A"
@@ -104,7 +104,7 @@ async def test_a_small_call_has_no_annex(edge: Deployment) -> None:
     await asked(session.call(a, "greet"))
     client = await Client(a, a).open()
     await client.call("look_up", {"topic": "x"}, id=9)
-    await edge.until(lambda: edge.desk.runs.count("A:look_up") == 2)
+    await edge.until(lambda: edge.recorder.runs.count("A:look_up") == 2)
 
     assert await stored(edge, "annex/") == 0
 
@@ -119,7 +119,7 @@ async def test_calls_that_run_at_the_same_time_store_no_more_than_the_quota(edge
     for call in calls:
         await call.message()
     kept = await stored(edge, "stream/", "annex/")
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert kept <= 5 * (LARGE + 2000)
     assert {text((await call.messages())[-1]) for call in calls} == {"x by A"}
@@ -151,7 +151,7 @@ async def test_a_refused_call_stores_nothing_later_either(edge: Deployment) -> N
     await soon(lambda: len(beats) > 1)
 
     assert await stored(edge, "annex/") == before
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     assert text((await late.messages())[-1]) == "x by A"
 
 
@@ -164,9 +164,9 @@ async def test_a_call_is_run_again_elsewhere_with_all_its_arguments(edge: Deploy
     topic = "t" * LARGE
     call = session.call(a, "look_up", {"topic": topic}, token="p")
     await call.message()
-    a.cable.cut()
+    a.link.cut()
     edge.clock.advance(LEASE_S + 1)
-    edge.desk.gate("B").set()
+    edge.recorder.gate("B").set()
 
     assert final(await session.get(b, call.last_id).rest()) == f"{topic} by B"
 
@@ -182,7 +182,7 @@ async def test_a_suspended_call_goes_on_elsewhere_with_all_its_arguments(edge: D
     await session.answer(b, question["id"], ANN)
     answer = (await resumed.messages())[-1]
 
-    assert (answer["id"], text(answer), edge.desk.runs) == ("i" * 2000, "Hello, Ann!", ["B:greet"])
+    assert (answer["id"], text(answer), edge.recorder.runs) == ("i" * 2000, "Hello, Ann!", ["B:greet"])
 
 
 async def test_a_call_that_may_not_run_again_is_said_to_be_interrupted_under_its_id(edge: Deployment) -> None:
@@ -190,7 +190,7 @@ async def test_a_call_that_may_not_run_again_is_said_to_be_interrupted_under_its
     session = await a.initialize()
     call = session.call(a, "change", {"topic": "x", **PAD}, id=LONGEST_ID, token="p")
     await call.message()
-    a.cable.cut()
+    a.link.cut()
     edge.clock.advance(LEASE_S + 1)
     answer = (await session.get(b, call.last_id).messages())[-1]
 
@@ -205,13 +205,13 @@ async def test_a_large_request_on_http_sse_is_run_again_elsewhere(edge: Deployme
     topic = "t" * LARGE
     await client.call("look_up", {"topic": topic}, id=9)
     if failed is None:
-        await edge.until(lambda: bool(edge.desk.runs))
+        await edge.until(lambda: bool(edge.recorder.runs))
     else:
         await asyncio.wait_for(failed.wait(), 10)
-    a.cable.cut()
+    a.link.cut()
     seen = await lost(client)
     edge.clock.advance(60)
-    edge.desk.gate("B").set()
+    edge.recorder.gate("B").set()
     resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
     await resumed.event()
 
@@ -228,7 +228,7 @@ async def test_a_head_that_the_release_before_wrote_is_taken_over_and_then_small
     topic = "t" * LARGE
     call = session.call(a, "look_up", {"topic": "x"}, token="p")
     await call.message()
-    a.cable.cut()
+    a.link.cut()
     key = f"stream/{call.last_id.partition('.')[0]}"
     entry = await edge.atomics.get(key)
     assert entry is not None
@@ -239,7 +239,7 @@ async def test_a_head_that_the_release_before_wrote_is_taken_over_and_then_small
     beats = swapped(b, "stream/")
     resumed = session.get(b, call.last_id)
     await soon(lambda: len(beats) > 2)
-    edge.desk.gate("B").set()
+    edge.recorder.gate("B").set()
 
     assert final(await resumed.rest()) == f"{topic} by B"
     assert max(beats) < 2048
@@ -253,8 +253,8 @@ async def test_a_note_that_the_release_before_wrote_is_taken_up_and_then_small(e
     client = await Client(a, b).open()
     topic = "t" * LARGE
     await client.call("look_up", {"topic": "x"}, id=9)
-    await edge.until(lambda: bool(edge.desk.runs))
-    a.cable.cut()
+    await edge.until(lambda: bool(edge.recorder.runs))
+    a.link.cut()
     seen = await lost(client)
     (entry,) = await edge.atomics.read("running/")
     note = json.loads(entry.value)
@@ -265,7 +265,7 @@ async def test_a_note_that_the_release_before_wrote_is_taken_up_and_then_small(e
     resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
     await resumed.event()
     await soon(lambda: len(beats) > 2)
-    edge.desk.gate("B").set()
+    edge.recorder.gate("B").set()
 
     assert text(await resumed.message()) == f"{topic} by B"
     assert max(beats) < 2048
@@ -278,7 +278,7 @@ async def test_the_release_before_takes_no_call_of_which_it_sees_a_part(edge: De
     await call.message()
     client = await Client(a, a).open()
     await client.call("look_up", {"topic": "x", **PAD}, id=9)
-    await edge.until(lambda: len(edge.desk.runs) == 2)
+    await edge.until(lambda: len(edge.recorder.runs) == 2)
     head = await edge.atomics.get(f"stream/{call.last_id.partition('.')[0]}")
     (note,) = await edge.atomics.read("running/")
     assert head is not None

@@ -455,10 +455,10 @@ async def test_bad_requests_leave_a_call_under_way_alone(edge: Deployment) -> No
     a = edge.instance("A")
     session = await a.initialize()
     call = session.call(a, "look_up", {"topic": "x"})
-    await edge.until(lambda: bool(edge.desk.runs))
+    await edge.until(lambda: bool(edge.recorder.runs))
     bad = [session.post(a, body) for body in (b"{", b"[]", b"[" * 300, b"\xff")]
     statuses = [answer.status for answer in await asyncio.gather(*(one.whole() for one in bad))]
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert statuses == [400] * 4
     assert text((await call.whole()).json) == "x by A"

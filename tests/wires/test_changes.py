@@ -172,7 +172,7 @@ async def test_one_stream_more_than_the_quota_is_refused_and_a_freed_place_is_us
 async def test_what_a_killed_instance_held_is_free_again_after_a_minute(edge: Deployment) -> None:
     a, b = edge.pair(max_streams=1)
     await opened(await a.initialize(), a)
-    a.cable.cut()
+    a.link.cut()
     session = await b.initialize()
     assert (await session.get(b).whole()).status == 429
     edge.clock.advance(61)

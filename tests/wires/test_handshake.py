@@ -118,7 +118,7 @@ async def test_without_the_version_header_the_negotiated_version_counts(edge: De
         request("tools/call", {"name": "echo", "arguments": {"text": "x"}}), [("mcp-session-id", session.id)]
     ).whole()
 
-    assert a.book.events[-1].wire == version
+    assert a.telemetry.events[-1].wire == version
 
 
 @versions
@@ -214,8 +214,8 @@ async def test_a_slow_call_in_a_batch_is_answered_with_the_rest(edge: Deployment
     session = await a.initialize("2025-03-26")
     slow = request("tools/call", {"name": "look_up", "arguments": {"topic": "x"}}, id=1)
     call = session.post(a, [slow, request("ping", id=2)])
-    await edge.until(lambda: bool(edge.desk.runs))
-    edge.desk.gate("A").set()
+    await edge.until(lambda: bool(edge.recorder.runs))
+    edge.recorder.gate("A").set()
 
     assert [m["id"] for m in (await call.whole()).json] == [1, 2]
 
@@ -267,10 +267,10 @@ async def test_a_cancelled_request_of_a_batch_is_stopped_and_has_no_answer(edge:
     session = await a.initialize("2025-03-26")
     slow = [request("tools/call", {"name": "change", "arguments": {"topic": topic}}, id=topic) for topic in "xy"]
     batch = session.post(a, [*slow, request("ping", id=3)])
-    await edge.until(lambda: len(edge.desk.runs) == 2)
+    await edge.until(lambda: len(edge.recorder.runs) == 2)
     await session.post(b, notification("notifications/cancelled", {"requestId": "x"})).whole()
-    await edge.until(lambda: edge.desk.ends == ["A:change:cancelled"])
-    edge.desk.gate("A").set()
+    await edge.until(lambda: edge.recorder.ends == ["A:change:cancelled"])
+    edge.recorder.gate("A").set()
 
     assert [(m["id"], "result" in m) for m in (await batch.whole()).json] == [("y", True), (3, True)]
 
@@ -279,7 +279,7 @@ async def test_a_batch_whose_requests_were_all_cancelled_has_no_body(edge: Deplo
     a, b = edge.pair(quiet_s=0.01)
     session = await a.initialize("2025-03-26")
     batch = session.post(a, [request("tools/call", {"name": "change", "arguments": {"topic": "x"}})])
-    await edge.until(lambda: len(edge.desk.runs) == 1)
+    await edge.until(lambda: len(edge.recorder.runs) == 1)
     await session.post(b, notification("notifications/cancelled", {"requestId": 1})).whole()
     answer = await batch.whole()
 
@@ -290,11 +290,11 @@ async def test_a_batch_ends_with_its_session(edge: Deployment) -> None:
     a, b = edge.pair(quiet_s=0.01)
     session = await a.initialize("2025-03-26")
     batch = session.post(a, [request("tools/call", {"name": "change", "arguments": {"topic": "x"}})])
-    await edge.until(lambda: len(edge.desk.runs) == 1)
+    await edge.until(lambda: len(edge.recorder.runs) == 1)
     await session.delete(b)
     await batch.whole()
 
-    assert edge.desk.ends == ["A:change:cancelled"]
+    assert edge.recorder.ends == ["A:change:cancelled"]
 
 
 async def test_a_batch_with_an_answer_to_what_was_never_asked_is_refused_whole(edge: Deployment) -> None:
@@ -306,7 +306,7 @@ async def test_a_batch_with_an_answer_to_what_was_never_asked_is_refused_whole(e
 
     assert (answer.status, answer.json["error"]["code"]) == (400, -32600)
     assert "never asked" in answer.json["error"]["message"]
-    assert [event.method for event in a.book.events] == ["initialize"]
+    assert [event.method for event in a.telemetry.events] == ["initialize"]
 
 
 async def test_a_bug_in_a_tool_tells_the_client_nothing_secret(edge: Deployment) -> None:
@@ -331,9 +331,9 @@ async def test_two_requests_in_flight_with_one_id_are_both_answered(edge: Deploy
     a, b = edge.pair()
     session = await a.initialize()
     calls = [session.call(at, "look_up", {"topic": topic}) for at, topic in ((a, "one"), (a, "two"), (b, "three"))]
-    await edge.until(lambda: len(edge.desk.runs) == 3)
-    edge.desk.gate("A").set()
-    edge.desk.gate("B").set()
+    await edge.until(lambda: len(edge.recorder.runs) == 3)
+    edge.recorder.gate("A").set()
+    edge.recorder.gate("B").set()
     answers = [(await call.whole()).json for call in calls]
 
     assert [text(answer) for answer in answers] == ["one by A", "two by A", "three by B"]

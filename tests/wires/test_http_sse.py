@@ -87,13 +87,13 @@ async def test_a_cancelled_call_has_no_answer_and_the_others_have_theirs(edge: D
     client = await Client(*edge.pair()).open()
     await client.call("look_up", {"topic": "one"}, id=1)
     await client.call("look_up", {"topic": "two"}, id="1")
-    await edge.until(lambda: len(edge.desk.runs) == 2)
+    await edge.until(lambda: len(edge.recorder.runs) == 2)
     await client.post(notification("notifications/cancelled", {"requestId": 1}))
-    await edge.until(lambda: bool(edge.desk.ends))
-    edge.desk.gate("A").set()
+    await edge.until(lambda: bool(edge.recorder.ends))
+    edge.recorder.gate("A").set()
 
     assert (await client.stream.message())["id"] == "1"
-    assert edge.desk.ends == ["A:look_up:cancelled", "A:look_up:done"]
+    assert edge.recorder.ends == ["A:look_up:cancelled", "A:look_up:done"]
 
 
 async def test_progress_and_changes_come_on_the_stream(edge: Deployment) -> None:
@@ -149,11 +149,11 @@ async def test_a_lost_stream_goes_on_at_another_instance_with_what_was_missed(ed
     a, b = edge.pair()
     client = await Client(a, b).open()
     await client.call("look_up", {"topic": "x"}, id=9)
-    await edge.until(lambda: bool(edge.desk.runs))
+    await edge.until(lambda: bool(edge.recorder.runs))
     seen = await lost(client)
     resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
     endpoint = await resumed.event()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     answer = await resumed.message()
     await client.call("echo", {"text": "again"}, id=10)
 
@@ -170,22 +170,22 @@ async def test_a_call_whose_holder_died_is_run_again_or_said_to_be_interrupted(
     a, b = edge.pair()
     client = await Client(a, b).open()
     await client.call(tool, {"topic": "x"}, id=9)
-    await edge.until(lambda: bool(edge.desk.runs))
-    a.cable.cut()
+    await edge.until(lambda: bool(edge.recorder.runs))
+    a.link.cut()
     seen = await lost(client)
     edge.clock.advance(60)
-    edge.desk.gate("B").set()
+    edge.recorder.gate("B").set()
     resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
     await resumed.event()
     answer = await resumed.message()
 
     assert answer["id"] == 9
-    assert edge.desk.runs == runs
+    assert edge.recorder.runs == runs
     if tool == "look_up":
         assert text(answer) == "x by B"
     else:
         assert answer["error"]["data"] == {"interrupted": True, "method": "tools/call"}
-        await edge.until(lambda: [event.status for event in b.book.events][-1:] == ["interrupted"])
+        await edge.until(lambda: [event.status for event in b.telemetry.events][-1:] == ["interrupted"])
 
 
 async def test_a_client_that_comes_back_without_its_id_is_served_by_the_version_it_names(edge: Deployment) -> None:
@@ -249,7 +249,7 @@ async def test_an_answer_to_what_was_never_asked_is_refused(edge: Deployment) ->
 async def test_more_messages_than_the_stream_takes_are_refused(edge: Deployment) -> None:
     a, b = edge.pair()
     client = await Client(a, b).open()
-    a.cable.cut()
+    a.link.cut()
     statuses = [(await client.post(request("ping", id=n))).status for n in range(66)]
 
     assert statuses == [202] * 64 + [429] * 2
@@ -259,9 +259,9 @@ async def test_a_drain_ends_the_stream_with_its_answers_and_a_retry(edge: Deploy
     a, b = edge.pair()
     client = await Client(a, b).open()
     await client.call("look_up", {"topic": "x"}, id=9)
-    await edge.until(lambda: bool(edge.desk.runs))
+    await edge.until(lambda: bool(edge.recorder.runs))
     a.drain.draining = True
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     events = await client.stream.rest()
 
     assert '"id":9' in events[0].data
@@ -295,15 +295,15 @@ async def test_an_owner_that_thaws_after_its_lease_answers_no_second_time(edge: 
     a, b = edge.pair()
     client = await Client(a, b).open()
     await client.call("change", {"topic": "x"}, id=9)
-    await edge.until(lambda: bool(edge.desk.runs))
-    a.cable.cut()
+    await edge.until(lambda: bool(edge.recorder.runs))
+    a.link.cut()
     seen = await lost(client)
     edge.clock.advance(60)
     resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
     await resumed.event()
     interrupted = await resumed.message()
-    a.cable.mend()
-    edge.desk.gate("A").set()
+    a.link.mend()
+    edge.recorder.gate("A").set()
     await client.stream.gone()  # the first owner has ended what it had to
     await client.call("echo", {"text": "next"}, id=10)
     after = await resumed.message()
@@ -320,14 +320,14 @@ async def test_a_message_whose_taker_died_at_once_is_answered_after_its_lease(ed
     async def last_delete(key: str) -> None:
         await delete(key)
         if key.startswith("inbox/"):
-            a.cable.cut()
+            a.link.cut()
 
     atomics.delete = last_delete
     await client.call("look_up", {"topic": "x"}, id=9)
-    await edge.until(lambda: not a.cable.is_whole)
+    await edge.until(lambda: not a.link.is_whole)
     seen = await lost(client)
     edge.clock.advance(60)
-    edge.desk.gate("B").set()
+    edge.recorder.gate("B").set()
     resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
     await resumed.event()
 
@@ -356,8 +356,8 @@ async def test_duplicate_request_ids_are_served_independently(edge: Deployment) 
     client = await Client(a, b).open()
     await client.call("look_up", {"topic": "one"}, id=1)
     await client.call("look_up", {"topic": "two"}, id=1)
-    await edge.until(lambda: len(edge.desk.runs) == 2)
-    edge.desk.gate("A").set()
+    await edge.until(lambda: len(edge.recorder.runs) == 2)
+    edge.recorder.gate("A").set()
 
     assert {text(await client.stream.message()) for _ in range(2)} == {"one by A", "two by A"}
     assert await edge.atomics.read("inbox/") == []
@@ -368,11 +368,11 @@ async def test_what_a_killed_instance_had_taken_of_duplicates_is_run_on_each(edg
     client = await Client(a, b).open()
     for topic in ("one", "two"):
         await client.call("look_up", {"topic": topic}, id=1)
-    await edge.until(lambda: len(edge.desk.runs) == 2)
-    a.cable.cut()
+    await edge.until(lambda: len(edge.recorder.runs) == 2)
+    a.link.cut()
     seen = await lost(client)
     edge.clock.advance(60)
-    edge.desk.gate("B").set()
+    edge.recorder.gate("B").set()
     resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", seen)])
     await resumed.event()
 
@@ -385,12 +385,12 @@ async def test_a_momentary_store_error_ends_the_stream_and_no_call(edge: Deploym
     edge.clock.start()
     client = await Client(a, b).open()
     await client.call("change", {"topic": "x"}, id=9)
-    await edge.until(lambda: bool(edge.desk.runs))
+    await edge.until(lambda: bool(edge.recorder.runs))
     await asyncio.wait_for(a.fail_once("swap", "running/", done=done).wait(), 10)
     events = await client.stream.rest()
     resumed = b.send("GET", "/sse", [*STREAM, ("last-event-id", client.stream.last_id)])
     await resumed.event()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert events[-1].retry_ms == 500
     assert text(await resumed.message()) == "x by A"
@@ -413,7 +413,7 @@ async def test_a_response_that_could_not_be_stored_is_made_up_for_after_the_leas
 async def test_more_bytes_than_a_stream_takes_are_refused(edge: Deployment) -> None:
     a, b = edge.pair(max_body_bytes=1024)
     client = await Client(a, b).open()
-    a.cable.cut()
+    a.link.cut()
     statuses = [(await client.post(request("ping", {"x": "y" * 800}, id=n))).status for n in range(4)]
 
     assert statuses == [202, 202, 429, 429]
@@ -423,10 +423,10 @@ async def test_a_call_beyond_the_quota_is_told_so_and_those_under_way_go_on(edge
     client = await Client(*edge.pair(max_streams=2)).open()
     for n in range(2):
         await client.call("change", {"topic": str(n)}, id=n)
-    await edge.until(lambda: len(edge.desk.runs) == 2)
+    await edge.until(lambda: len(edge.recorder.runs) == 2)
     await client.call("change", {"topic": "2"}, id=2)
     refused = await client.stream.message()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     answers = [await client.stream.message() for _ in range(2)]
     await client.call("change", {"topic": "3"}, id=3)
 

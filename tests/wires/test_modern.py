@@ -152,8 +152,8 @@ async def test_a_closed_stream_cancels_the_call(edge: Deployment) -> None:
     await call.disconnect()
     await call.gone()
 
-    assert edge.desk.ends == ["A:look_up:cancelled"]
-    assert edge.instances[0].book.events[-1].status == "gone"
+    assert edge.recorder.ends == ["A:look_up:cancelled"]
+    assert edge.instances[0].telemetry.events[-1].status == "gone"
 
 
 def _headers(**changed: str | None) -> list[tuple[str, str]]:

@@ -141,15 +141,15 @@ async def test_the_first_answer_counts_and_a_repeated_or_late_one_is_accepted_an
     call = session.call(a, tool)
     question, _ = await asked(call)
     bob = {"action": "accept", "content": {"name": "Bob"}}
-    a.cable.cut()
+    a.link.cut()
     statuses = [(await session.answer(b, question["id"], answer)).status for answer in (ANN, ANN, bob)]
-    a.cable.mend()
+    a.link.mend()
     messages = await call.messages()
     late = await session.answer(b, question["id"], bob)
 
     assert (statuses, late.status) == ([202, 202, 202], 202)
     assert [text(m) for m in messages] == ["Hello, Ann!"]
-    assert len(edge.desk.runs) == 1
+    assert len(edge.recorder.runs) == 1
 
 
 @pytest.mark.parametrize("id", [1, "1", "", "x", "0" * 32 + "." + "A" * 16, "\ud83d", "\0", -1, 10**30])
@@ -233,14 +233,14 @@ async def test_a_suspended_call_goes_on_at_the_other_instance_after_the_first_ha
     session = await a.initialize()
     call = session.call(a, "greet", id="q")
     question, seen = await asked(call)
-    a.cable.cut()
+    a.link.cut()
     await call.disconnect()
     await session.answer(b, question["id"], ANN)
     edge.clock.advance(LEASE_S + 1)
     messages = await session.get(b, seen).messages()
 
     assert [(m["id"], text(m)) for m in messages] == [("q", "Hello, Ann!")]
-    assert edge.desk.runs == ["B:greet"]
+    assert edge.recorder.runs == ["B:greet"]
 
 
 async def test_a_suspended_call_goes_on_without_waiting_for_the_lease_when_its_client_left(edge: Deployment) -> None:
@@ -253,7 +253,7 @@ async def test_a_suspended_call_goes_on_without_waiting_for_the_lease_when_its_c
     await session.answer(b, question["id"], ANN)
 
     assert [text(m) for m in await session.get(b, seen).messages()] == ["Hello, Ann!"]
-    assert edge.desk.runs == ["B:greet"]
+    assert edge.recorder.runs == ["B:greet"]
 
 
 async def test_a_client_that_comes_back_before_it_answers_is_not_asked_again(edge: Deployment) -> None:
@@ -307,7 +307,7 @@ async def test_a_held_question_whose_instance_died_gets_one_final_error(edge: De
     session = await a.initialize()
     call = session.call(a, "greet_now")
     question, seen = await asked(call)
-    a.cable.cut()
+    a.link.cut()
     await call.disconnect()
     assert (await session.answer(b, question["id"], ANN)).status == 202
     edge.clock.advance(LEASE_S + 1)
@@ -326,7 +326,7 @@ async def test_a_held_question_goes_on_where_it_was_while_its_client_reads_at_th
     await session.answer(b, question["id"], ANN)
 
     assert [text(m) for m in await resumed.messages()] == ["Hello, Ann!"]
-    assert edge.desk.runs == ["A:greet_now"]
+    assert edge.recorder.runs == ["A:greet_now"]
 
 
 async def test_a_held_question_ends_with_the_drain(edge: Deployment) -> None:
@@ -354,7 +354,7 @@ async def test_a_suspended_call_survives_a_drain(edge: Deployment) -> None:
 
     assert events[-1].retry_ms == 500
     assert [text(m) for m in await session.get(b, seen).messages()] == ["Hello, Ann!"]
-    assert edge.desk.runs == ["B:greet"]
+    assert edge.recorder.runs == ["B:greet"]
 
 
 async def test_several_readers_of_a_suspended_call_run_it_once_and_the_newest_has_the_answer(edge: Deployment) -> None:
@@ -373,7 +373,7 @@ async def test_several_readers_of_a_suspended_call_run_it_once_and_the_newest_ha
     assert newest == ["Hello, Ann!"]
     assert back
     assert [[text(m) for m in messages if "result" in m] for messages in back] == [["Hello, Ann!"]] * len(back)
-    assert len(edge.desk.runs) == 1
+    assert len(edge.recorder.runs) == 1
 
 
 async def test_a_tool_that_keeps_its_place_in_its_state_finds_it_again(edge: Deployment) -> None:

@@ -62,7 +62,7 @@ async def test_a_call_beyond_the_quota_is_stopped_and_told_why_and_a_freed_place
     first = caller.call()
     await held(edge)
     refused = (await caller.call().messages())[-1]
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     answered = (await first.messages())[-1]
     await first.gone()
     last = caller.call()
@@ -70,9 +70,9 @@ async def test_a_call_beyond_the_quota_is_stopped_and_told_why_and_a_freed_place
     await last.gone()
 
     assert refused["error"] == REFUSED
-    assert edge.desk.ends == ["A:change:cancelled", "A:change:done", "A:change:done"]
+    assert edge.recorder.ends == ["A:change:cancelled", "A:change:done", "A:change:done"]
     assert [text(answered), text(third)] == ["x by A"] * 2
-    assert [event.status for event in a.book.events if event.method == "tools/call"] == ["-32600", "ok", "ok"]
+    assert [event.status for event in a.telemetry.events if event.method == "tools/call"] == ["-32600", "ok", "ok"]
 
 
 @ERAS
@@ -80,7 +80,7 @@ async def test_what_one_user_holds_takes_nothing_from_another(edge: Deployment, 
     a = edge.instance("A", auth="keys", max_streams=1)
     alice, bob = [(await Caller.of(era, a, key)).call() for key in ("alice-key", "bob-key")]
     await held(edge, 2)
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert [text((await call.messages())[-1]) for call in (alice, bob)] == ["x by A"] * 2
 
@@ -95,7 +95,7 @@ async def test_a_call_keeps_its_place_for_as_long_as_it_is_held_and_then_gives_i
     for version in range(1, 4):
         edge.clock.advance(SLOT_S / 2)
         await held(edge, newer_than=version)
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     await call.rest()
     await call.gone()
 
@@ -111,7 +111,7 @@ async def test_a_call_and_its_reader_at_another_instance_count_once(edge: Deploy
     await call.disconnect()
     assert event is not None
     resumed = session.get(b, event.id)
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert text((await resumed.messages())[-1]) == "x by A"
 
@@ -122,15 +122,15 @@ async def test_a_call_that_was_taken_over_keeps_its_place(edge: Deployment) -> N
     call = session.call(a, "look_up", TOPIC, token="p")
     event = await call.event()
     await held(edge)
-    a.cable.cut()
+    a.link.cut()
     edge.clock.advance(7)
     assert event is not None
     resumed = session.get(b, event.id)
-    await edge.until(lambda: edge.desk.runs == ["A:look_up", "B:look_up"])
+    await edge.until(lambda: edge.recorder.runs == ["A:look_up", "B:look_up"])
     for version in range(2, 4):
         edge.clock.advance(SLOT_S / 2)
         await held(edge, newer_than=version)
-    edge.desk.gate("B").set()
+    edge.recorder.gate("B").set()
 
     assert text((await resumed.messages())[-1]) == "x by B"
 
@@ -142,8 +142,8 @@ async def test_each_call_of_a_batch_counts(edge: Deployment, most: int) -> None:
     calls = [request("tools/call", {"name": "change", "arguments": TOPIC}, id=n) for n in range(64)]
     batch = session.post(a, calls)
     await held(edge, most)
-    await edge.until(lambda: len(edge.desk.ends) == 64 - most)
-    edge.desk.gate("A").set()
+    await edge.until(lambda: len(edge.recorder.ends) == 64 - most)
+    edge.recorder.gate("A").set()
     answer = await batch.whole()
     messages: list[Any] = json.loads(answer.body)
 
@@ -161,8 +161,8 @@ async def test_sixteen_calls_of_a_batch_run_at_a_time_and_all_are_answered(edge:
     calls = [request("tools/call", {"name": "change", "arguments": TOPIC}, id=n) for n in range(64)]
     batch = session.post(a, calls)
     await held(edge, 16)
-    under_way = len(edge.desk.runs)
-    edge.desk.gate("A").set()
+    under_way = len(edge.recorder.runs)
+    edge.recorder.gate("A").set()
 
     assert under_way == 16
     assert [text(message) for message in json.loads((await batch.whole()).body)] == ["x by A"] * 64
@@ -196,14 +196,14 @@ async def test_resumptions_of_one_call_have_one_place_and_one_connection_the_new
     await edge.until(lambda: all(each.ended for each in (call, *readers[:-1])))
     places = await edge.atomics.read("hold/")
     ends = [(await reader.rest())[-1] for reader in readers[:-1]]
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     newest = [text(message) for message in await readers[-1].messages() if "result" in message]
     back = [text(message) for message in await session.get(b, ends[0].id).messages() if "result" in message]
 
     assert len(places) == 1
     assert {(end.retry_ms, end.data) for end in ends} == {(500, "")}
     assert (newest, back) == (["x by A"], ["x by A"])
-    assert edge.desk.runs == ["A:change"]
+    assert edge.recorder.runs == ["A:change"]
 
 
 @ERAS
@@ -214,7 +214,7 @@ async def test_a_call_that_cannot_be_counted_goes_on(edge: Deployment, era: str)
     call = caller.call()
     await failed.wait()
     await held(edge)
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert text((await call.messages())[-1]) == "x by A"
 
@@ -224,7 +224,7 @@ async def test_a_call_where_responses_are_buffered_is_refused_with_a_status(edge
     first = a.modern("tools/call", {"name": "change", "arguments": TOPIC})
     await held(edge)
     refused = await a.modern("tools/call", {"name": "change", "arguments": TOPIC}).whole()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert (refused.status, refused.headers["retry-after"], refused.json["error"]) == (429, "5", REFUSED)
     assert text((await first.whole()).json) == "x by A"
@@ -241,7 +241,7 @@ async def test_a_reader_that_leaves_takes_no_place_from_the_call_that_it_read(ed
     await reader.disconnect()
     await reader.gone()
     refused = (await session.call(b, "change", TOPIC, id=2, token="p").messages())[-1]
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     answered = text((await call.messages())[-1])
     await call.gone()
 
@@ -279,7 +279,7 @@ async def test_calls_of_http_sse_count_on_whichever_stream_they_were_begun(edge:
     other = await Client(a, b).open()
     await other.call("change", TOPIC, id=5)
     refused.append(await other.stream.message())
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     answers = [await newer.message() for _ in range(2)]
     await held(edge, 2)
     await client.call("echo", {"text": "after"}, id=6)
@@ -307,11 +307,11 @@ async def test_cancellations_are_written_once_and_bounded_and_a_call_that_runs_i
         async def post(message: Any) -> Any:
             return await session.post(b, [message] if wire == "batch" else message).whole()
 
-    await edge.until(lambda: edge.desk.runs == ["A:change"])
+    await edge.until(lambda: edge.recorder.runs == ["A:change"])
     cancelled: list[Any] = [notification("notifications/cancelled", {"requestId": n}) for n in ("running", *range(9))]
     statuses = [(await post(cancelled[0])).status for _ in range(50)]
     (written,) = await edge.atomics.read("cancel/")
-    await edge.until(lambda: edge.desk.ends == ["A:change:cancelled"])
+    await edge.until(lambda: edge.recorder.ends == ["A:change:cancelled"])
     statuses += [(await post(message)).status for message in cancelled[1:]]
 
     assert statuses == [*[202] * 57, 429, 429]

@@ -49,11 +49,11 @@ async def test_who_asks_while_the_store_is_being_read_waits_for_that(edge: Deplo
     await asked(a)
     edge.clock.advance(1)
     keys = noted(a)
-    a.cable.cut()
+    a.link.cut()
     calls = [a.send("GET", "/readyz") for _ in range(100)]
     for _ in range(20):
         await asyncio.sleep(0)
-    a.cable.mend()
+    a.link.mend()
 
     assert {(await call.whole()).status for call in calls} == {200}
     assert keys == ["ready"]
@@ -64,9 +64,9 @@ async def test_a_store_that_is_away_is_asked_once_a_second_too(edge: Deployment)
     await asked(a)
     keys = noted(a)
     edge.clock.advance(1)
-    a.cable.refused = True
+    a.link.refused = True
     away = await asked(a, 100)
-    a.cable.mend()
+    a.link.mend()
     edge.clock.advance(1)
 
     assert (away, keys) == ({503}, ["ready"])
@@ -77,12 +77,12 @@ async def test_a_reader_whose_request_ended_leaves_nobody_waiting(edge: Deployme
     a = edge.instance("A")
     await asked(a)
     edge.clock.advance(1)
-    a.cable.cut()
+    a.link.cut()
     first, second = a.send("GET", "/readyz"), a.send("GET", "/readyz")
     for _ in range(20):
         await asyncio.sleep(0)
     await first.kill()
-    a.cable.mend()
+    a.link.mend()
 
     assert (await second.whole()).status == 200
 
@@ -94,11 +94,11 @@ async def test_a_process_that_is_about_to_stop_says_so_at_once(edge: Deployment)
     at_once = await asked(a)
     a.drain.draining = False
     edge.clock.advance(1)
-    a.cable.cut()
+    a.link.cut()
     waiting = a.send("GET", "/readyz")
     for _ in range(20):
         await asyncio.sleep(0)
     a.drain.draining = True
-    a.cable.mend()
+    a.link.mend()
 
     assert (at_once, (await waiting.whole()).status) == ({503}, 503)

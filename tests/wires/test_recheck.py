@@ -69,8 +69,8 @@ async def test_a_streaming_call_of_a_revoked_credential_is_cancelled(
     call = session.request(
         a, "tools/call", {"name": "look_up", "arguments": {"topic": "x"}, "_meta": {"progressToken": 1}}
     )
-    await edge.until(lambda: bool(edge.desk.runs))
+    await edge.until(lambda: bool(edge.recorder.runs))
     revoke(monkeypatch)
     await call.rest()
 
-    assert edge.desk.ends == ["A:look_up:cancelled"]
+    assert edge.recorder.ends == ["A:look_up:cancelled"]

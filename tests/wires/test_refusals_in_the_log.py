@@ -146,10 +146,10 @@ async def test_the_line_of_a_call_has_no_field_without_a_bound(a: Instance) -> N
     for method, params in (("tools/call", {"name": long}), (long, None), ("ping", None)):
         await a.modern(method, params, id=long, meta=who, key=f"{long} read").whole()
     await a.post(notification("x"), READER).whole()
-    assert a.book.events
-    for event in a.book.events:
+    assert a.telemetry.events
+    for event in a.telemetry.events:
         assert all(len(str(field)) <= 200 for field in event)
-    assert any(event.user.endswith("…") for event in a.book.events)
+    assert any(event.user.endswith("…") for event in a.telemetry.events)
 
 
 async def test_what_is_allowed_has_a_line_with_its_address_too(

@@ -125,10 +125,10 @@ async def test_a_client_that_wants_a_stream_is_refused_before_it_begins(a: Insta
 
 async def test_nothing_runs_for_who_may_not(edge: Deployment, a: Instance) -> None:
     refused(await a.modern("tools/call", {"name": "change", "arguments": {}}, key=READER).whole(), "write", held="read")
-    assert edge.desk.runs == []
+    assert edge.recorder.runs == []
 
     allowed = await a.modern("tools/call", {"name": "change", "arguments": {}}, key=WRITER).whole()
-    assert (text(allowed.json), edge.desk.runs) == ("changed", ["A:change"])
+    assert (text(allowed.json), edge.recorder.runs) == ("changed", ["A:change"])
 
 
 async def test_a_scope_includes_what_it_implies(a: Instance) -> None:
@@ -264,7 +264,7 @@ async def test_a_batch_is_refused_whole_with_the_scopes_of_all_of_it(edge: Deplo
     ]
     session = await a.initialize("2025-03-26", key=READER)
     refused(await session.post(a, batch).whole(), "audit read write", None)
-    assert edge.desk.runs == []
+    assert edge.recorder.runs == []
 
     stepped_up = Session(session.id, "2025-03-26", "ann audit read write")
     answers = (await stepped_up.post(a, batch).whole()).json
@@ -286,7 +286,7 @@ async def test_a_suspended_call_is_resumed_only_by_who_may_call_it(edge: Deploym
     await session.answer(b, asked["id"], {"action": "accept", "content": {"name": "Ann"}})
 
     refused(await narrower.get(b, primed.id).whole(), "write", None, held="read")
-    assert edge.desk.runs == []
+    assert edge.recorder.runs == []
 
     assert text((await session.get(b, primed.id).messages())[-1]) == "now Ann"
 
@@ -303,7 +303,7 @@ async def test_a_call_under_way_is_resumed_only_by_who_may_call_it(edge: Deploym
 
     refused(await narrower.get(b, primed.id).whole(), "read", None)
 
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     assert text((await session.get(b, primed.id).messages())[-1]) == "done"
 
 
@@ -315,7 +315,7 @@ async def test_the_round_trip_of_a_question_needs_the_scope_each_time(edge: Depl
     again = {**params, "inputResponses": answers, "requestState": asked["requestState"]}
 
     refused(await a.modern("tools/call", again, key=READER).whole(), "write", held="read")
-    assert edge.desk.runs == []
+    assert edge.recorder.runs == []
     assert text((await a.modern("tools/call", again, key=WRITER).whole()).json) == "now Ann"
 
 
@@ -337,7 +337,7 @@ async def test_on_http_sse_the_post_is_refused_and_a_stepped_up_post_passes_on_t
     refused(await b.post(call, bearer(READER), path=path).whole(), "write", "c", held="read")
     sly = {**call, "mcp-edge/scopes": ["write"]}
     refused(await b.post(sly, bearer(READER), path=path).whole(), "write", "c", held="read")
-    assert edge.desk.runs == []
+    assert edge.recorder.runs == []
 
     assert (await b.post(call, bearer(WRITER), path=path).whole()).status == 202
     assert text(await stream.message()) == "changed"
@@ -451,7 +451,7 @@ async def test_a_streaming_call_ends_when_its_credential_allows_less(edge: Deplo
     a = edge.instance("A", auth="keys", recheck_s=0.001, lease_s=1, quiet_s=0.001)
     session = await a.initialize(key=WRITER)
     call = session.call(a, "slow")
-    await edge.until(lambda: bool(edge.desk.runs))
+    await edge.until(lambda: bool(edge.recorder.runs))
     badges.worth[WRITER] = NOBODY
     events = await call.rest()
 

@@ -17,7 +17,7 @@ DAY_S = 86400
 async def test_a_forged_session_id_is_unknown_and_costs_no_read(edge: Deployment, id: str) -> None:
     a = edge.instance("A")
     await a.initialize()  # the app has started
-    a.cable.cut()
+    a.link.cut()
     answer = await Session(id, "2025-11-25").request(a, "ping", id=4).whole()
 
     assert answer.status == 404

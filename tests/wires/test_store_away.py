@@ -16,14 +16,14 @@ pytestmark = pytest.mark.anyio
 async def test_a_request_that_needs_the_store_is_told_to_come_back(edge: Deployment) -> None:
     a = edge.instance("A")
     session = await a.initialize()
-    a.cable.refused = True
+    a.link.refused = True
     answers = [
         await session.call(a, "echo", {"text": "x"}).whole(),
         await session.get(a).whole(),
         await session.delete(a),
         await a.send("GET", "/sse", [("accept", "text/event-stream")]).whole(),
     ]
-    a.cable.mend()
+    a.link.mend()
 
     assert [answer.status for answer in answers] == [503] * 4
     assert {answer.headers["retry-after"] for answer in answers} == {"2"}
@@ -35,7 +35,7 @@ async def test_a_request_that_needs_the_store_is_told_to_come_back(edge: Deploym
 async def test_a_session_that_cannot_be_stored_is_not_opened(edge: Deployment) -> None:
     a = edge.instance("A")
     await a.initialize()
-    a.cable.refused = True
+    a.link.refused = True
     who = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
     answer = await a.post(request("initialize", who)).whole()
 
@@ -46,17 +46,17 @@ async def test_a_session_that_cannot_be_stored_is_not_opened(edge: Deployment) -
 async def test_a_request_that_needs_no_store_is_served(edge: Deployment) -> None:
     a = edge.instance("A")
     await a.initialize()
-    a.cable.refused = True
+    a.link.refused = True
 
     assert text((await a.modern("tools/call", {"name": "echo", "arguments": {"text": "on"}}).whole()).json) == "on"
 
 
 async def test_an_instance_that_starts_while_the_store_is_away_serves_later(edge: Deployment) -> None:
     a = edge.instance("A")
-    a.cable.refused = True
+    a.link.refused = True
     ready = await a.send("GET", "/readyz").whole()
     refused = await a.modern("tools/list").whole()
-    a.cable.mend()
+    a.link.mend()
     edge.clock.advance(1)  # for so long is the failure the answer
 
     assert (ready.status, refused.status) == (503, 503)
@@ -82,8 +82,8 @@ async def test_a_held_stream_ends_in_good_order(edge: Deployment, kind: str, abs
         stream = session.get(edge.instance("B"), event.id)
     await stream.event()
     for instance in edge.instances:
-        instance.cable.refused = absence == "long"
-        instance.cable.refuse_next = True
+        instance.link.refused = absence == "long"
+        instance.link.refuse_next = True
     await stream.rest()
     await stream.gone()
 
@@ -97,11 +97,11 @@ async def test_a_call_under_way_outlives_a_short_absence(edge: Deployment, tool:
     call: Call = session.call(a, tool, {"topic": "x"} if tool == "look_up" else {}, token="p")
     seen = await call.message()
     assert seen is not None
-    a.cable.refused = True
+    a.link.refused = True
     for _ in range(200):
         await asyncio.sleep(0.0005)
-    a.cable.mend()
-    edge.desk.gate("A").set()
+    a.link.mend()
+    edge.recorder.gate("A").set()
     if "id" in seen:
         await session.answer(a, seen["id"], {"action": "accept", "content": {"name": "Ann"}})
     last = (await call.messages())[-1]
@@ -120,7 +120,7 @@ async def test_a_call_that_is_done_is_answered_once_though_its_end_cannot_be_sto
     call = session.call(a, "change", {"topic": "x"}, token="p")
     await call.message()
     failed = a.fail_once(method, prefix, part)
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     last = (await call.messages())[-1]
     await call.gone()
     stream = call.last_id.partition(".")[0]
@@ -142,7 +142,7 @@ async def test_a_cancelled_call_ends_though_its_end_cannot_be_logged(edge: Deplo
     await call.gone()
 
     assert failed.is_set()
-    assert edge.desk.ends == ["A:change:cancelled"]
+    assert edge.recorder.ends == ["A:change:cancelled"]
 
 
 async def test_a_heartbeat_whose_answer_was_lost_loses_no_call(edge: Deployment) -> None:
@@ -157,7 +157,7 @@ async def test_a_heartbeat_whose_answer_was_lost_loses_no_call(edge: Deployment)
     async with asyncio.timeout(10):
         while not call.ended and await edge.atomics.get(stream) == before:
             await asyncio.sleep(0)
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert text((await call.messages())[-1]) == "x by A"
 
@@ -172,7 +172,7 @@ async def test_a_progress_message_that_cannot_be_logged_costs_neither_the_call_n
     await call.message()
     await asyncio.wait_for(a.fail_once("create", "stream/", b'"progress":100').wait(), 10)
     await asyncio.wait_for(a.fail_once("swap", "stream/", done=True).wait(), 10)
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert text((await call.messages())[-1]) == "rushed"
 

@@ -63,10 +63,10 @@ async def test_streams_that_were_opened_and_dropped_have_no_room_of_their_own(ed
 async def test_what_is_posted_in_an_hour_is_bounded_over_all_streams(edge: Deployment) -> None:
     a, b = edge.pair(max_log_bytes=MOST)
     clients = [await Client(a, b).open() for _ in range(4)]
-    a.cable.cut()  # nobody takes anything
+    a.link.cut()  # nobody takes anything
     answers = [await client.post(big(200_000)) for client in clients for _ in range(3)]
     edge.clock.advance(3600)
-    a.cable.mend()
+    a.link.mend()
 
     assert await stored(edge, "inbox/") <= MOST
     assert [answer.status for answer in answers].count(202) == 5
@@ -77,11 +77,11 @@ async def test_what_is_posted_in_an_hour_is_bounded_over_all_streams(edge: Deplo
 async def test_messages_that_are_posted_at_the_same_time_are_all_counted(edge: Deployment, size: int) -> None:
     a, b = edge.pair(max_log_bytes=MOST, max_body_bytes=200_000)
     client = await Client(a, b).open()
-    a.cable.cut()
+    a.link.cut()
     far: Any = b.platform.atomics
     far.store = Awaiting(edge.atomics)
     statuses = [answer.status for answer in await asyncio.gather(*(client.post(big(size, n)) for n in range(40)))]
-    a.cable.mend()
+    a.link.mend()
 
     assert await stored(edge, "inbox/") <= min(40 * (size + 200), 5 * 200_000)
     assert set(statuses) <= {202, 429}
@@ -113,7 +113,7 @@ async def test_nothing_is_taken_for_a_stream_that_was_lost_long_ago_until_its_cl
     client = await Client(a, b).open()
     seen = client.stream.last_id
     if end == "died":
-        a.cable.cut()
+        a.link.cut()
     else:
         await client.stream.disconnect()
         await client.stream.gone()
@@ -230,7 +230,7 @@ async def test_calls_that_begin_their_streams_at_the_same_time_are_all_counted(e
     for call in calls:
         await call.message()
     kept = await stored(edge, "stream/")
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert kept < MOST + 2 * 300_000
     assert {text((await call.messages())[-1]) for call in calls} == {"x by A"}

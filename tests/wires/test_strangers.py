@@ -131,7 +131,7 @@ async def test_a_question_is_not_answered_by_a_stranger(
     evil = {"action": "accept", "content": {"name": "Mallory"}}
 
     assert [(await session.answer(b, question, evil)).status for session in (other, of(ann, stranger))] == [400, 404]
-    assert edge.desk.runs == []
+    assert edge.recorder.runs == []
     assert (await of(ann, SELF).answer(b, question, {"action": "accept", "content": {"name": "Ann"}})).status == 202
     assert text((await call.messages())[-1]) == "Hello, Ann!"
 
@@ -160,7 +160,7 @@ async def test_a_suspended_call_is_not_taken_over_by_a_stranger(
     await ann.answer(b, question, {"action": "accept", "content": {"name": "Ann"}})
 
     assert [(await session.get(b, primed.id).whole()).status for session in (other, of(ann, stranger))] == [400, 404]
-    assert edge.desk.runs == []
+    assert edge.recorder.runs == []
     assert text((await of(ann, SELF).get(b, primed.id).messages())[-1]) == "Hello, Ann!"
 
 
@@ -336,4 +336,4 @@ async def test_a_stream_that_names_no_app_takes_posts_of_none_of_its_users_apps(
     await stream.message()
 
     assert [post.status for post in posts] == [*[404] * 4, 202]
-    assert [event.app for event in a.book.events] == [""]
+    assert [event.app for event in a.telemetry.events] == [""]

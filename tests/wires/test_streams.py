@@ -19,7 +19,7 @@ LEASE_S = 6
 
 async def begun(edge: Deployment, session: Session, at: Instance, tool: str, topic: str = "x") -> tuple[Call, str]:
     """A call whose tool waits; its stream has begun. The event id of what was seen last."""
-    runs = len(edge.desk.runs)
+    runs = len(edge.recorder.runs)
     call = session.call(at, tool, {"topic": topic}, token="p")
     seen = ""
     while True:
@@ -28,7 +28,7 @@ async def begun(edge: Deployment, session: Session, at: Instance, tool: str, top
         seen = event.id or seen
         if event.data:
             assert '"notifications/progress"' in event.data
-            assert len(edge.desk.runs) == runs + 1
+            assert len(edge.recorder.runs) == runs + 1
             return call, seen
 
 
@@ -58,7 +58,7 @@ async def test_a_silent_call_becomes_a_stream_after_the_quiet_period(edge: Deplo
     a = edge.instance("A", quiet_s=0.01)
     session = await a.initialize()
     call = await session.call(a, "look_up", {"topic": "x"}).start()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert call.headers["content-type"] == "text/event-stream"
     assert final(await call.rest()) == "x by A"
@@ -90,11 +90,11 @@ async def test_a_client_that_left_resumes_on_the_other_instance_while_the_first_
     call, seen = await begun(edge, session, a, "change")
     await call.disconnect()
     resumed = await session.get(b, seen).start()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert final(await resumed.rest()) == "x by A"
     await call.gone()
-    assert edge.desk.ends == ["A:change:done"]
+    assert edge.recorder.ends == ["A:change:done"]
 
 
 @clause("handshake.replay", "handshake.one-stream")
@@ -170,14 +170,14 @@ async def test_an_event_that_was_never_sent_is_unknown_and_nothing_runs_for_it(e
     stream, _, number = seen.partition(".")
     forged = [f"{stream}.{int(number) + 1}", f"{stream}.99999999"]
     early = [await session.get(b, id).whole() for id in forged]
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     await call.rest()
     edge.clock.advance(LEASE_S + 1)
     late = await session.get(b, forged[1]).whole()
 
     assert [answer.status for answer in (*early, late)] == [400] * 3
     assert "no such event" in late.json["error"]["message"]
-    assert edge.desk.runs == ["A:look_up"]
+    assert edge.recorder.runs == ["A:look_up"]
     assert final(await session.get(b, seen).rest()) == "x by A"
 
 
@@ -188,7 +188,7 @@ async def test_an_event_that_has_expired_is_resumed_from(edge: Deployment) -> No
     stream, _, number = seen.partition(".")
     await edge.atomics.delete(f"stream/{stream}/{int(number):08d}")
     resumed = session.get(b, seen)
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert final(await resumed.rest()) == "x by A"
 
@@ -201,29 +201,29 @@ async def test_a_call_whose_instance_died_is_run_again_where_that_does_no_harm(e
     a, b = edge.pair()
     session = await a.initialize()
     call, seen = await begun(edge, session, a, tool)
-    a.cable.cut()
+    a.link.cut()
     await call.disconnect()
     edge.clock.advance(LEASE_S + 1)
     resumed = session.get(b, seen)
-    edge.desk.gate("B").set()
+    edge.recorder.gate("B").set()
 
     assert final(await resumed.rest()) == "x by B"
-    assert edge.desk.runs == [f"A:{tool}", f"B:{tool}"]
+    assert edge.recorder.runs == [f"A:{tool}", f"B:{tool}"]
 
 
 async def test_any_other_call_whose_instance_died_gets_one_final_error(edge: Deployment) -> None:
     a, b = edge.pair()
     session = await a.initialize()
     call, seen = await begun(edge, session, a, "change")
-    a.cable.cut()
+    a.link.cut()
     await call.disconnect()
     edge.clock.advance(LEASE_S + 1)
     messages = await session.get(b, seen).messages()
 
     assert [m["id"] for m in messages] == [1]
     assert messages[0]["error"]["data"] == {"interrupted": True, "method": "tools/call"}
-    assert edge.desk.runs == ["A:change"]
-    await edge.until(lambda: [event.status for event in b.book.events][-1:] == ["interrupted"])
+    assert edge.recorder.runs == ["A:change"]
+    await edge.until(lambda: [event.status for event in b.telemetry.events][-1:] == ["interrupted"])
 
 
 @pytest.mark.parametrize(
@@ -248,14 +248,14 @@ async def test_nobody_takes_over_while_the_lease_holds(edge: Deployment) -> None
     a, b = edge.pair()
     session = await a.initialize()
     _, seen = await begun(edge, session, a, "look_up")
-    a.cable.cut()
+    a.link.cut()
     edge.clock.advance(LEASE_S - 1)
     resumed = await session.get(b, seen).start()
     reads = resumed.reads
     for _ in range(200):
         await asyncio.sleep(0)
 
-    assert edge.desk.runs == ["A:look_up"]
+    assert edge.recorder.runs == ["A:look_up"]
     assert (resumed.ended, resumed.reads) == (False, reads)
 
 
@@ -263,14 +263,14 @@ async def test_a_slow_owner_without_the_lease_appends_nothing_more(edge: Deploym
     a, b = edge.pair()
     session = await a.initialize()
     call, seen = await begun(edge, session, a, "look_up")
-    a.cable.cut()
-    edge.desk.gate("A").set()  # A is done, and cannot say so
+    a.link.cut()
+    edge.recorder.gate("A").set()  # A is done, and cannot say so
     edge.clock.advance(LEASE_S + 1)
     resumed = session.get(b, seen)
-    await edge.until(lambda: "B:look_up" in edge.desk.runs)
-    a.cable.mend()
+    await edge.until(lambda: "B:look_up" in edge.recorder.runs)
+    a.link.mend()
     old = await call.rest()
-    edge.desk.gate("B").set()
+    edge.recorder.gate("B").set()
     events = await resumed.rest()
     replayed = await session.get(a, seen).rest()
 
@@ -294,10 +294,10 @@ async def test_the_lease_of_a_living_call_is_renewed(edge: Deployment, monkeypat
                 await asyncio.sleep(0.01)
     resumed = session.get(b, seen)
     await resumed.start()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert final(await resumed.rest()) == "x by A"
-    assert edge.desk.runs == ["A:look_up"]
+    assert edge.recorder.runs == ["A:look_up"]
 
 
 async def test_several_readers_of_a_dead_call_run_it_once_and_who_gave_way_comes_back_for_the_answer(
@@ -307,19 +307,19 @@ async def test_several_readers_of_a_dead_call_run_it_once_and_who_gave_way_comes
     c = edge.instance("C")
     session = await a.initialize()
     _, seen = await begun(edge, session, a, "look_up")
-    a.cable.cut()
+    a.link.cut()
     edge.clock.advance(LEASE_S + 1)
     readers = [session.get(at, seen) for at in (b, c, b)]
-    await edge.until(lambda: len(edge.desk.runs) == 2)
+    await edge.until(lambda: len(edge.recorder.runs) == 2)
     for name in "BC":
-        edge.desk.gate(name).set()
+        edge.recorder.gate(name).set()
     ends = [await reader.rest() for reader in readers]
     back = [await session.get(b, events[-1].id).rest() for events in ends if '"result"' not in events[-1].data]
     answers = {final(events) for events in (*ends, *back) if '"result"' in events[-1].data}
 
     assert len(back) < 3
     assert [('"result"' in events[-1].data) for events in back] == [True] * len(back)
-    assert len(edge.desk.runs) == 2
+    assert len(edge.recorder.runs) == 2
     assert len(answers) == 1
 
 
@@ -357,7 +357,7 @@ async def test_a_stream_that_a_tool_closes_early_says_when_to_come_back(edge: De
     call = session.call(a, "leave_early")
     events = await call.rest()
     resumed = await session.get(b, events[-1].id).start()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert (events[-1].retry_ms, events[-1].data) == (500, "")
     assert final(await resumed.rest()) == "late"
@@ -371,7 +371,7 @@ async def test_a_drain_closes_a_running_stream_and_the_call_ends_in_the_log(edge
     a.drain.draining = True
     events = await call.rest()
     resumed = await session.get(b, seen).start()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert events[-1].retry_ms == 500
     assert final(await resumed.rest()) == "x by A"
@@ -385,11 +385,11 @@ async def test_a_reader_that_stalls_is_detached_and_can_resume(
     session = await a.initialize()
     call, seen = await begun(edge, session, a, "change")
     call.stall()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
     await call.gone()
 
     assert final(await session.get(b, seen).rest()) == "x by A"
-    assert edge.desk.ends == ["A:change:done"]
+    assert edge.recorder.ends == ["A:change:done"]
 
 
 async def test_a_resumed_stream_ends_with_retry_when_its_budget_is_used_up(edge: Deployment) -> None:
@@ -400,7 +400,7 @@ async def test_a_resumed_stream_ends_with_retry_when_its_budget_is_used_up(edge:
     edge.clock.advance(5.5)
     events = await resumed.rest()
     again = await session.get(a, events[-1].id).start()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert (events[-1].id, events[-1].retry_ms, events[-1].data) == (seen, 500, "")
     assert final(await again.rest()) == "x by A"
@@ -434,7 +434,7 @@ async def test_a_cancellation_that_reaches_another_instance_stops_the_call(edge:
     assert (await cancel(session, b).whole()).status == 202
 
     assert [event.data for event in await call.rest() if event.data] == []
-    assert edge.desk.ends == ["A:change:cancelled"]
+    assert edge.recorder.ends == ["A:change:cancelled"]
     assert await session.get(b, seen).messages() == []
 
 
@@ -446,7 +446,7 @@ async def test_a_cancellation_that_comes_first_still_counts(edge: Deployment) ->
     call = session.call(a, "change", {"topic": "x"})
     await call.rest()
 
-    assert edge.desk.ends == ["A:change:cancelled"]
+    assert edge.recorder.ends == ["A:change:cancelled"]
 
 
 async def test_an_old_cancellation_was_meant_for_another_request(edge: Deployment) -> None:
@@ -455,7 +455,7 @@ async def test_an_old_cancellation_was_meant_for_another_request(edge: Deploymen
     await cancel(session, a).whole()
     edge.clock.advance(30)
     call = await session.call(a, "change", {"topic": "x"}).start()
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert final(await call.rest()) == "x by A"
 
@@ -467,7 +467,7 @@ async def test_a_cancellation_of_another_request_changes_nothing(edge: Deploymen
     call, _ = await begun(edge, session, a, "change")
     assert (await cancel(session, a, id).whole()).status == 202
     assert (await cancel(other, a, 1).whole()).status == 202
-    edge.desk.gate("A").set()
+    edge.recorder.gate("A").set()
 
     assert final(await call.rest()) == "x by A"
 
@@ -484,7 +484,7 @@ async def test_a_deleted_session_ends_its_calls_and_streams_on_the_other_instanc
     await stream.rest()
     await call.rest()
 
-    assert edge.desk.ends == ["A:change:cancelled"]
+    assert edge.recorder.ends == ["A:change:cancelled"]
 
 
 async def test_a_call_stopped_by_its_server_leaves_the_stream_to_be_taken_over(edge: Deployment) -> None:
@@ -493,7 +493,7 @@ async def test_a_call_stopped_by_its_server_leaves_the_stream_to_be_taken_over(e
     call, seen = await begun(edge, session, a, "look_up")
     await call.kill()
     edge.clock.advance(LEASE_S + 1)
-    edge.desk.gate("B").set()
+    edge.recorder.gate("B").set()
 
     assert final(await session.get(b, seen).rest()) == "x by B"
 
@@ -504,14 +504,14 @@ async def test_a_cancellation_that_came_while_the_instance_was_dead_counts_for_t
     a, b = edge.pair()
     session = await a.initialize()
     call, last = await begun(edge, session, a, "look_up")
-    a.cable.cut()
+    a.link.cut()
     await call.disconnect()
     await cancel(session, b).whole()
     edge.clock.advance(LEASE_S + 2)
     rest = await session.get(b, last).messages()
 
     assert [message for message in rest if "id" in message] == []
-    assert edge.desk.runs == ["A:look_up"]
+    assert edge.recorder.runs == ["A:look_up"]
 
 
 async def test_of_two_cancellations_of_one_id_the_later_counts_for_the_later_request(edge: Deployment) -> None:
@@ -523,7 +523,7 @@ async def test_of_two_cancellations_of_one_id_the_later_counts_for_the_later_req
     await cancel(session, b).whole()
 
     assert await call.messages() == []
-    assert edge.desk.ends == ["A:look_up:cancelled"]
+    assert edge.recorder.ends == ["A:look_up:cancelled"]
 
 
 @pytest.mark.parametrize("end", ["finished", "cancelled"])
@@ -537,7 +537,7 @@ async def test_what_a_call_brings_along_counts_against_the_byte_quota_however_it
     if end == "cancelled":
         await cancel(session, a).whole()
     else:
-        edge.desk.gate("A").set()
+        edge.recorder.gate("A").set()
     await call.rest()
     await call.gone()
     over = session.call(a, "count", {"to": 2}, token="p")
@@ -555,5 +555,5 @@ async def test_a_cancelled_call_has_no_answer_even_if_its_tool_gives_one(edge: D
     rest = await call.messages()
     await call.gone()
 
-    assert (rest, edge.desk.ends) == ([], ["A:stubborn:cancelled"])
-    assert a.book.events[-1].status == "cancelled"
+    assert (rest, edge.recorder.ends) == ([], ["A:stubborn:cancelled"])
+    assert a.telemetry.events[-1].status == "cancelled"

@@ -58,7 +58,7 @@ class Rotating:
 
 
 @dataclass
-class Site:
+class AccountsDeployment:
     """Instances over one store, and the provider that they share."""
 
     provider: Rotating = field(default_factory=Rotating)
@@ -86,49 +86,52 @@ class Site:
 
 
 async def test_a_live_token_is_the_user_s_alone() -> None:
-    linked_accounts = await Site().connected()
+    linked_accounts = await AccountsDeployment().connected()
 
     assert [await linked_accounts.token(ALICE), await linked_accounts.token(BOB)] == ["access-0", None]
     assert [await linked_accounts.connected(ALICE), await linked_accounts.connected(BOB)] == [True, False]
 
 
 async def test_the_store_can_be_read_by_nobody_and_a_record_is_good_under_its_own_name_only() -> None:
-    site = Site()
-    linked_accounts = await site.connected()
-    (entry,) = await site.platform.atomics.read("account/")
+    deployment = AccountsDeployment()
+    linked_accounts = await deployment.connected()
+    (entry,) = await deployment.platform.atomics.read("account/")
     assert b"access-0" not in entry.value
     assert b"refresh-0" not in entry.value
     assert "alice" not in entry.key
 
     await linked_accounts.save(BOB, TokenSet("bob's"))
-    (other,) = [e for e in await site.platform.atomics.read("account/") if e.key != entry.key]
-    await site.platform.atomics.swap(other.key, entry.value, version=other.version, nonce="swapped")
+    (other,) = [e for e in await deployment.platform.atomics.read("account/") if e.key != entry.key]
+    await deployment.platform.atomics.swap(other.key, entry.value, version=other.version, nonce="swapped")
 
     assert await linked_accounts.token(BOB) is None
 
 
 async def test_an_account_at_one_provider_is_none_at_the_provider_that_took_its_place() -> None:
-    site = Site()
-    await site.connected()
-    kept, site.provider = site.provider, replace(site.provider, issuer="https://another.test", live="another-0")
-    there = site.instance()
+    deployment = AccountsDeployment()
+    await deployment.connected()
+    kept, deployment.provider = (
+        deployment.provider,
+        replace(deployment.provider, issuer="https://another.test", live="another-0"),
+    )
+    there = deployment.instance()
 
     assert (await there.connected(ALICE), await there.token(ALICE), await there.renewed(ALICE, "")) == (
         False,
         None,
         None,
     )
-    site.provider = kept
-    assert await site.instance().token(ALICE) == "access-0"
+    deployment.provider = kept
+    assert await deployment.instance().token(ALICE) == "access-0"
     await there.save(ALICE, TokenSet("another's", "another-0"))
     assert await there.token(ALICE) == "another's"
-    assert await site.instance().token(ALICE) is None
+    assert await deployment.instance().token(ALICE) is None
 
 
 async def test_a_refresh_token_that_rotates_is_used_once_however_many_need_it_on_however_many_instances() -> None:
-    site = Site()
-    await site.connected(life_s=30)
-    instances = [site.instance(), site.instance()]
+    deployment = AccountsDeployment()
+    await deployment.connected(life_s=30)
+    instances = [deployment.instance(), deployment.instance()]
     tokens: list[str | None] = []
 
     async def ask(n: int) -> None:
@@ -138,40 +141,40 @@ async def test_a_refresh_token_that_rotates_is_used_once_however_many_need_it_on
         for n in range(20):
             tasks.start_soon(ask, n)
 
-    assert (tokens, site.provider.used) == (["access-1"] * 20, 1)
+    assert (tokens, deployment.provider.used) == (["access-1"] * 20, 1)
 
 
 async def test_a_token_is_renewed_before_it_ends() -> None:
-    site = Site()
-    linked_accounts = await site.connected(life_s=100)
-    site.now += 39
+    deployment = AccountsDeployment()
+    linked_accounts = await deployment.connected(life_s=100)
+    deployment.now += 39
     assert await linked_accounts.token(ALICE) == "access-0"
-    site.now += 2
+    deployment.now += 2
     assert await linked_accounts.token(ALICE) == "access-1"
 
 
 async def test_an_account_that_the_provider_takes_no_more_is_forgotten() -> None:
-    site = Site()
-    linked_accounts = await site.connected(life_s=30, refresh="spent")
+    deployment = AccountsDeployment()
+    linked_accounts = await deployment.connected(life_s=30, refresh="spent")
 
     assert await linked_accounts.token(ALICE) is None
     assert not await linked_accounts.connected(ALICE)
 
 
 async def test_a_provider_that_is_away_costs_nobody_an_account() -> None:
-    site = Site()
-    linked_accounts = await site.connected(life_s=30)
-    site.provider.failing = UpstreamError("away")
+    deployment = AccountsDeployment()
+    linked_accounts = await deployment.connected(life_s=30)
+    deployment.provider.failing = UpstreamError("away")
     with pytest.raises(UpstreamError, match="away"):
         await linked_accounts.token(ALICE)
 
-    site.provider.failing = None
+    deployment.provider.failing = None
     assert await linked_accounts.token(ALICE) == "access-1"
 
 
 async def test_an_instance_that_dies_while_it_renews_is_followed_by_another() -> None:
-    site = Site()
-    await site.connected(life_s=30)
+    deployment = AccountsDeployment()
+    await deployment.connected(life_s=30)
     begun, answered = anyio.Event(), list[str | None]()
 
     async def never() -> AsyncIterator[None]:
@@ -179,21 +182,21 @@ async def test_an_instance_that_dies_while_it_renews_is_followed_by_another() ->
         await anyio.sleep_forever()
         yield
 
-    site.provider.meanwhile = never
+    deployment.provider.meanwhile = never
     async with anyio.create_task_group() as dying:
-        dying.start_soon(site.instance().token, ALICE)
+        dying.start_soon(deployment.instance().token, ALICE)
         await begun.wait()
         dying.cancel_scope.cancel()
-    site.provider.meanwhile = None
+    deployment.provider.meanwhile = None
 
     async def ask() -> None:
-        answered.append(await site.instance().token(ALICE))
+        answered.append(await deployment.instance().token(ALICE))
 
     async with anyio.create_task_group() as waiting:
         waiting.start_soon(ask)
         await anyio.wait_all_tasks_blocked()
         assert answered == []
-        site.now += LEASE_S
+        deployment.now += LEASE_S
     assert answered == ["access-1"]
 
 
@@ -201,57 +204,57 @@ async def test_an_instance_that_dies_while_it_renews_is_followed_by_another() ->
     "failing", [None, SignInRefused("spent"), UpstreamError("away")], ids=["good", "refused", "away"]
 )
 async def test_an_account_that_is_connected_anew_meanwhile_is_the_one_that_counts(failing: Exception | None) -> None:
-    site = Site()
-    linked_accounts = await site.connected(life_s=30)
+    deployment = AccountsDeployment()
+    linked_accounts = await deployment.connected(life_s=30)
 
     async def reconnect() -> AsyncIterator[None]:
-        await site.instance().save(ALICE, TokenSet("anew", "anew", site.now + 3600))
+        await deployment.instance().save(ALICE, TokenSet("anew", "anew", deployment.now + 3600))
         yield
 
-    site.provider.meanwhile, site.provider.failing = reconnect, failing
+    deployment.provider.meanwhile, deployment.provider.failing = reconnect, failing
     try:
         assert await linked_accounts.token(ALICE) in ("anew", None)
     except UpstreamError:
         assert isinstance(failing, UpstreamError)
 
-    site.provider.meanwhile = None
+    deployment.provider.meanwhile = None
     assert await linked_accounts.token(ALICE) == "anew"
 
 
 async def test_an_account_that_is_forgotten_meanwhile_stays_forgotten() -> None:
-    site = Site()
-    linked_accounts = await site.connected(life_s=30)
+    deployment = AccountsDeployment()
+    linked_accounts = await deployment.connected(life_s=30)
 
     async def forget() -> AsyncIterator[None]:
-        await site.instance().forget(ALICE)
+        await deployment.instance().forget(ALICE)
         yield
 
-    site.provider.meanwhile = forget
+    deployment.provider.meanwhile = forget
 
     assert await linked_accounts.token(ALICE) is None
     assert not await linked_accounts.connected(ALICE)
 
 
 async def test_a_token_that_the_upstream_refuses_is_renewed_once_for_all() -> None:
-    site = Site()
-    linked_accounts = await site.connected()
+    deployment = AccountsDeployment()
+    linked_accounts = await deployment.connected()
 
     assert await linked_accounts.renewed(ALICE, "access-0") == "access-1"
     assert await linked_accounts.renewed(ALICE, "access-0") == "access-1"
-    assert site.provider.used == 1
+    assert deployment.provider.used == 1
 
 
 async def test_a_refused_token_without_a_refresh_token_is_an_account_that_is_gone() -> None:
-    site = Site()
-    linked_accounts = await site.connected(life_s=None, refresh="")
+    deployment = AccountsDeployment()
+    linked_accounts = await deployment.connected(life_s=None, refresh="")
 
     assert await linked_accounts.renewed(ALICE, "access-0") is None
     assert not await linked_accounts.connected(ALICE)
 
 
 async def test_an_account_that_was_connected_anew_is_not_forgotten_for_the_old_one_s_sake() -> None:
-    site = Site()
-    linked_accounts = await site.connected()
+    deployment = AccountsDeployment()
+    linked_accounts = await deployment.connected()
     await linked_accounts.forget(ALICE, refused="of an older account")
     assert await linked_accounts.token(ALICE) == "access-0"
 
@@ -260,32 +263,32 @@ async def test_an_account_that_was_connected_anew_is_not_forgotten_for_the_old_o
 
 
 async def test_an_account_lives_as_long_as_it_is_used() -> None:
-    site = Site()
-    linked_accounts = await site.connected(life_s=None)
+    deployment = AccountsDeployment()
+    linked_accounts = await deployment.connected(life_s=None)
     for _ in range(5):
-        site.now += LIFE_S * 0.7
+        deployment.now += LIFE_S * 0.7
         assert await linked_accounts.token(ALICE) == "access-0"
 
-    site.now += LIFE_S + 1
+    deployment.now += LIFE_S + 1
     assert await linked_accounts.token(ALICE) is None
-    assert await site.platform.atomics.read("account/") == []
+    assert await deployment.platform.atomics.read("account/") == []
 
 
 async def test_a_new_secret_of_the_server_opens_what_the_old_one_sealed() -> None:
-    site = Site()
-    await site.connected()
-    old, new = site.keys[0], "n" * 32
+    deployment = AccountsDeployment()
+    await deployment.connected()
+    old, new = deployment.keys[0], "n" * 32
 
-    assert await site.instance(new, old).token(ALICE) == "access-0"
-    assert await site.instance(new).token(ALICE) is None
+    assert await deployment.instance(new, old).token(ALICE) == "access-0"
+    assert await deployment.instance(new).token(ALICE) is None
 
 
 async def test_what_is_forgotten_can_be_connected_again() -> None:
-    site = Site()
-    linked_accounts = await site.connected()
+    deployment = AccountsDeployment()
+    linked_accounts = await deployment.connected()
     await linked_accounts.forget(ALICE)
     await linked_accounts.forget(ALICE)
     assert await linked_accounts.token(ALICE) is None
 
-    await linked_accounts.save(ALICE, replace(TokenSet("again"), expires_at=site.now + DAY_S))
+    await linked_accounts.save(ALICE, replace(TokenSet("again"), expires_at=deployment.now + DAY_S))
     assert await linked_accounts.token(ALICE) == "again"

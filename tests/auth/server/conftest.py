@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from tests.auth.server.deployment import Deploy, Ports, deploy
-from tests.auth.server.granting import Office
-from tests.auth.server.token_endpoints import Counter
+from tests.auth.server.granting import GrantInstance
+from tests.auth.server.token_endpoints import TokenEndpoints
 from tests.support.clock import Clock
 from tests.support.engines import (
     ENGINES,
@@ -37,19 +37,19 @@ def everywhere(request: pytest.FixtureRequest, clock: Clock) -> Deploy:
 
 
 @pytest.fixture(params=ENGINES)
-def office(request: pytest.FixtureRequest, clock: Clock) -> Office:
+def granting(request: pytest.FixtureRequest, clock: Clock) -> GrantInstance:
     """An instance on each engine."""
     records, atomics = request.getfixturevalue(f"{request.param}_ports")
-    return Office(records, atomics, clock)
+    return GrantInstance(records, atomics, clock)
 
 
 @pytest.fixture
-def counter(office: Office) -> Counter:
+def endpoints(granting: GrantInstance) -> TokenEndpoints:
     """An instance over HTTP on each engine."""
-    return Counter(office)
+    return TokenEndpoints(granting)
 
 
 @pytest.fixture
-def memory(memory_ports: Ports, clock: Clock) -> Counter:
+def in_memory(memory_ports: Ports, clock: Clock) -> TokenEndpoints:
     """One over HTTP in memory, for what has nothing to do with the engine."""
-    return Counter(Office(*memory_ports, clock))
+    return TokenEndpoints(GrantInstance(*memory_ports, clock))

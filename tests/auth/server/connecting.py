@@ -17,7 +17,7 @@ THERE = "https://other.example"
 
 
 @dataclass
-class Both:
+class TwoGitHubs:
     """See the module."""
 
     identity: GitHub = field(default_factory=GitHub)

@@ -145,7 +145,7 @@ class _Atomics:
         raise NotImplementedError
 
 
-class Office:
+class GrantInstance:
     """One instance's grants, and what its clients ask of it."""
 
     def __init__(
@@ -167,10 +167,10 @@ class Office:
         self.sign_outs = SignOuts(platform)
         self.grants = Grants(platform, KeyRing(ring), URLS, declared, lambda _: True, every_client)
 
-    def elsewhere(self, trouble: Trouble | None = None, *, ring: tuple[str, ...] = RING) -> Office:
+    def elsewhere(self, trouble: Trouble | None = None, *, ring: tuple[str, ...] = RING) -> GrantInstance:
         """Another instance over the same store, or over a troubled one."""
         records, atomics = (trouble.records, trouble.atomics) if trouble else (self.records, self.atomics)
-        return Office(records, atomics, self.clock, ring=ring, **self._options)
+        return GrantInstance(records, atomics, self.clock, ring=ring, **self._options)
 
     def trouble(self, at: int = 0, fate: Fate | None = None) -> Trouble:
         return Trouble(self.records, self.atomics, at, fate)

@@ -8,7 +8,7 @@ import pytest
 
 from mcp_edge.pages import again, connect
 from mcp_edge.pages.layout import document
-from tests.auth.server.connecting import Both, leave
+from tests.auth.server.connecting import TwoGitHubs, leave
 from tests.auth.server.deployment import Asking, Deploy, Deployment, allow, authorize, consent_page, deploy
 from tests.auth.server.test_pages import every_page
 from tests.support.visitor import Form, Page, Visitor
@@ -176,7 +176,7 @@ async def test_nothing_is_taken_back_within_a_second(everywhere: Deploy, button:
 
 
 async def test_no_account_is_connected_within_a_second() -> None:
-    both = Both()
+    both = TwoGitHubs()
     edge = both.deploy(deploy)
     async with edge.visitor() as browser:
         await both.sign_in(browser)

@@ -10,8 +10,8 @@ import pytest
 
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.auth.server.routes import ServerRoutes
-from tests.auth.server.granting import ANN, HERE, SCOPES, URLS, Office
-from tests.auth.server.token_endpoints import FOREIGN_KEY, KEY, LIMITED_KEY, Counter
+from tests.auth.server.granting import ANN, HERE, SCOPES, URLS, GrantInstance
+from tests.auth.server.token_endpoints import FOREIGN_KEY, KEY, LIMITED_KEY, TokenEndpoints
 
 pytestmark = pytest.mark.anyio
 
@@ -24,90 +24,94 @@ INVALID = (
 )
 
 
-async def challenged(counter: Counter, token: str | None, path: str = "/mcp", **more: str) -> tuple[int, str, str]:
+async def challenged(
+    endpoints: TokenEndpoints, token: str | None, path: str = "/mcp", **more: str
+) -> tuple[int, str, str]:
     """The status, the challenge and whether it may be kept."""
-    answer = await counter.call(token, path, **more)
+    answer = await endpoints.call(token, path, **more)
     return answer.status_code, answer.headers.get("www-authenticate", ""), answer.headers.get("cache-control", "")
 
 
-async def test_without_a_token_a_client_is_told_where_to_get_one_and_no_error(memory: Counter) -> None:
-    assert await challenged(memory, None) == (401, MISSING, "no-store")
-    assert await challenged(memory, None, "/sse") == (401, MISSING.replace("/mcp", "/sse"), "no-store")
-    assert await challenged(memory, None, "/messages") == (401, MISSING.replace("/mcp", "/sse"), "no-store")
+async def test_without_a_token_a_client_is_told_where_to_get_one_and_no_error(in_memory: TokenEndpoints) -> None:
+    assert await challenged(in_memory, None) == (401, MISSING, "no-store")
+    assert await challenged(in_memory, None, "/sse") == (401, MISSING.replace("/mcp", "/sse"), "no-store")
+    assert await challenged(in_memory, None, "/messages") == (401, MISSING.replace("/mcp", "/sse"), "no-store")
 
 
-async def test_a_token_in_the_query_does_not_count(memory: Counter) -> None:
-    tokens = await memory.office.tokens()
+async def test_a_token_in_the_query_does_not_count(in_memory: TokenEndpoints) -> None:
+    tokens = await in_memory.granting.tokens()
     query = f"?access_token={tokens.access_token}"
-    assert await challenged(memory, None, query=query) == (401, MISSING, "no-store")
-    assert (await memory.call(tokens.access_token, query="?access_token=x")).status_code == 200
+    assert await challenged(in_memory, None, query=query) == (401, MISSING, "no-store")
+    assert (await in_memory.call(tokens.access_token, query="?access_token=x")).status_code == 200
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
-async def test_the_scheme_is_read_as_http_has_it(memory: Counter, scheme: str) -> None:
-    tokens = await memory.office.tokens()
-    assert (await memory.call(tokens.access_token, scheme=scheme)).status_code == 200
+async def test_the_scheme_is_read_as_http_has_it(in_memory: TokenEndpoints, scheme: str) -> None:
+    tokens = await in_memory.granting.tokens()
+    assert (await in_memory.call(tokens.access_token, scheme=scheme)).status_code == 200
 
 
 @pytest.mark.parametrize("token", ["", "x", "mea_" + "0" * 80, "a b", "mea_\u00e9", "mec_" + "0" * 96])
-async def test_what_is_no_token_here_is_invalid_and_of_another_scheme_none_at_all(memory: Counter, token: str) -> None:
+async def test_what_is_no_token_here_is_invalid_and_of_another_scheme_none_at_all(
+    in_memory: TokenEndpoints, token: str
+) -> None:
     for scheme, challenge in (("Bearer", INVALID), ("Basic", MISSING), ("DPoP", MISSING), ("", MISSING)):
-        answer = await memory.http.post(
+        answer = await in_memory.http.post(
             "/mcp", headers=[(b"authorization", f"{scheme} {token}".encode("latin-1"))], content=b"{}"
         )
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, challenge)
 
 
-async def test_a_good_token_under_another_scheme_is_none(memory: Counter) -> None:
-    tokens = await memory.office.tokens()
+async def test_a_good_token_under_another_scheme_is_none(in_memory: TokenEndpoints) -> None:
+    tokens = await in_memory.granting.tokens()
     for scheme in ("Basic", "DPoP", "Token"):
-        assert await challenged(memory, tokens.access_token, scheme=scheme) == (401, MISSING, "no-store")
-    assert (await memory.call(tokens.access_token)).status_code == 200
+        assert await challenged(in_memory, tokens.access_token, scheme=scheme) == (401, MISSING, "no-store")
+    assert (await in_memory.call(tokens.access_token)).status_code == 200
 
 
-async def test_what_is_of_this_server_but_no_access_token_is_invalid(memory: Counter) -> None:
-    code = await memory.office.code()
-    tokens = await memory.office.tokens()
+async def test_what_is_of_this_server_but_no_access_token_is_invalid(in_memory: TokenEndpoints) -> None:
+    code = await in_memory.granting.code()
+    tokens = await in_memory.granting.tokens()
     for wrong in (code, tokens.refresh_token, tokens.access_token.upper(), tokens.access_token + "0"):
-        assert await challenged(memory, wrong) == (401, INVALID, "no-store")
+        assert await challenged(in_memory, wrong) == (401, INVALID, "no-store")
 
 
 @pytest.mark.parametrize("of", ["/mcp", "/sse", ""])
-async def test_a_token_for_one_endpoint_is_invalid_at_the_other(counter: Counter, of: str) -> None:
-    tokens = await counter.office.tokens(resource=URLS.issuer + of)
-    statuses = {path: (await counter.call(tokens.access_token, path)).status_code for path in ("/mcp", "/messages")}
+async def test_a_token_for_one_endpoint_is_invalid_at_the_other(endpoints: TokenEndpoints, of: str) -> None:
+    tokens = await endpoints.granting.tokens(resource=URLS.issuer + of)
+    statuses = {path: (await endpoints.call(tokens.access_token, path)).status_code for path in ("/mcp", "/messages")}
     refused = {"/mcp": {"/messages"}, "/sse": {"/mcp"}, "": set[str]()}[of]
     assert {path for path, status in statuses.items() if status == 401} == refused
 
 
-async def test_an_expired_token_is_invalid_and_so_is_an_ended_one(counter: Counter) -> None:
-    old, ended = await counter.office.tokens(), await counter.office.tokens()
-    good = [(await counter.call(tokens.access_token)).status_code for tokens in (old, ended)]
-    await counter.office.elsewhere().grants.end_all(ANN.principal)
-    late = await counter.office.tokens()
-    counter.office.clock.advance(3600)
+async def test_an_expired_token_is_invalid_and_so_is_an_ended_one(endpoints: TokenEndpoints) -> None:
+    old, ended = await endpoints.granting.tokens(), await endpoints.granting.tokens()
+    good = [(await endpoints.call(tokens.access_token)).status_code for tokens in (old, ended)]
+    await endpoints.granting.elsewhere().grants.end_all(ANN.principal)
+    late = await endpoints.granting.tokens()
+    endpoints.granting.clock.advance(3600)
     assert good == [200, 200]
     for tokens in (old, ended, late):
-        assert await challenged(counter, tokens.access_token) == (401, INVALID, "no-store")
+        assert await challenged(endpoints, tokens.access_token) == (401, INVALID, "no-store")
 
 
-async def test_an_access_key_is_good_beside_tokens_and_for_this_server_alone(memory: Counter) -> None:
-    assert [(await memory.call(key)).status_code for key in (KEY, LIMITED_KEY)] == [200, 200]
-    assert await challenged(memory, FOREIGN_KEY) == (401, INVALID, "no-store")
+async def test_an_access_key_is_good_beside_tokens_and_for_this_server_alone(in_memory: TokenEndpoints) -> None:
+    assert [(await in_memory.call(key)).status_code for key in (KEY, LIMITED_KEY)] == [200, 200]
+    assert await challenged(in_memory, FOREIGN_KEY) == (401, INVALID, "no-store")
 
 
-async def test_forging_headers_moves_no_url(memory: Counter) -> None:
+async def test_forging_headers_moves_no_url(in_memory: TokenEndpoints) -> None:
     forged = {"host": "evil.example", "x-forwarded-host": "evil.example", "forwarded": "host=evil.example"}
     for headers in (forged, {"x-forwarded-host": "evil.example", "x-forwarded-proto": "http"}):
-        answer = await memory.http.post("/mcp", headers=headers, content=b"{}")
+        answer = await in_memory.http.post("/mcp", headers=headers, content=b"{}")
         assert "evil" not in str(answer.headers) + answer.text
         assert answer.headers.get("www-authenticate", MISSING) == MISSING
 
 
-async def test_a_call_reads_the_store_once_for_its_token(memory: Counter) -> None:
-    tokens = await memory.office.tokens()
-    trouble = memory.office.trouble()
-    watched = Counter(Office(trouble.records, trouble.atomics, memory.office.clock))
+async def test_a_call_reads_the_store_once_for_its_token(in_memory: TokenEndpoints) -> None:
+    tokens = await in_memory.granting.tokens()
+    trouble = in_memory.granting.trouble()
+    watched = TokenEndpoints(GrantInstance(trouble.records, trouble.atomics, in_memory.granting.clock))
     routes = ServerRoutes(watched.platform, _scopes)
     for _ in range(3):
         trouble.log.clear()
@@ -115,7 +119,7 @@ async def test_a_call_reads_the_store_once_for_its_token(memory: Counter) -> Non
         assert (user.subject, [name.split("/")[0] for name in trouble.log]) == ("ann", ["get token"])
     trouble.log.clear()
     for forged in ("mea_forged", "mea_" + "0" * 80, tokens.access_token[:-1] + "g"):
-        assert await watched.office.grants.user(forged, HERE) is None
+        assert await watched.granting.grants.user(forged, HERE) is None
     assert trouble.log == []
 
 
@@ -125,19 +129,19 @@ async def _scopes() -> Scopes:
 
 LOADED = """
 import asyncio, json, sys
-from tests.auth.server.token_endpoints import Counter
-from tests.auth.server.granting import Office
+from tests.auth.server.granting import GrantInstance
+from tests.auth.server.token_endpoints import TokenEndpoints
 from tests.support.clock import Clock
 from mcp_edge.auth.server.model import Client
 from mcp_edge.storage.memory import open_memory
 
 async def main():
     clock = Clock()
-    counter = Counter(Office(*open_memory(clock), clock), clients=[])
+    endpoints = TokenEndpoints(GrantInstance(*open_memory(clock), clock), clients=[])
     registered = Client("dcr_" + "0" * 32, "App", ("https://app.example/callback",), "dcr")
-    tokens = await counter.office.tokens(client=registered)
-    assert (await counter.call(tokens.access_token)).status_code == 200
-    assert (await counter.call(None)).status_code == 401
+    tokens = await endpoints.granting.tokens(client=registered)
+    assert (await endpoints.call(tokens.access_token)).status_code == 200
+    assert (await endpoints.call(None)).status_code == 401
 
 asyncio.run(main())
 print(json.dumps([name for name in sys.modules if name.startswith("mcp_edge.")]))

@@ -22,7 +22,7 @@ from mcp_edge.errors import StoreUnavailable
 from mcp_edge.storage.memory import open_memory
 from mcp_edge.storage.ports import AtomicStore, RecordStore
 from mcp_edge.storage.sqlite import open_sqlite
-from tests.auth.server.granting import ANN, APP, OTHER, Fate, Killed, Office
+from tests.auth.server.granting import ANN, APP, OTHER, Fate, GrantInstance, Killed
 from tests.support.clock import Clock
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock()
         self.runner = asyncio.Runner()
-        self.office = Office(
+        self.granting = GrantInstance(
             *self.open(),
             self.clock,
             code_ttl_s=CODE_TTL_S,
@@ -92,13 +92,15 @@ class Machine(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
-    def attempt(self, accident: tuple[int, Fate] | None, work: Callable[[Office], Awaitable[T]]) -> T | str | object:
+    def attempt(
+        self, accident: tuple[int, Fate] | None, work: Callable[[GrantInstance], Awaitable[T]]
+    ) -> T | str | object:
         """What `work` gives at a new instance; an error's name; or `BROKEN`."""
 
         async def attempted() -> T | str | object:
-            trouble = self.office.trouble(*accident) if accident else None
+            trouble = self.granting.trouble(*accident) if accident else None
             try:
-                return await work(self.office.elsewhere(trouble))
+                return await work(self.granting.elsewhere(trouble))
             except OAuthError as e:
                 return e.error
             except (Killed, StoreUnavailable):
@@ -113,7 +115,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(client=st.sampled_from([APP, OTHER]))
     def approve(self, client: Client) -> None:
-        code = self.run(self.office.code(client=client))
+        code = self.run(self.granting.code(client=client))
         self.families.append(Family(code, self.clock.now + CODE_TTL_S, client))
 
     @rule(seconds=st.sampled_from([1, 10, GRACE_S, 100, ACCESS_TTL_S, REFRESH_TTL_S]))
@@ -124,7 +126,7 @@ class Machine(RuleBasedStateMachine):
     @rule(which=WHICH, accident=ACCIDENTS)
     def redeem(self, which: int, accident: tuple[int, Fate] | None) -> None:
         family = self.family(which)
-        found = self.attempt(accident, lambda office: office.redeem(family.code, family.client))
+        found = self.attempt(accident, lambda granting: granting.redeem(family.code, family.client))
         if isinstance(found, Tokens):
             assert not family.redemptions
             assert not family.ended
@@ -147,7 +149,7 @@ class Machine(RuleBasedStateMachine):
         if not family.handed_out:
             return
         token = family.handed_out[-1].refresh_token
-        found = self.attempt(accident, lambda office: office.refresh(token, family.client))
+        found = self.attempt(accident, lambda granting: granting.refresh(token, family.client))
         if isinstance(found, Tokens):
             assert not family.ended
             self._got(family, found)
@@ -168,7 +170,7 @@ class Machine(RuleBasedStateMachine):
         if len(family.handed_out) <= back:
             return
         token, latest = family.handed_out[-1 - back].refresh_token, family.handed_out[-1]
-        found = self.attempt(accident, lambda office: office.refresh(token, family.client))
+        found = self.attempt(accident, lambda granting: granting.refresh(token, family.client))
         if isinstance(found, Tokens):
             assert (found.access_token, found.refresh_token) == (latest.access_token, latest.refresh_token)
             assert (back, family.ended, self.clock.now < family.grace_until) == (1, False, True)
@@ -186,16 +188,16 @@ class Machine(RuleBasedStateMachine):
         if not family.handed_out:
             return
         token = family.handed_out[-1].refresh_token
-        found = self.attempt(accident, lambda office: office.grants.revoke(token, by))
+        found = self.attempt(accident, lambda granting: granting.grants.revoke(token, by))
         if again:
-            found = self.attempt(None, lambda office: office.grants.revoke(token, by))
+            found = self.attempt(None, lambda granting: granting.grants.revoke(token, by))
         if by is family.client:
             family.ended = family.ended or found is None
             family.doubtful = True
 
     @rule(accident=ACCIDENTS)
     def end_all(self, accident: tuple[int, Fate] | None) -> None:
-        found = self.attempt(accident, lambda office: office.grants.end_all(ANN.principal))
+        found = self.attempt(accident, lambda granting: granting.grants.end_all(ANN.principal))
         for family in self.families:
             family.ended = family.ended or found is None
             family.doubtful = True
@@ -215,17 +217,17 @@ class Machine(RuleBasedStateMachine):
     def what_was_ended_never_answers(self) -> None:
         for family in self.families:
             if family.ended:
-                assert not any(self.run(self.office.answers(tokens)) for tokens in family.handed_out)
+                assert not any(self.run(self.granting.answers(tokens)) for tokens in family.handed_out)
 
     @invariant()
     def what_is_alive_answers(self) -> None:
         for family in self.families:
             if family.sure and self.clock.now < family.access_until:
-                assert self.run(self.office.answers(family.handed_out[-1]))
+                assert self.run(self.granting.answers(family.handed_out[-1]))
 
     @invariant()
     def the_user_sees_what_is_alive(self) -> None:
-        seen = len(self.run(self.office.apps()))
+        seen = len(self.run(self.granting.apps()))
         sure = sum(family.sure and self.clock.now < family.refresh_until for family in self.families)
         possible = sum(family.tried and not family.ended for family in self.families)
         assert sure <= seen <= possible
@@ -237,7 +239,7 @@ class SQLiteMachine(Machine):
         return open_sqlite(self.folder / "mcp.db", self.clock)
 
     def teardown(self) -> None:
-        self.run(self.office.records.aclose())
+        self.run(self.granting.records.aclose())
         super().teardown()
         shutil.rmtree(self.folder)
 

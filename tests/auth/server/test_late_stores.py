@@ -7,7 +7,7 @@ import pytest
 
 from mcp_edge.storage.cached import LATE_S
 from mcp_edge.storage.cloudflare import open_cloudflare
-from tests.auth.server.granting import APP, Office, refusal
+from tests.auth.server.granting import APP, GrantInstance, refusal
 from tests.storage.hostile import Location, Network
 from tests.support.clock import Clock
 from tests.support.miniflare import D1, KV, Bridge
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def isolates(engine: Bridge, clock: Clock) -> tuple[Office, Office]:
+def isolates(engine: Bridge, clock: Clock) -> tuple[GrantInstance, GrantInstance]:
     network = Network(KV(engine), clock)
-    here, there = (Office(*open_cloudflare(Location(network), D1(engine), clock), clock) for _ in range(2))
+    here, there = (GrantInstance(*open_cloudflare(Location(network), D1(engine), clock), clock) for _ in range(2))
     return here, there
 
 
-async def test_a_code_and_its_tokens_are_good_elsewhere_at_once(isolates: tuple[Office, Office]) -> None:
+async def test_a_code_and_its_tokens_are_good_elsewhere_at_once(isolates: tuple[GrantInstance, GrantInstance]) -> None:
     here, there = isolates
     one = await there.redeem(await here.code())
     two = await here.refresh(one.refresh_token)
@@ -31,7 +31,7 @@ async def test_a_code_and_its_tokens_are_good_elsewhere_at_once(isolates: tuple[
 
 
 async def test_an_ended_grant_is_ended_everywhere_but_its_access_token_may_be_taken_a_while_longer(
-    isolates: tuple[Office, Office], clock: Clock
+    isolates: tuple[GrantInstance, GrantInstance], clock: Clock
 ) -> None:
     here, there = isolates
     tokens = await here.tokens()

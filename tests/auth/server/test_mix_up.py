@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.auth.server.connecting import THERE, Both, leave
+from tests.auth.server.connecting import THERE, TwoGitHubs, leave
 from tests.auth.server.deployment import PUBLIC_URL, Deploy
 from tests.auth.server.upstream import OCTOCAT, UPSTREAM, GitHub, account_of
 from tests.support.visitor import Page
@@ -21,7 +21,7 @@ def elsewhere(page: Page, path: str) -> str:
 
 async def test_the_identity_providers_code_is_not_taken_to_where_an_account_is_connected(everywhere: Deploy) -> None:
     """The other one has sent the browser on to the identity provider, which knows the address of a sign-in alone."""
-    both = Both()
+    both = TwoGitHubs()
     edge = both.deploy(everywhere)
     async with edge.visitor() as browser:
         await both.sign_in(browser)
@@ -36,7 +36,7 @@ async def test_the_identity_providers_code_is_not_taken_to_where_an_account_is_c
 
 
 async def test_what_an_account_is_connected_with_signs_nobody_in(everywhere: Deploy) -> None:
-    both = Both()
+    both = TwoGitHubs()
     edge = both.deploy(everywhere)
     async with edge.visitor() as browser:
         away = await browser.press(await browser.visit("/apps"), "Continue with GitHub")
@@ -46,7 +46,7 @@ async def test_what_an_account_is_connected_with_signs_nobody_in(everywhere: Dep
 
 
 async def test_each_provider_is_told_its_own_address_to_answer_at(everywhere: Deploy) -> None:
-    both = Both()
+    both = TwoGitHubs()
     edge = both.deploy(everywhere)
     async with edge.visitor() as browser:
         signing_in = await browser.press(await browser.visit("/apps"), "Continue with GitHub")

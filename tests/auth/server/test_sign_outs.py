@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.auth.server.connecting import THERE, Both, leave
+from tests.auth.server.connecting import THERE, TwoGitHubs, leave
 from tests.auth.server.deployment import Asking, Deploy, allow, authorize, confirm, consent_page, exchange
-from tests.auth.server.granting import ANN, Office, refusal
+from tests.auth.server.granting import ANN, GrantInstance, refusal
 from tests.auth.server.interleaving import approving, between, meanwhile
 from tests.auth.server.upstream import UPSTREAM, GitHub, account_of
 from tests.support.visitor import Visitor
@@ -93,7 +93,7 @@ async def test_an_account_that_comes_with_a_sign_in_is_kept_of_nobody_who_is_out
 async def test_an_account_that_is_brought_meanwhile_is_not_kept(
     everywhere: Deploy, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = Both()
+    both = TwoGitHubs()
     edge = both.deploy(everywhere)
     async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
         await both.sign_in(here)
@@ -115,7 +115,7 @@ async def test_an_account_that_is_brought_meanwhile_is_not_kept(
 async def test_an_account_that_is_connected_meanwhile_is_not_kept(
     everywhere: Deploy, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = Both()
+    both = TwoGitHubs()
     edge = both.deploy(everywhere)
     async with edge.visitor() as here, edge.visitor(address="198.51.100.7") as there:
         await both.sign_in(here)
@@ -144,15 +144,15 @@ async def test_a_sign_in_that_came_too_late_is_told_so(everywhere: Deploy, monke
         assert (await there.press(page, "Sign in", type_in={"value": "alice"})).heading == "Connected apps"
 
 
-async def test_a_code_of_a_sign_in_before_the_last_time_is_not_approved(office: Office) -> None:
-    first = await office.sign_outs.latest(ANN.principal)
-    kept = await office.code(since=first)
-    assert await refusal(office.redeem(kept)) is None
-    await office.elsewhere().grants.end_all(ANN.principal)
-    second = await office.sign_outs.latest(ANN.principal)
-    await office.elsewhere().grants.end_all(ANN.principal)
-    third = await office.sign_outs.latest(ANN.principal)
-    assert [await refusal(office.code(since=mark)) for mark in (first, second, third)] == [
+async def test_a_code_of_a_sign_in_before_the_last_time_is_not_approved(granting: GrantInstance) -> None:
+    first = await granting.sign_outs.latest(ANN.principal)
+    kept = await granting.code(since=first)
+    assert await refusal(granting.redeem(kept)) is None
+    await granting.elsewhere().grants.end_all(ANN.principal)
+    second = await granting.sign_outs.latest(ANN.principal)
+    await granting.elsewhere().grants.end_all(ANN.principal)
+    third = await granting.sign_outs.latest(ANN.principal)
+    assert [await refusal(granting.code(since=mark)) for mark in (first, second, third)] == [
         "access_denied",
         "access_denied",
         None,
@@ -160,19 +160,19 @@ async def test_a_code_of_a_sign_in_before_the_last_time_is_not_approved(office: 
     assert len({first, second, third}) == 3
 
 
-async def test_the_mark_outlives_every_sign_in_before_it_and_is_forgotten_then(office: Office) -> None:
-    await office.grants.end_all(ANN.principal)
+async def test_the_mark_outlives_every_sign_in_before_it_and_is_forgotten_then(granting: GrantInstance) -> None:
+    await granting.grants.end_all(ANN.principal)
     key = f"signed-out/{ANN.principal}"
-    assert await office.atomics.get(key) is None  # it names nobody
-    office.clock.advance(8 * 3600 + 1)
-    assert await refusal(office.code(since="")) == "access_denied"
-    office.clock.advance(86400)
-    assert (await office.sign_outs.latest(ANN.principal), await refusal(office.code(since=""))) == ("", None)
+    assert await granting.atomics.get(key) is None  # it names nobody
+    granting.clock.advance(8 * 3600 + 1)
+    assert await refusal(granting.code(since="")) == "access_denied"
+    granting.clock.advance(86400)
+    assert (await granting.sign_outs.latest(ANN.principal), await refusal(granting.code(since=""))) == ("", None)
 
 
-async def test_of_several_at_once_each_has_been_the_latest(office: Office) -> None:
-    trouble = office.trouble(2)  # right before its own write
-    trouble.meanwhile = lambda: office.sign_outs.record(ANN.principal)
-    other = office.elsewhere(trouble)
+async def test_of_several_at_once_each_has_been_the_latest(granting: GrantInstance) -> None:
+    trouble = granting.trouble(2)  # right before its own write
+    trouble.meanwhile = lambda: granting.sign_outs.record(ANN.principal)
+    other = granting.elsewhere(trouble)
     await other.sign_outs.record(ANN.principal)
     assert [name.split()[0] for name in trouble.log] == ["get", "create", "get", "swap"]

@@ -10,8 +10,8 @@ import pytest
 
 from mcp_edge.auth.server.attempts import PER_WINDOW
 from mcp_edge.errors import StoreUnavailable
-from tests.auth.server.granting import ANN, OTHER, URLS, VERIFIER, Fate, Office
-from tests.auth.server.token_endpoints import FORM, ODD, ONCE, SAFE, SECRET, Counter, basic
+from tests.auth.server.granting import ANN, OTHER, URLS, VERIFIER, Fate, GrantInstance
+from tests.auth.server.token_endpoints import FORM, ODD, ONCE, SAFE, SECRET, TokenEndpoints, basic
 
 pytestmark = pytest.mark.anyio
 
@@ -31,8 +31,8 @@ def safe(headers: httpx.Headers) -> bool:
 # -- /token ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_code_becomes_tokens_which_are_renewed_and_given_back(counter: Counter) -> None:
-    first = await counter.redeem(await counter.office.code(), resource=URLS.at("/mcp"))
+async def test_a_code_becomes_tokens_which_are_renewed_and_given_back(endpoints: TokenEndpoints) -> None:
+    first = await endpoints.redeem(await endpoints.granting.code(), resource=URLS.at("/mcp"))
     tokens = first.json()
     assert (first.status_code, safe(first.headers)) == (200, True)
     assert tokens == {
@@ -42,30 +42,30 @@ async def test_a_code_becomes_tokens_which_are_renewed_and_given_back(counter: C
         "refresh_token": tokens["refresh_token"],
         "scope": "notes:write",
     }
-    assert (await counter.call(tokens["access_token"])).status_code == 200
-    second = (await counter.refresh(tokens["refresh_token"], resource=URLS.at("/mcp"), scope="notes:read")).json()
+    assert (await endpoints.call(tokens["access_token"])).status_code == 200
+    second = (await endpoints.refresh(tokens["refresh_token"], resource=URLS.at("/mcp"), scope="notes:read")).json()
     assert second["scope"] == "notes:read"
-    assert (await counter.call(second["access_token"])).status_code == 200
-    gone = await counter.post("/revoke", {"token": second["refresh_token"], "client_id": "app"})
+    assert (await endpoints.call(second["access_token"])).status_code == 200
+    gone = await endpoints.post("/revoke", {"token": second["refresh_token"], "client_id": "app"})
     assert (gone.status_code, gone.content, safe(gone.headers)) == (200, b"", True)
-    assert [(await counter.call(t["access_token"])).status_code for t in (tokens, second)] == [401, 401]
-    assert told(await counter.refresh(second["refresh_token"])) == (400, "invalid_grant")
+    assert [(await endpoints.call(t["access_token"])).status_code for t in (tokens, second)] == [401, 401]
+    assert told(await endpoints.refresh(second["refresh_token"])) == (400, "invalid_grant")
 
 
 async def test_of_twenty_parallel_requests_with_one_code_at_most_one_gets_tokens_and_they_are_ended(
-    counter: Counter,
+    endpoints: TokenEndpoints,
 ) -> None:
-    code = await counter.office.code()
-    answers = await asyncio.gather(*(counter.redeem(code) for _ in range(20)))
+    code = await endpoints.granting.code()
+    answers = await asyncio.gather(*(endpoints.redeem(code) for _ in range(20)))
     won = [answer.json() for answer in answers if answer.status_code == 200]
     assert (len(won), [told(a) for a in answers if a.status_code != 200]) == (1, [(400, "invalid_grant")] * 19)
-    assert (await counter.call(won[0]["access_token"])).status_code == 401
-    assert told(await counter.refresh(won[0]["refresh_token"])) == (400, "invalid_grant")
+    assert (await endpoints.call(won[0]["access_token"])).status_code == 401
+    assert told(await endpoints.refresh(won[0]["refresh_token"])) == (400, "invalid_grant")
 
 
-async def test_twenty_parallel_requests_with_one_refresh_token_get_one_answer(counter: Counter) -> None:
-    tokens = (await counter.redeem(await counter.office.code())).json()
-    answers = await asyncio.gather(*(counter.refresh(tokens["refresh_token"]) for _ in range(20)))
+async def test_twenty_parallel_requests_with_one_refresh_token_get_one_answer(endpoints: TokenEndpoints) -> None:
+    tokens = (await endpoints.redeem(await endpoints.granting.code())).json()
+    answers = await asyncio.gather(*(endpoints.refresh(tokens["refresh_token"]) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
 
@@ -89,44 +89,44 @@ async def test_twenty_parallel_requests_with_one_refresh_token_get_one_answer(co
     ids=str,
 )
 async def test_a_wrong_request_is_refused_and_the_right_one_still_succeeds(
-    memory: Counter, change: dict[str, str], error: str
+    in_memory: TokenEndpoints, change: dict[str, str], error: str
 ) -> None:
-    code = await memory.office.code()
-    refused = await memory.redeem(code, **change)
+    code = await in_memory.granting.code()
+    refused = await in_memory.redeem(code, **change)
     assert (told(refused), safe(refused.headers)) == ((400, error), True)
     assert sorted(refused.json()) == ["error", "error_description"]
-    assert told(await memory.redeem(code)) == (200, "")
+    assert told(await in_memory.redeem(code)) == (200, "")
 
 
 @pytest.mark.parametrize("scope", ["notes:share", "notes:read notes:share", "unknown", 'a"b', "a  b"])
-async def test_a_refresh_cannot_add_scopes(memory: Counter, scope: str) -> None:
-    tokens = (await memory.redeem(await memory.office.code())).json()
-    assert told(await memory.refresh(tokens["refresh_token"], scope=scope)) == (400, "invalid_scope")
-    assert told(await memory.refresh(tokens["refresh_token"], scope="notes:read notes:write")) == (200, "")
+async def test_a_refresh_cannot_add_scopes(in_memory: TokenEndpoints, scope: str) -> None:
+    tokens = (await in_memory.redeem(await in_memory.granting.code())).json()
+    assert told(await in_memory.refresh(tokens["refresh_token"], scope=scope)) == (400, "invalid_scope")
+    assert told(await in_memory.refresh(tokens["refresh_token"], scope="notes:read notes:write")) == (200, "")
 
 
-async def test_a_client_uses_the_grant_types_it_is_registered_for(memory: Counter) -> None:
-    answer = await memory.redeem(await memory.office.code(client=ONCE), "once")
+async def test_a_client_uses_the_grant_types_it_is_registered_for(in_memory: TokenEndpoints) -> None:
+    answer = await in_memory.redeem(await in_memory.granting.code(client=ONCE), "once")
     assert (answer.status_code, "refresh_token" in answer.json()) == (200, False)
-    others = (await memory.redeem(await memory.office.code(client=OTHER), "other")).json()["refresh_token"]
-    assert told(await memory.refresh(others, "once")) == (400, "unauthorized_client")
+    others = (await in_memory.redeem(await in_memory.granting.code(client=OTHER), "other")).json()["refresh_token"]
+    assert told(await in_memory.refresh(others, "once")) == (400, "unauthorized_client")
 
 
 @pytest.mark.parametrize("name", ["code", "client_id", "grant_type", "code_verifier", "whatever"])
-async def test_a_parameter_that_is_repeated_is_refused(memory: Counter, name: str) -> None:
-    form = {"grant_type": "authorization_code", "code": await memory.office.code(), "client_id": "app",
+async def test_a_parameter_that_is_repeated_is_refused(in_memory: TokenEndpoints, name: str) -> None:
+    form = {"grant_type": "authorization_code", "code": await in_memory.granting.code(), "client_id": "app",
             "code_verifier": VERIFIER, "whatever": "1"}  # fmt: skip
     twice = [*form.items(), (name, form[name])]
-    assert told(await memory.post("/token", twice)) == (400, "invalid_request")
-    assert told(await memory.post("/token", form)) == (200, "")
+    assert told(await in_memory.post("/token", twice)) == (400, "invalid_request")
+    assert told(await in_memory.post("/token", form)) == (200, "")
 
 
-async def test_a_resource_may_be_repeated_but_not_contradicted(memory: Counter) -> None:
-    form = {"grant_type": "authorization_code", "code": await memory.office.code(), "client_id": "app",
+async def test_a_resource_may_be_repeated_but_not_contradicted(in_memory: TokenEndpoints) -> None:
+    form = {"grant_type": "authorization_code", "code": await in_memory.granting.code(), "client_id": "app",
             "code_verifier": VERIFIER, "resource": URLS.at("/mcp")}  # fmt: skip
     two = [*form.items(), ("resource", URLS.at("/sse"))]
-    assert told(await memory.post("/token", two)) == (400, "invalid_target")
-    assert told(await memory.post("/token", [*form.items(), ("resource", URLS.at("/mcp"))])) == (200, "")
+    assert told(await in_memory.post("/token", two)) == (400, "invalid_target")
+    assert told(await in_memory.post("/token", [*form.items(), ("resource", URLS.at("/mcp"))])) == (200, "")
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,12 @@ async def test_a_resource_may_be_repeated_but_not_contradicted(memory: Counter) 
     ],
     ids=["json", "no type", "no UTF-8", "no ASCII", "many fields", "large", "empty"],
 )
-async def test_a_body_that_is_no_form_is_refused(memory: Counter, kind: str, body: bytes, status: int) -> None:
+async def test_a_body_that_is_no_form_is_refused(
+    in_memory: TokenEndpoints, kind: str, body: bytes, status: int
+) -> None:
     headers = {"content-type": kind} if kind else {}
     for path in ("/token", "/revoke", "/introspect"):
-        answer = await memory.http.post(path, content=body, headers=headers)
+        answer = await in_memory.http.post(path, content=body, headers=headers)
         assert (told(answer), safe(answer.headers)) == ((status, "invalid_request"), True)
 
 
@@ -179,7 +181,7 @@ POST = {"client_id": ODD, "client_secret": SECRET}
 )
 @pytest.mark.parametrize("path", ["/token", "/revoke", "/introspect"])
 async def test_a_client_proves_who_it_is_in_one_way(
-    memory: Counter,
+    in_memory: TokenEndpoints,
     path: str,
     form: dict[str, str],
     headers: dict[str, str],
@@ -187,9 +189,9 @@ async def test_a_client_proves_who_it_is_in_one_way(
     error: str,
     challenge: str | None,
 ) -> None:
-    code = await memory.office.code(client=SAFE)
+    code = await in_memory.granting.code(client=SAFE)
     work = {"grant_type": "authorization_code", "code": code, "code_verifier": VERIFIER, "token": "mea_x"}
-    answer = await memory.post(path, work | form, headers)
+    answer = await in_memory.post(path, work | form, headers)
     assert (told(answer), answer.headers.get("www-authenticate")) == ((status, error), challenge)
     assert safe(answer.headers)
 
@@ -198,28 +200,28 @@ async def test_a_client_proves_who_it_is_in_one_way(
 
 
 @pytest.mark.parametrize("which", ["access_token", "refresh_token"])
-async def test_a_client_gives_its_own_tokens_back_and_no_others(counter: Counter, which: str) -> None:
-    tokens = (await counter.redeem(await counter.office.code())).json()
-    theirs = await counter.post("/revoke", {"token": tokens[which], "client_id": "other"})
-    assert (theirs.status_code, (await counter.call(tokens["access_token"])).status_code) == (200, 200)
+async def test_a_client_gives_its_own_tokens_back_and_no_others(endpoints: TokenEndpoints, which: str) -> None:
+    tokens = (await endpoints.redeem(await endpoints.granting.code())).json()
+    theirs = await endpoints.post("/revoke", {"token": tokens[which], "client_id": "other"})
+    assert (theirs.status_code, (await endpoints.call(tokens["access_token"])).status_code) == (200, 200)
     hint = {"token_type_hint": "refresh_token" if which == "access_token" else "access_token"}  # wrong on purpose
-    mine = await counter.post("/revoke", {"token": tokens[which], "client_id": "app"} | hint)
-    assert (mine.status_code, (await counter.call(tokens["access_token"])).status_code) == (200, 401)
+    mine = await endpoints.post("/revoke", {"token": tokens[which], "client_id": "app"} | hint)
+    assert (mine.status_code, (await endpoints.call(tokens["access_token"])).status_code) == (200, 401)
 
 
 @pytest.mark.parametrize("token", ["unknown", "mer_" + "0" * 128, "mea_" + "0" * 80, "mec_" + "0" * 96, "\ud7ff"])
-async def test_giving_back_what_is_no_token_is_no_error(memory: Counter, token: str) -> None:
-    assert (await memory.post("/revoke", {"token": token, "client_id": "app"})).status_code == 200
+async def test_giving_back_what_is_no_token_is_no_error(in_memory: TokenEndpoints, token: str) -> None:
+    assert (await in_memory.post("/revoke", {"token": token, "client_id": "app"})).status_code == 200
 
 
-async def test_a_client_with_a_secret_asks_about_its_own_tokens(counter: Counter) -> None:
-    own = await counter.office.tokens(client=SAFE)
-    other = await counter.office.tokens()
-    asked = [await counter.post("/introspect", {"token": t.access_token}, basic(ODD, SECRET)) for t in (own, other)]
+async def test_a_client_with_a_secret_asks_about_its_own_tokens(endpoints: TokenEndpoints) -> None:
+    own = await endpoints.granting.tokens(client=SAFE)
+    other = await endpoints.granting.tokens()
+    asked = [await endpoints.post("/introspect", {"token": t.access_token}, basic(ODD, SECRET)) for t in (own, other)]
     assert [answer.json()["active"] for answer in asked] == [True, False]
     assert all(safe(answer.headers) for answer in asked)
     assert asked[0].json()["client_id"] == ODD
-    public = await counter.post("/introspect", {"token": other.access_token, "client_id": "app"})
+    public = await endpoints.post("/introspect", {"token": other.access_token, "client_id": "app"})
     assert told(public) == (401, "invalid_client")
 
 
@@ -228,18 +230,18 @@ async def test_a_client_with_a_secret_asks_about_its_own_tokens(counter: Counter
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
 @pytest.mark.parametrize("path", ["/token", "/revoke", "/introspect", "/register"])
-async def test_only_post_is_answered(memory: Counter, path: str, method: str) -> None:
-    answer = await memory.http.request(method, path)
+async def test_only_post_is_answered(in_memory: TokenEndpoints, path: str, method: str) -> None:
+    answer = await in_memory.http.request(method, path)
     assert (answer.status_code, answer.headers["allow"].split(", ")[0]) == (405, "POST")
 
 
 @pytest.mark.parametrize(("path", "opened"), [("/token", True), ("/revoke", True), ("/introspect", False)])
 async def test_pages_of_every_origin_may_send_a_token_request_without_cookies(
-    memory: Counter, path: str, opened: bool
+    in_memory: TokenEndpoints, path: str, opened: bool
 ) -> None:
     origin = {"origin": "https://anywhere.example"}
-    asked = await memory.http.options(path, headers=origin | {"access-control-request-method": "POST"})
-    answered = await memory.post(path, {"client_id": "app"}, origin)
+    asked = await in_memory.http.options(path, headers=origin | {"access-control-request-method": "POST"})
+    answered = await in_memory.post(path, {"client_id": "app"}, origin)
     allowed = "*" if opened else None
     for answer in (asked, answered):
         assert answer.headers.get("access-control-allow-origin") == allowed
@@ -247,38 +249,40 @@ async def test_pages_of_every_origin_may_send_a_token_request_without_cookies(
     assert asked.status_code == (204 if opened else 405)
 
 
-async def test_an_address_that_tries_too_often_is_told_when_to_come_back(memory: Counter) -> None:
-    answers = [await memory.redeem("mec_guess") for _ in range(PER_WINDOW["token"])]
+async def test_an_address_that_tries_too_often_is_told_when_to_come_back(in_memory: TokenEndpoints) -> None:
+    answers = [await in_memory.redeem("mec_guess") for _ in range(PER_WINDOW["token"])]
     assert {told(answer) for answer in answers} == {(400, "invalid_grant")}
-    refused = await memory.redeem(await memory.office.code())
+    refused = await in_memory.redeem(await in_memory.granting.code())
     assert (told(refused), int(refused.headers["retry-after"]) > 0) == ((429, "temporarily_unavailable"), True)
-    memory.office.clock.advance(120)
-    assert told(await memory.redeem(await memory.office.code())) == (200, "")
+    in_memory.granting.clock.advance(120)
+    assert told(await in_memory.redeem(await in_memory.granting.code())) == (200, "")
 
 
-async def test_without_the_store_nobody_gets_anything_and_nothing_is_lost(memory: Counter) -> None:
-    code, office = await memory.office.code(), memory.office
-    trouble = office.trouble(1, Fate.REFUSED)
-    away = Counter(Office(trouble.records, trouble.atomics, office.clock))
+async def test_without_the_store_nobody_gets_anything_and_nothing_is_lost(in_memory: TokenEndpoints) -> None:
+    code, granting = await in_memory.granting.code(), in_memory.granting
+    trouble = granting.trouble(1, Fate.REFUSED)
+    away = TokenEndpoints(GrantInstance(trouble.records, trouble.atomics, granting.clock))
     refused = await away.redeem(code)
     assert (told(refused), refused.headers["retry-after"]) == ((503, "temporarily_unavailable"), "2")
-    assert told(await memory.redeem(code)) == (200, "")
+    assert told(await in_memory.redeem(code)) == (200, "")
     assert StoreUnavailable.__name__ not in refused.text
 
 
-async def test_every_decision_is_in_the_log_and_no_secret_is(memory: Counter, caplog: pytest.LogCaptureFixture) -> None:
+async def test_every_decision_is_in_the_log_and_no_secret_is(
+    in_memory: TokenEndpoints, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG):
-        code = await memory.office.code(client=SAFE)
+        code = await in_memory.granting.code(client=SAFE)
         headers = basic(ODD, SECRET)
         form = {"grant_type": "authorization_code", "code": code, "code_verifier": VERIFIER}
-        tokens = (await memory.post("/token", form, headers)).json()
-        assert (await memory.call(tokens["access_token"])).status_code == 200
-        later = (await memory.post("/token", {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]},
-                                   headers)).json()  # fmt: skip
-        await memory.post("/token", {"grant_type": "refresh_token", "refresh_token": "mer_" + "1" * 128}, headers)
-        await memory.post("/token", form, headers)
-        await memory.post("/token", form, basic(ODD, "guess-of-a-secret"))
-        await memory.call("mea_" + "7" * 80)
+        tokens = (await in_memory.post("/token", form, headers)).json()
+        assert (await in_memory.call(tokens["access_token"])).status_code == 200
+        again = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+        later = (await in_memory.post("/token", again, headers)).json()
+        await in_memory.post("/token", {"grant_type": "refresh_token", "refresh_token": "mer_" + "1" * 128}, headers)
+        await in_memory.post("/token", form, headers)
+        await in_memory.post("/token", form, basic(ODD, "guess-of-a-secret"))
+        await in_memory.call("mea_" + "7" * 80)
     text = caplog.text + "".join(str(record.__dict__) for record in caplog.records)
     secrets = [code, code[36:], VERIFIER, SECRET, headers["authorization"][6:], "guess-of-a-secret", "1" * 64, "7" * 64,
                *(tokens[n] for n in ("access_token", "refresh_token")),

@@ -18,7 +18,7 @@ from mcp_edge.platform import Platform
 from mcp_edge.protocol.request import Request
 from mcp_edge.settings import Settings
 from tests.auth.server.deployment import create_server
-from tests.auth.server.granting import APP, CALLBACK, OTHER, RING, SCOPES, URLS, VERIFIER, Office
+from tests.auth.server.granting import APP, CALLBACK, OTHER, RING, SCOPES, URLS, VERIFIER, GrantInstance
 
 SECRET = "s3cret: with % and é"
 ODD = "odd:client+1%41"
@@ -50,11 +50,11 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
     return {"authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
 
-class Counter:
+class TokenEndpoints:
     """One instance over HTTP."""
 
-    def __init__(self, office: Office, **settings: Any) -> None:
-        self.office = office
+    def __init__(self, granting: GrantInstance, **settings: Any) -> None:
+        self.granting = granting
         told: dict[str, Any] = {
             "public_url": URLS.issuer,
             "auth": "oauth",
@@ -68,7 +68,7 @@ class Counter:
             },
             **settings,
         }
-        self.platform = Platform(Settings(**told), office.records, office.atomics, clock=office.clock)
+        self.platform = Platform(Settings(**told), granting.records, granting.atomics, clock=granting.clock)
         self.app = create_app(create_server(SCOPES.all), self.platform)
         transport = httpx.ASGITransport(self.app, client=("198.51.100.7", 50000))
         self.http = httpx.AsyncClient(transport=transport, base_url=URLS.issuer, trust_env=False)

@@ -28,7 +28,7 @@ PATHS = {"http-only": "/mcp", "sse-only": "/sse"}
 
 
 @dataclass(slots=True)
-class Desk:
+class BridgeMachine:
     """The bridge's machine: its files, and a `BROWSER` that hands each link to a person."""
 
     folder: Path
@@ -83,39 +83,41 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, person: Person) -> Iterator[Desk]:
+def machine(tmp_path: Path, person: Person) -> Iterator[BridgeMachine]:
     with (tmp_path / "bridge.log").open("w") as log:
-        yield Desk(tmp_path, person, log)
+        yield BridgeMachine(tmp_path, person, log)
 
 
 @pytest.mark.parametrize(
     ("transport", "version"), [("http-only", MODERN), ("http-only", HANDSHAKE), ("sse-only", HANDSHAKE)]
 )
 async def test_it_opens_the_browser_once_and_again_after_its_user_took_it_back(
-    fleet: Fleet, desk: Desk, transport: str, version: str
+    fleet: Fleet, machine: BridgeMachine, transport: str, version: str
 ) -> None:
     url = fleet.url + PATHS[transport]
     async with anyio.create_task_group() as browsing:
-        browsing.start_soon(desk.follow)
-        async with desk.bridged(url, transport, version) as peer:
-            assert await peer.call("whoami") == desk.person.name
-        async with desk.bridged(url, transport, version) as peer:
+        browsing.start_soon(machine.follow)
+        async with machine.bridged(url, transport, version) as peer:
+            assert await peer.call("whoami") == machine.person.name
+        async with machine.bridged(url, transport, version) as peer:
             assert await peer.call("read_page") == "blank"
-            assert len(desk.links) == 1
-        await desk.person.revoke("MCP CLI Proxy")
-        async with desk.bridged(url, transport, version) as peer:
-            assert await peer.call("whoami") == desk.person.name
-            assert len(desk.links) == 2
+            assert len(machine.links) == 1
+        await machine.person.revoke("MCP CLI Proxy")
+        async with machine.bridged(url, transport, version) as peer:
+            assert await peer.call("whoami") == machine.person.name
+            assert len(machine.links) == 2
         browsing.cancel_scope.cancel()
 
 
-async def test_with_a_document_of_its_own_it_registers_nowhere(fleet: Fleet, desk: Desk, document: str) -> None:
+async def test_with_a_document_of_its_own_it_registers_nowhere(
+    fleet: Fleet, machine: BridgeMachine, document: str
+) -> None:
     assert fleet.proxy is not None
     since = len(fleet.proxy.exchanges)
     async with anyio.create_task_group() as browsing:
-        browsing.start_soon(desk.follow)
+        browsing.start_soon(machine.follow)
         own = ("--client-metadata-url", document)
-        async with desk.bridged(f"{fleet.url}/mcp", "http-only", HANDSHAKE, *own) as peer:
-            assert await peer.call("whoami") == desk.person.name
+        async with machine.bridged(f"{fleet.url}/mcp", "http-only", HANDSHAKE, *own) as peer:
+            assert await peer.call("whoami") == machine.person.name
         browsing.cancel_scope.cancel()
     assert "/register" not in [seen.path for seen in fleet.proxy.exchanges[since:]]

@@ -14,7 +14,7 @@ from tests.support.cloudformation import Evaluated
 from tests.support.function_url import DOMAIN, FunctionUrl, event
 from tests.support.host import Reply
 from tests.support.http_host import HttpHost
-from tests.support.session import Session, text
+from tests.support.session import HostSession, text
 
 from .conftest import Lambda, Mode
 
@@ -66,7 +66,7 @@ def test_bytes_that_are_no_json_are_a_bad_request(buffered: FunctionUrl) -> None
 
 
 def test_an_event_stream_comes_as_text(buffered: FunctionUrl) -> None:
-    session = Session(HttpHost(buffered.url, streaming=False))
+    session = HostSession(HttpHost(buffered.url, streaming=False))
     message: dict[str, Any] = {
         "jsonrpc": "2.0",
         "id": 1,
@@ -110,7 +110,7 @@ def test_a_request_of_6_mb_is_refused_before_it_gets_there(function: Lambda, mod
 
 def test_a_buffered_answer_over_6_mb_is_a_clear_error_and_one_under_it_an_answer(once: Lambda) -> None:
     front = once.deploy("buffered", app=APP, count=1)
-    session = Session(HttpHost(front.url, streaming=False))
+    session = HostSession(HttpHost(front.url, streaming=False))
     for length in (3 * 1024 * 1024, 7 * 1024 * 1024):  # a result says its text twice
         refused = session.call("long", length=length)
         assert (refused.status, "larger than the 6 MB" in json.loads(refused.whole())["error"]) == (500, True)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.http_host import HttpHost
 from tests.support.own_settings import APP
-from tests.support.session import Session, text
+from tests.support.session import HostSession, text
 
 from .conftest import Lambda, Mode
 
@@ -14,7 +14,7 @@ from .conftest import Lambda, Mode
 @pytest.mark.parametrize("mode", ["buffered", "streamed"])
 def test_variables_without_the_prefix_are_extra(once: Lambda, mode: Mode) -> None:
     front = once.deploy(mode, app=APP, variables={"WEATHER_API_KEY": "x" * 17, "WEATHER_UNITS": "metric"})
-    session = Session(HttpHost(front.url, streaming=mode == "streamed"))
+    session = HostSession(HttpHost(front.url, streaming=mode == "streamed"))
 
     assert text(session.call("given", name="WEATHER_UNITS")) == "17 metric"
     assert text(session.call("given", name="MCP_AUTH")) == "17 absent"

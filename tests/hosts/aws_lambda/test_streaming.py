@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.function_url import FunctionUrl
 from tests.support.http_host import HttpHost
-from tests.support.session import Session, text
+from tests.support.session import HostSession, text
 
 from .conftest import Lambda, Mode
 
@@ -35,9 +35,9 @@ def short(once: Lambda) -> FunctionUrl:
     return once.deploy("streamed", app=APP, timeout_s=6)
 
 
-def session_at(front: FunctionUrl) -> Session:
+def session_at(front: FunctionUrl) -> HostSession:
     """A new session."""
-    return Session(HttpHost(front.url, streaming=True))
+    return HostSession(HttpHost(front.url, streaming=True))
 
 
 def pauses() -> Iterator[None]:
@@ -171,6 +171,6 @@ def test_a_snapshot_holds_no_credentials_and_is_taken_before_the_first_invocatio
         }
         front = once.deploy(mode, app=APP, count=1, variables=snapstart)
         assert (front.environments[0].asked, asked) == (["restore/next", "next"], [])
-        session = Session(HttpHost(front.url, streaming=mode == "streamed"))
+        session = HostSession(HttpHost(front.url, streaming=mode == "streamed"))
         assert text(session.call("clock", times=1, pace_s=0)) == str(front.environments[0].pid)
         assert asked == ["a token"]

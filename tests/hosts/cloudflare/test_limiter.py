@@ -56,7 +56,7 @@ async def test_each_message_of_a_batch_counts_and_none_is_done_beyond_the_limit(
     ask = [request("tools/call", {"name": "greet_now", "arguments": {}}, id=n) for n in range(4)]
     answer = await session.post(a, ask).whole()
     assert answer.status == status
-    assert len(edge.desk.runs) == (4 if status == 200 else 0)
+    assert len(edge.recorder.runs) == (4 if status == 200 else 0)
 
 
 async def test_a_request_without_a_credential_counts_for_nobody(edge: Deployment) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from tests.hosts.cloudflare.isolates import Isolates
 from tests.support.http_host import HttpHost
 from tests.support.own_settings import APP
-from tests.support.session import Session, text
+from tests.support.session import HostSession, text
 
 
 def test_vars_and_secrets_without_the_prefix_are_extra() -> None:
     env = {"WEATHER_API_KEY": "x" * 17, "WEATHER_UNITS": "metric", "WEATHER_DAYS": 3}
     with Isolates(app=APP, count=1, env=env) as running:
-        session = Session(HttpHost(running.url, streaming=True))
+        session = HostSession(HttpHost(running.url, streaming=True))
 
         asked = ["WEATHER_UNITS", "WEATHER_DAYS", "MCP_AUTH", "DB", "PATH"]
         assert [text(session.call("given", name=name)) for name in asked] == [
