@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.test_fork import FOLLOWERS
 from tests.support.root import ROOT
 
 ROOTS = {"mcp_edge": ROOT / "src/mcp_edge", "my_server": ROOT / "src/my_server", "tests": ROOT / "tests"}
@@ -22,6 +23,9 @@ DOTTED = re.compile(
     r"(?<![\w./@-])(mcp_edge|my_server|tests)((?:\.[A-Za-z_]\w*)+)(?::([A-Za-z_]\w*))?(?![\w/-])(?!\(\)\.)"
 )
 PATH = re.compile(r"(?<![\w/-])(?:(?:\.\./)?src/)?(mcp_edge(?:/[\w.-]+)+/?)")
+TESTS_PATH = re.compile(r"(?<![\w@-]/)(?<![\w-])(tests/[\w./-]*[\w/])(?!\w*[*{])")
+OF_THE_EXAMPLE = ("tests/my_server/", *FOLLOWERS)
+"""What a fork deletes, renames and adds."""
 SUFFIXES = {"py", "md", "toml", "txt", "json", "ts", "mjs", "cfg", "yaml", "yml", "sh", "svg", "html"}
 """What a file's name ends with, where it may look like an attribute of a package."""
 
@@ -43,6 +47,18 @@ def test_every_path_of_a_module_exists() -> None:
         for path, text in _texts()
         for match in PATH.finditer(text)
         if not (ROOT / "src" / match[1].rstrip(".")).exists()
+    ]
+
+    assert lost == []
+
+
+def test_every_path_of_a_test_exists() -> None:
+    lost = [
+        f"{path}: {match[0]}"
+        for path, text in _texts()
+        if path.name != "package-lock.json"  # it has paths inside other projects
+        for match in TESTS_PATH.finditer(text)
+        if not (ROOT / match[1]).exists() and not match[1].startswith(OF_THE_EXAMPLE)
     ]
 
     assert lost == []
