@@ -18,7 +18,7 @@ from mcp_edge.protocol.request import Request
 from mcp_edge.protocol.routing import Route, RouteTable, Who
 from mcp_edge.settings import Settings
 from mcp_edge.storage.memory import open_memory
-from tests.wires.asgi import Answer, Call
+from tests.support.asgi import Answer, Call
 
 pytestmark = pytest.mark.anyio
 
