@@ -97,18 +97,9 @@ class App:
 
     async def _serve(self, request: Request) -> None:
         route = self._routes.find(request.path)
-        if route is not None and route.who is Who.USER:
-            await self._serve_user(route, request)
+        if route is None or route.who is not Who.USER:
+            await self._serve_anybody(route, request)
             return
-        self._guards.check_open(request)
-        if route is None or route.who is not Who.PROBE:
-            self._guards.check_host(request)
-        if route is not None:
-            await route.handler(request)
-        elif not await custom_routes.answer(self._core or await self.start(), request):
-            await request.answer(404, b'{"error":"There is nothing here. The MCP endpoint is /mcp."}')
-
-    async def _serve_user(self, route: Route, request: Request) -> None:
         self._guards.check(request)
         if request.method == "OPTIONS":
             await self._guards.preflight(request)
@@ -121,6 +112,16 @@ class App:
         if self._platform.limiter is not None:
             await rate_limit.check(self._platform, request, user)
         await route.handler(self._core or await self.start(), request, user)
+
+    async def _serve_anybody(self, route: Route | None, request: Request) -> None:
+        """Answer where no credential is needed: a route that says so, one of the server's own, or none."""
+        self._guards.check_open(request)
+        if route is None or route.who is not Who.PROBE:
+            self._guards.check_host(request)
+        if route is not None:
+            await route.handler(request)
+        elif not await custom_routes.answer(self._core or await self.start(), request):
+            await request.answer(404, b'{"error":"There is nothing here. The MCP endpoint is /mcp."}')
 
     async def _readiness(self, request: Request) -> None:
         if not self._platform.drain.draining:

@@ -40,7 +40,10 @@ class RouteTable:
 
     def find(self, path: str) -> Route | None:
         """The route of a path, or None."""
-        return self._routes.get(path) or next((r for r in self._below if path.startswith(r.path)), None)
+        route = self._routes.get(path)
+        if route is None and self._below:
+            return next((below for below in self._below if path.startswith(below.path)), None)
+        return route
 
     def paths(self) -> list[str]:
         """The paths of the table, in its order."""
