@@ -31,7 +31,7 @@ async def touch(session: Session, at: Instance, uri: str) -> None:
     await session.call(at, "touch", {"uri": uri}).whole()
 
 
-@clause("handshake.get", "handshake.one-stream")
+@clause("handshake.one-endpoint", "handshake.get", "handshake.one-stream")
 @pytest.mark.parametrize("version", HANDSHAKE)
 async def test_a_change_made_on_another_instance_reaches_the_listener_and_not_the_call(
     edge: Deployment, version: str

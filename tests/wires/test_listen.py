@@ -47,12 +47,15 @@ async def test_a_change_made_on_another_instance_follows_the_acknowledgement(edg
 @clause("modern.listen-acknowledged")
 async def test_only_what_was_asked_for_is_sent(edge: Deployment) -> None:
     a = edge.instance("A")
-    stream = listen(a, toolsListChanged=True)
-    await stream.message()
+    tools, note = listen(a, id=1, toolsListChanged=True), listen(a, id=2, resourceSubscriptions=["note://2"])
+    for stream in (tools, note):
+        await stream.message()
     await touch(a, "note://fixed").whole()
     await a.modern("tools/call", {"name": "announce", "arguments": {}}).whole()
+    await touch(a, "note://2").whole()
 
-    assert (await stream.message())["method"] == "notifications/tools/list_changed"
+    assert (await tools.message())["method"] == "notifications/tools/list_changed"
+    assert (await note.message())["params"].get("uri") == "note://2"
 
 
 @clause("modern.listen-end", "modern.listen-id")

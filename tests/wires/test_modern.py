@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 import pytest
 
+from mcp_edge.records.questions import GRACE_S
 from tests.support.asgi import Headers
 from tests.support.deployment import ENVELOPE, HANDSHAKE, MODERN, Deployment, notification, request, text
 from tests.wires.clauses import clause
@@ -116,7 +118,8 @@ async def test_an_argument_that_a_prompt_does_not_have_is_the_callers_mistake(
     ids=["result", "error", "batch", "empty"],
 )
 async def test_a_response_or_a_batch_in_the_body_is_refused(edge: Deployment, body: Any) -> None:
-    answer = await edge.instance("A").post(body, [("mcp-protocol-version", MODERN)]).whole()
+    headers = [("mcp-protocol-version", MODERN), ("mcp-method", "tools/list")]
+    answer = await edge.instance("A").post(body, headers).whole()
 
     assert answer.status == 400
     assert answer.json["error"]["code"] == -32600
@@ -136,6 +139,13 @@ async def test_progress_makes_the_answer_a_stream_without_event_ids(edge: Deploy
     assert [event.id for event in events] == [None, None, None]
     assert ['"notifications/progress"' in event.data for event in events] == [True, True, False]
     assert '"counted"' in events[-1].data
+
+
+@clause("modern.json-or-stream")
+async def test_a_change_is_no_message_of_the_call_that_made_it(edge: Deployment) -> None:
+    answer = await edge.instance("A").modern("tools/call", {"name": "announce", "arguments": {}}).whole()
+
+    assert (answer.headers["content-type"], text(answer.json)) == ("application/json", "announced")
 
 
 @clause("modern.no-server-request")
@@ -200,6 +210,20 @@ async def test_an_encoded_name_is_decoded_before_it_is_compared(edge: Deployment
     answer = await edge.instance("A").post(_echo(), _headers(mcp_name=encoded)).whole()
 
     assert text(answer.json) == "é"
+
+
+@clause("modern.encoded-name")
+@pytest.mark.parametrize("plain", ["é", "é".encode().decode("latin-1")], ids=["Latin-1", "UTF-8"])
+async def test_a_name_that_is_not_ascii_is_compared_in_base64_only(edge: Deployment, plain: str) -> None:
+    a = edge.instance("A")
+    message = request("resources/read", {"uri": "note://one/é", "_meta": ENVELOPE})
+    headers = [("mcp-protocol-version", MODERN), ("mcp-method", "resources/read")]
+    encoded = "=?base64?" + base64.b64encode("note://one/é".encode()).decode() + "?="
+    good = await a.post(message, [*headers, ("mcp-name", encoded)]).whole()
+    bad = await a.post(message, [*headers, ("mcp-name", f"note://one/{plain}")]).whole()
+
+    assert good.json["result"]["contents"][0]["text"] == "note é"
+    assert (bad.status, bad.json["error"]["code"]) == (400, -32020)
 
 
 @clause("modern.name-header")
@@ -417,6 +441,20 @@ async def test_a_state_of_another_request_is_refused(edge: Deployment) -> None:
     answer = await edge.instances[0].modern("tools/call", params, key="alice-key").whole()
 
     assert (answer.status, answer.json["error"]["code"]) == (400, -32602)
+
+
+@clause("modern.sealed-state")
+async def test_a_state_is_good_for_as_long_as_its_question(edge: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", edge.clock)  # the sealed state has a time of its own
+    states = [await _asked(edge) for _ in range(2)]
+    a = edge.instances[0]
+    edge.clock.advance(a.platform.settings.question_ttl_s)
+    answered = await a.modern("tools/call", _resumed(states[0]), key="alice-key").whole()
+    edge.clock.advance(GRACE_S + 1)
+    late = await a.modern("tools/call", _resumed(states[1]), key="alice-key").whole()
+
+    assert text(answered.json) == "state kept, word tree"
+    assert (late.status, late.json["error"]["code"]) == (400, -32602)
 
 
 @clause("modern.log-level")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.asgi import Call
 from tests.support.deployment import HANDSHAKE, Deployment, text
+from tests.wires.clauses import clause
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +30,7 @@ async def asked(call: Call) -> tuple[dict[str, Any], str]:
     raise AssertionError("the stream ended without a question")
 
 
+@clause("handshake.accepted")
 @ways
 @pytest.mark.parametrize("version", HANDSHAKE[1:])
 async def test_a_question_is_asked_on_one_instance_and_answered_at_the_other(

@@ -32,6 +32,16 @@ async def begun(edge: Deployment, session: Session, at: Instance, tool: str, top
             return call, seen
 
 
+async def looked_after(edge: Deployment, seen: str) -> None:
+    """Wait until the instance that runs the call of the stream has looked after it, or the call has ended."""
+    key = f"stream/{seen.partition('.')[0]}"
+    before = await edge.atomics.get(key)
+    edge.clock.advance(LEASE_S / 2)
+    async with asyncio.timeout(5):
+        while not edge.desk.ends and await edge.atomics.get(key) == before:
+            await asyncio.sleep(0.001)
+
+
 def final(events: list[Event]) -> str:
     """The text of the final result among the events, which is the last one."""
     assert [('"result"' in event.data) for event in events][-1:] == [True], events
@@ -89,6 +99,8 @@ async def test_a_client_that_left_resumes_on_the_other_instance_while_the_first_
     session = await a.initialize()
     call, seen = await begun(edge, session, a, "change")
     await call.disconnect()
+    for _ in range(2):  # A may be in the middle of the first look
+        await looked_after(edge, seen)
     resumed = await session.get(b, seen).start()
     edge.recorder.gate("A").set()
 
