@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from tests.support.root import ROOT
 from tests.wires.clauses import CLAUSES
 
-TESTS = ROOT / "tests"
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "protocol.md"
 
 WIRES = {
@@ -27,28 +27,31 @@ _FOLDERS = ("protocol", "wires")
 _HEAD = """\
 # The protocol, clause by clause
 
-What the specification asks of a server on each wire, and the tests that hold it up. The official
-conformance suite runs besides. This page is generated from the tests' marks: `python -m tests.wires.protocol_map`.
+What the specification asks of a server on each wire, and the tests that hold it up. A clause without a test would say
+`none`, and `make test` would fail. Each clause also has patches, in `tests/clauses`, that break it in the code:
+`make test-deep` applies one at a time, and fails where no test of the clause notices. The official conformance suite
+runs besides. This page is generated from the tests' marks: `python -m tests.wires.protocol_map`.
 """
 
 
-def marks() -> Iterator[tuple[str, str, str]]:
-    """(clause, file below `tests/`, test) for each mark."""
-    for path in sorted(file for folder in _FOLDERS for file in (TESTS / folder).glob("test_*.py")):
-        file = path.relative_to(TESTS).as_posix()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def marks() -> Iterator[tuple[str, Path, str]]:
+    """(clause, file, test) for each mark, wherever the test is."""
+    folders = [folder for folder in (ROOT / "tests").iterdir() if folder.is_dir() and folder.name != "node_modules"]
+    for path in sorted(path for folder in folders for path in folder.rglob("test_*.py")):
+        source = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)) if "@clause(" in source else ():
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "clause":
-                    yield from ((ast.literal_eval(name), file, node.name) for name in mark.args)
+                    yield from ((ast.literal_eval(name), path, node.name) for name in mark.args)
 
 
 def page() -> str:
     """The page as it must be."""
     tests: dict[str, list[str]] = {}
     for clause, file, test in marks():
-        tests.setdefault(clause, []).append(f"[`{test}`](../tests/{file})")
+        tests.setdefault(clause, []).append(f"[`{test}`](../{file.relative_to(ROOT)})")
     parts = [_HEAD]
     for wire, title in WIRES.items():
         rows = [f"## {title}\n", "| clause | tests |", "|---|---|"]
