@@ -46,7 +46,7 @@ def run(product: Path, clauses: Iterable[str]) -> subprocess.CompletedProcess[st
     return subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not deep"),
-            *("--timeout=30", f"--basetemp={product / 'tests'}", *tests),
+            *("--timeout=60", f"--basetemp={product / 'tests'}", *tests),
         ],
         cwd=ROOT,
         env={**environment, "PYTHONPATH": str(product)},
@@ -54,11 +54,12 @@ def run(product: Path, clauses: Iterable[str]) -> subprocess.CompletedProcess[st
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=110,
+        timeout=280,
     )
 
 
 @pytest.mark.deep
+@pytest.mark.timeout(300)
 def test_a_copy_of_the_product_passes_the_tests_of_every_clause(tmp_path: Path) -> None:
     copy_product(tmp_path)
     found = run(tmp_path, CLAUSES)
@@ -67,6 +68,7 @@ def test_a_copy_of_the_product_passes_the_tests_of_every_clause(tmp_path: Path) 
 
 
 @pytest.mark.deep
+@pytest.mark.timeout(300)
 @each_patch
 def test_a_product_that_breaks_a_clause_fails_a_test_of_it(patch: Patch, tmp_path: Path) -> None:
     copy_product(tmp_path, patch)
