@@ -30,8 +30,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 _TOGETHER = ("tests/clients/oauth/", "tests/clients/", "tests/hosts/aws_lambda/")
 """Folders whose tests share processes: one worker starts them."""
 _APART = (
-    "tests/auth/identity/", "tests/auth/server/", "tests/clauses/", "tests/hosts/cli/", "tests/protocol/", "tests/records/", "tests/sdk/",
-    "tests/storage/", "tests/wires/",
+    "tests/auth/identity/", "tests/auth/server/", "tests/clauses/", "tests/hosts/cli/", "tests/protocol/",
+    "tests/records/", "tests/sdk/", "tests/storage/", "tests/wires/",
 )  # fmt: skip
 """Folders whose tests share at most an emulated engine, which starts in a second: any worker takes the next test.
 Elsewhere one worker takes a module, with the fixtures of the module."""

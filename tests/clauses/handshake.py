@@ -56,13 +56,10 @@ STREAMABLE_HTTP = (
     Patch(
         "handshake.disconnect",
         "a call ends with its reader",
-        "calls/logged_call.py",
-        "    def duties(call: Call) -> Duties:\n        return Duties(\n"
-        '            Slot(core.platform, "streams", user, lambda: outlet.name),\n',
-        "    from mcp_edge.calls.duties import Reader\n\n"
-        "    def duties(call: Call) -> Duties:\n        return Duties(\n"
-        '            Slot(core.platform, "streams", user, lambda: outlet.name),\n'
-        "            Reader(lambda: outlet.detached),\n",
+        "calls/logged_duties.py",
+        '        Slot(call.platform, "streams", call.user, lambda: outlet.name),\n',
+        '        Slot(call.platform, "streams", call.user, lambda: outlet.name),\n'
+        '        __import__("mcp_edge.calls.duties", fromlist=["Reader"]).Reader(lambda: outlet.detached),\n',
     ),
     Patch(
         "handshake.cancelled",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.support.root import ROOT
 from tests.wires.clauses import CLAUSES
 
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "protocol.md"
 
 WIRES = {
@@ -20,9 +20,6 @@ WIRES = {
     "handshake": "Streamable HTTP, revisions 2025-03-26 to 2025-11-25",
     "sse": "HTTP+SSE, revision 2024-11-05",
 }
-
-_FOLDERS = ("protocol", "wires")
-"""Where tests have marks."""
 
 _HEAD = """\
 # The protocol, clause by clause

@@ -38,7 +38,7 @@ async def looked_after(edge: Deployment, seen: str) -> None:
     before = await edge.atomics.get(key)
     edge.clock.advance(LEASE_S / 2)
     async with asyncio.timeout(5):
-        while not edge.desk.ends and await edge.atomics.get(key) == before:
+        while not edge.recorder.ends and await edge.atomics.get(key) == before:
             await asyncio.sleep(0.001)
 
 
