@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from mcp import Client, MCPError
 from mcp.client.session import ClientRequestContext, IncomingMessage, MessageHandlerFnT
@@ -254,3 +255,13 @@ def documented_lives() -> Iterator[tuple[str, tuple[float, float]]]:
             yield name, (math.inf if life == "no end" else 0, math.inf)
         else:
             yield name, (sum(options + times), sum(options + times))
+
+
+@pytest.mark.anyio
+async def test_the_path_of_one_s_own_answers_without_a_credential(fleet: Fleet) -> None:
+    async with httpx.AsyncClient() as http:
+        answer = await http.post(f"{fleet.url}/hooks/timetable", content="Ulm, platform 2")
+        missed = await http.get(f"{fleet.url}/hooks/timetable")
+
+    assert (answer.status_code, answer.text) == (200, "Noted: Ulm, platform 2")
+    assert missed.status_code == 405
