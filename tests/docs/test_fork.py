@@ -13,7 +13,10 @@ import pytest
 from tests.docs.pages import PAGES
 from tests.support.root import ROOT
 
-NOT_COPIED = shutil.ignore_patterns(".*", "node_modules", "build", "dist", "__pycache__")
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv*", ".data", ".*_cache", ".coverage*", ".hypothesis", ".aws-sam", ".wrangler",
+    "node_modules", "build", "dist", "__pycache__",
+)  # fmt: skip
 KEPT = {"__init__.py", "server.py", "conftest.py", "deployment.py"}
 FOLLOWERS = (
     "tests/docs/test_readme.py",

@@ -86,8 +86,8 @@ def end_members(until: float, *, annexed: bool) -> dict[str, float]:
 
 
 def end_of(record: Mapping[str, Any]) -> float:
-    """Until when the lease of a record lasts, in epoch seconds."""
-    return record.get("lease", record["until"])
+    """Until when the lease of a record lasts, in epoch seconds; 0 in a record that says nothing of it."""
+    return record.get("lease", record.get("until", 0))
 
 
 def is_late(until: float, now: float) -> bool:

@@ -30,7 +30,9 @@ def same(value: Any, **_: Any) -> Any:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Import]]:
     """JavaScript's global object, and an import of a module that uses it, undone after the test."""
-    js, package = ModuleType("js"), importlib.import_module("mcp_edge.hosts.cloudflare")
+    js: Any = ModuleType("js")
+    js.Object = SimpleNamespace(keys=vars)
+    package = importlib.import_module("mcp_edge.hosts.cloudflare")
     ffi = SimpleNamespace(JsException=RuntimeError, jsnull=object(), to_js=same)
     stood_in = {"js": js, "pyodide": ModuleType("pyodide"), "pyodide.ffi": ffi}
     for name, module in {**stood_in, "workers": SimpleNamespace(python_to_rpc=same)}.items():
@@ -133,7 +135,8 @@ def test_a_line_has_the_level_of_its_call_whatever_the_client_has_named_it(host:
 def test_a_number_of_the_configuration_need_not_be_in_quotes(host: tuple[Any, Import]) -> None:
     environment = host[1]("environment")
     env = SimpleNamespace(MCP_LEASE_S=20, MCP_QUIET_S=0.5, MCP_KEYS="", MCP_AUTH="keys", OTHER="x")
-    assert environment.variables(env) == {"MCP_LEASE_S": "20", "MCP_QUIET_S": "0.5", "MCP_AUTH": "keys"}
+    options = {"MCP_LEASE_S": "20", "MCP_QUIET_S": "0.5", "MCP_KEYS": "", "MCP_AUTH": "keys"}
+    assert environment.variables(env) == {**options, "OTHER": "x"}
     assert environment.count(SimpleNamespace(SUBREQUESTS=1000), "SUBREQUESTS", 50) == 1000
     assert environment.count(SimpleNamespace(), "SUBREQUESTS", 50) == 50
 
