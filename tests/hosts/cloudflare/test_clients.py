@@ -12,7 +12,7 @@ from tests.clients import test_typescript_client as typescript
 from tests.clients.conftest import APP
 from tests.hosts.cloudflare.isolates import Isolates
 
-pytestmark = python.pytestmark
+pytestmark = [*python.pytestmark, pytest.mark.serial]  # Pyodide takes what time its client would wait
 TESTS = {name: test for module in (python, typescript) for name, test in vars(module).items() if name[:5] == "test_"}
 globals().update(TESTS)
 
