@@ -18,7 +18,7 @@ from mcp_edge.auth.authenticator import refusal_headers, refuse_undeclared
 from mcp_edge.auth.modes import choose_mode
 from mcp_edge.auth.scopes import Scopes
 from mcp_edge.calls.core import Core
-from mcp_edge.errors import Problem, StoreUnavailable, TooMany
+from mcp_edge.errors import Problem, TooMany
 from mcp_edge.outbound.fetch import is_protected
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import jsonrpc, sse
@@ -88,8 +88,6 @@ class App:
                 await self._serve(request)
             except Gone:
                 pass
-            except ExceptionGroup as e:  # what held a stream ran in a task group
-                await self._tell(request, _unwrapped(e))
             except Exception as e:  # noqa: BLE001 # the outermost boundary: a bug is logged once and told without detail
                 await self._tell(request, e)
         elif scope["type"] == "lifespan":
@@ -196,8 +194,3 @@ def _warn_of_plain_upstream(settings: Settings) -> None:
     known = settings.upstream_token or settings.upstream_tokens or settings.upstream_account != "settings"
     if known and not is_protected(settings.upstream_url):
         logger.warning("MCP_UPSTREAM_URL is not https: the credentials that tools send there can be read on their way")
-
-
-def _unwrapped(group: ExceptionGroup[Exception]) -> Exception:
-    """The store's absence where nothing else ended the group, otherwise the group."""
-    return StoreUnavailable(str(group.exceptions[0])) if group.split(StoreUnavailable)[1] is None else group

@@ -10,7 +10,7 @@ from typing import Any
 
 from mcp_edge.calls import elicitation
 from mcp_edge.calls.attendance import attend
-from mcp_edge.calls.core import Core
+from mcp_edge.calls.core import Core, Message
 from mcp_edge.calls.duties import Duties
 from mcp_edge.calls.failures import failure
 from mcp_edge.calls.outcome import Outcome, Stop
@@ -32,8 +32,6 @@ from mcp_edge.user import User
 logger = logging.getLogger(__name__)
 
 Result = bytes | InputRequired
-Message = tuple[str, dict[str, Any] | None, int | str]
-"""Method, params, request id."""
 _LABEL = 80
 _NAMES = {"tools/call": "name", "prompts/get": "name"}
 

@@ -33,6 +33,8 @@ from mcp_edge.text.hashing import short_hash
 from mcp_edge.tools.current import CURRENT
 from mcp_edge.user import User
 
+Message = tuple[str, dict[str, Any] | None, int | str]
+"""A request: its method, params and id."""
 _CATALOGUE = "catalogue"
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import Any
 
-from mcp_edge.calls.core import Core
+from mcp_edge.calls.core import Core, Message
 from mcp_edge.calls.outcome import Outcome, Stop
 from mcp_edge.calls.outlets import Progress
 from mcp_edge.errors import StoreUnavailable
@@ -25,8 +24,6 @@ from mcp_edge.records.stream_log import END, FINAL, MESSAGE, LeaseLost, LogWrite
 
 logger = logging.getLogger(__name__)
 
-Message = tuple[str, dict[str, Any] | None, int | str]
-"""Method, params, request id."""
 NOT_KEPT = (
     "The call has ended, but its answer was too long to be kept for a client that comes back:"
     " this user's streams hold too many bytes in this hour."
@@ -62,7 +59,7 @@ class LoggedStream:
         self.platform = core.platform
         self.can_send_away = core.platform.streaming
         """Whether the call can go on without a reader: a buffered host runs nothing after a response."""
-        self._kernel, self._quotas = core.kernel, core.quotas
+        self._core = core
         self.message = message
         self._writer = writer
 
@@ -183,7 +180,7 @@ class LoggedStream:
         if self.writer.started:
             return
         head = self.head
-        head.again = await self._kernel.catalogue.may_run_again(head.method, head.params)
+        head.again = await self._core.kernel.catalogue.may_run_again(head.method, head.params)
         if self.journal is None:
             self.journal = await self._begin_log(head)
         await self.writer.start()
@@ -195,7 +192,7 @@ class LoggedStream:
             return None
         try:
             # A call that is suspended has been counted. Annexes are counted before they are stored, the rest later.
-            if head.suspended or await self._quotas.may_log(head.principal, head.pack()):
+            if head.suspended or await self._core.quotas.may_log(head.principal, head.pack()):
                 return await LogWriter.open(self.platform, head)
         except StoreUnavailable as e:
             if not self.platform.streaming:  # a buffered response has nothing but its log

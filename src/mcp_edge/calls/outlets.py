@@ -13,12 +13,13 @@ from mcp_edge.calls.outcome import Outcome
 from mcp_edge.platform import Platform
 from mcp_edge.protocol import sse
 from mcp_edge.protocol.request import Request
+from mcp_edge.sdk import dispatch
 
 _FREE_PROGRESS = 10
 _PROGRESS_S = 0.05
 
 
-class Outlet(Protocol):
+class Outlet(dispatch.Outlet, Protocol):
     """Where one call's messages go."""
 
     @property
@@ -29,20 +30,6 @@ class Outlet(Protocol):
     @property
     def detached(self) -> bool:
         """Whether nobody reads the response any more."""
-        ...
-
-    @property
-    def can_ask(self) -> bool:
-        """Whether the client can be asked while the call is held open."""
-        ...
-
-    @property
-    def can_send_away(self) -> bool:
-        """Whether the client can be sent away while the call runs, because it can come back for the rest."""
-        ...
-
-    async def send_away(self) -> None:
-        """Close the event stream and leave the call running."""
         ...
 
     async def open(self) -> None:
@@ -217,24 +204,7 @@ class JsonOnly:
 class Nowhere:
     """Where nothing may be sent: the handler of a notification has no response to put a message in."""
 
-    can_ask = can_send_away = is_stream = detached = False
-
-    async def open(self) -> None:
-        """There is no stream."""
-
-    async def put(self, message: bytes, *, progress: bool = False) -> None:
-        """Drop the message."""
-
-    async def flush(self) -> None:
-        """There is nothing to send."""
-
-    def detach(self) -> None:
-        """Nobody has to know."""
+    can_ask = can_send_away = False
 
     async def send_away(self) -> None:
         """There is no stream."""
-
-    async def close(self, outcome: Outcome) -> bool:
-        """There is no response."""
-        del outcome
-        return False

@@ -25,6 +25,7 @@ from mcp_edge.sdk.results import InputRequired
 if TYPE_CHECKING:
     from mcp_edge.calls.call import Call, Result
     from mcp_edge.records.quotas import QuotaSlot
+    from mcp_edge.records.stream_head import Head
     from mcp_edge.records.stream_log import LogReader
 
 UNSHARED = (
@@ -82,9 +83,7 @@ async def _ask(call: Call, outlet: LoggedStream, required: InputRequired, digest
         raise MCPError(INVALID_REQUEST, UNSHARED)
     async with outlet.writer.lock:
         await _store(call, outlet, required, digest)
-    head = outlet.head
-    for key, question in head.asked.items():
-        await call.put(jsonrpc.request(question, head.requests[key]["method"], head.requests[key].get("params")))
+    await _put(call, outlet.head, set(outlet.head.asked.values()))
 
 
 async def _store(call: Call, outlet: LoggedStream, required: InputRequired, digest: str) -> None:
@@ -110,13 +109,18 @@ async def _store(call: Call, outlet: LoggedStream, required: InputRequired, dige
 
 async def _ask_again(call: Call, outlet: LoggedStream, log: LogReader) -> None:
     """Ask what the instance that died had stored but not yet logged."""
-    head, missing = outlet.head, set(outlet.head.asked.values())
+    missing = set(outlet.head.asked.values())
     async for entry in log.news():
         missing = {question for question in missing if question.encode() not in entry.data}
         if not missing:
             return
+    await _put(call, outlet.head, missing)
+
+
+async def _put(call: Call, head: Head, questions: set[str]) -> None:
+    """Send those of the questions in `head`."""
     for key, question in head.asked.items():
-        if question in missing:
+        if question in questions:
             request = head.requests[key]
             await call.put(jsonrpc.request(question, request["method"], request.get("params")))
 

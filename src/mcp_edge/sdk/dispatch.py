@@ -37,7 +37,7 @@ class CannotAsk(NoBackChannelError):
 
 
 class Outlet(Protocol):
-    """Where a request's messages go."""
+    """Where a request's messages go, as far as the SDK asks."""
 
     @property
     def can_ask(self) -> bool:

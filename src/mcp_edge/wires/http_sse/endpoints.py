@@ -83,22 +83,32 @@ async def open_stream(core: Core, request: Request, user: User) -> None:
     async with OpenStream(core, request, user, writer, short_hash(session_id)) as held:
         stream = Stream(core, request, user, writer, session_id, int(number))
         await stream.open(resumes=resumes)
-        async with anyio.create_task_group() as group:
-            try:
-                backoff = Backoff(core.platform, core.platform.poll_intervals.inbox_s)
-                while True:
-                    await backoff.next()
-                    if await stream.work(group):
-                        backoff.reset()
-                    if not await held.goes_on():
-                        break
-            except Overtaken:
-                await writer.end(sse.retry())
-            except StoreUnavailable as e:
-                logger.warning("the store is away; the stream ends, its calls go on: %s", e)
-                await writer.end(sse.retry())
-            await stream.leave()
-            await stream.finish_calls()
-            group.cancel_scope.cancel()
+        try:
+            await _work(core, held, stream, writer)
+        except ExceptionGroup as e:  # the calls ran in a task group
+            if e.split(StoreUnavailable)[1] is not None:
+                raise
+            raise StoreUnavailable(str(e.exceptions[0])) from e
         await stream.send_news()
         await writer.end(sse.retry())
+
+
+async def _work(core: Core, held: OpenStream, stream: Stream, writer: sse.Writer) -> None:
+    """Do what the stream is held for, as long as it may be held; then let the calls under way end."""
+    backoff = Backoff(core.platform, core.platform.poll_intervals.inbox_s)
+    async with anyio.create_task_group() as group:
+        try:
+            while True:
+                await backoff.next()
+                if await stream.work(group):
+                    backoff.reset()
+                if not await held.goes_on():
+                    break
+        except Overtaken:
+            await writer.end(sse.retry())
+        except StoreUnavailable as e:
+            logger.warning("the store is away; the stream ends, its calls go on: %s", e)
+            await writer.end(sse.retry())
+        await stream.leave()
+        await stream.finish_calls()
+        group.cancel_scope.cancel()
