@@ -36,7 +36,7 @@ class Service(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         known = self.headers["Authorization"] == f"Bearer {KEY}"
-        body = f"rain in {self.path[1:]}".encode() if known else b""
+        body = f"rain in {self.path.partition('city=')[2]}".encode() if known else b""
         self.send_response(200 if known else 401)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
