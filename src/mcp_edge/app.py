@@ -114,12 +114,13 @@ class App:
     async def _serve_anybody(self, route: Route | None, request: Request) -> None:
         """Answer where no credential is needed: a route that says so, one of the server's own, or none."""
         self._guards.check_open(request)
+        handler = route.handler if route else custom_routes.find(self._core or await self.start(), request)
+        if handler is None:
+            await request.answer(404, b'{"error":"There is nothing here. The MCP endpoint is /mcp."}')
+            return
         if route is None or route.who is not Who.PROBE:
             self._guards.check_host(request)
-        if route is not None:
-            await route.handler(request)
-        elif not await custom_routes.answer(self._core or await self.start(), request):
-            await request.answer(404, b'{"error":"There is nothing here. The MCP endpoint is /mcp."}')
+        await handler(request)
 
     async def _readiness(self, request: Request) -> None:
         if not self._platform.drain.draining:

@@ -92,6 +92,7 @@ async def test_another_host_s_name_is_refused(hooks: Hooks) -> None:
 
 async def test_what_nobody_has_is_404(hooks: Hooks) -> None:
     assert (await hooks.ask("GET", "/nothing")).status == 404
+    assert (await hooks.ask("GET", "/nothing", host=b"other.example")).status == 404
 
 
 async def test_a_host_adds_routes_to_the_table() -> None:

@@ -6,28 +6,32 @@ The table of the app comes first. A route's handler is Starlette's. What the han
 
 from __future__ import annotations
 
-from starlette.routing import Match
-from starlette.types import Message
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from starlette.routing import BaseRoute, Match
+from starlette.types import Message, Scope
 
 from mcp_edge.calls.core import Core
 from mcp_edge.errors import TooLarge
 from mcp_edge.protocol.request import Request
 
 
-async def answer(core: Core, request: Request) -> bool:
-    """Answer a request whose path is none of the app's. False where the server has no route for the path.
+def find(core: Core, request: Request) -> Callable[[Request], Awaitable[None]] | None:
+    """The handler of a request whose path is none of the app's. None where the server has no route for the path.
 
-    Raises:
-        TooLarge: the handler read more of the body than is allowed.
-        Exception: a bug in the handler.
+    The handler raises TooLarge where more of the body is read than is allowed, and whatever is a bug in it.
     """
     for route in core.kernel.custom_routes:
         match, found = route.matches(request.scope)
         if match is not Match.NONE:
-            most = core.platform.settings.max_body_bytes
-            await route.handle({**request.scope, **found}, _Body(request, most).receive, _Head(request).send)
-            return True
-    return False
+            return partial(_answer, core, route, found)
+    return None
+
+
+async def _answer(core: Core, route: BaseRoute, found: Scope, request: Request) -> None:
+    body = _Body(request, core.platform.settings.max_body_bytes)
+    await route.handle({**request.scope, **found}, body.receive, _Head(request).send)
 
 
 class _Body:
